@@ -1,0 +1,101 @@
+# Everything the project does, one target each: `make help` lists them.
+
+SHELL := bash
+.SHELLFLAGS := -euo pipefail -c
+.DEFAULT_GOAL := help
+.DELETE_ON_ERROR:
+MAKEFLAGS += --no-builtin-rules --no-print-directory
+
+VENV := .venv
+BIN := $(abspath $(VENV))/bin
+
+# How many CPU cores the workflow may use.
+CORES ?= all
+
+# TORCH=cpu installs the CPU-only build of torch; an environment remembers how it was made.
+TORCH ?= $(if $(wildcard $(VENV)/.locked-cpu),cpu,default)
+ifeq ($(filter $(TORCH),default cpu),)
+$(error TORCH=$(TORCH) is unknown: choose default or cpu)
+endif
+
+# The newest usable Python, unless PYTHON=... names one.
+USABLE := import sys, venv, ensurepip; sys.exit(not (3, 11) <= sys.version_info < (3, 14))
+PYTHON ?= $(shell for python in python3.13 python3.12 python3.11 python3 python; do \
+	"$$python" -c '$(USABLE)' 2>/dev/null && echo "$$python" && break; done)
+PYTHON_NEEDED = $(or $(PYTHON),python3) is not Python 3.11, 3.12 or 3.13 with the modules venv and ensurepip: install one \
+	(on Debian and Ubuntu with its -venv package) or name it, as in make setup PYTHON=/path/to/python3.11.
+
+# --nolock: every step renames whole files into place, so the lock of a killed run must not stop the next one.
+SNAKEMAKE = PATH="$(BIN):$$PATH" $(BIN)/snakemake --cores $(CORES) --rerun-incomplete --nolock
+
+.PHONY: help setup reproduce plan book lab test lint format lock clean
+
+help: ## list the targets
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-10s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
+	@echo "Variables: TORCH=cpu (CPU-only build of torch), CORES=2 (default: all), PYTHON=python3.12 (default: the newest)"
+
+setup: $(VENV)/.ready-$(TORCH) ## make the virtual environment from the lock file
+
+reproduce: setup ## run the whole pipeline and build the book, then print the headline figures
+	@$(SNAKEMAKE) --quiet host reason rules
+	@$(BIN)/python -m sigcam_core headline --work-dir build
+
+plan: setup ## show the steps that `make reproduce` would run
+	@$(SNAKEMAKE) --dry-run
+
+book: setup ## build the book again from results that are already there
+	@PATH="$(BIN):$$PATH" $(BIN)/python workflow/build_book.py --work-dir build
+
+lab: setup ## open the notebooks in JupyterLab
+	@PATH="$(BIN):$$PATH" $(BIN)/jupyter lab notebooks
+
+test: lint ## check style and types, then run the whole test suite
+	@PATH="$(BIN):$$PATH" $(BIN)/pytest
+
+lint: setup ## check style and types
+	@$(BIN)/ruff check
+	@$(BIN)/ruff format --check
+	@$(BIN)/mypy
+
+format: setup ## put the code in the house style
+	@$(BIN)/ruff check --fix
+	@$(BIN)/ruff format
+
+# torch stays in the newest series that the results were checked with.
+lock: setup ## work out requirements.lock again from pyproject.toml
+	@$(BIN)/python -m pip install --quiet "uv>=0.7.14"
+	@$(BIN)/uv pip compile pyproject.toml --all-extras --universal --python-version 3.11 --no-annotate --no-header \
+		--quiet --constraints <(echo 'torch<2.13') --output-file requirements.lock
+
+clean: ## remove everything that was made, except the virtual environment
+	@rm -rf build .snakemake .mypy_cache .pytest_cache .ruff_cache .hypothesis
+
+# Set-up: an interrupted one leaves no stamp, and the next starts from an empty environment.
+
+$(VENV)/.ready-$(TORCH): $(VENV)/.locked-$(TORCH) pyproject.toml
+	@$(BIN)/python -m pip install --quiet --no-deps --no-build-isolation --editable .
+	@touch $@
+
+# --no-deps: the lock is complete, and grad-cam would bring opencv-python, which clashes with opencv-python-headless.
+$(VENV)/.locked-$(TORCH): requirements.lock
+	@"$(or $(PYTHON),python3)" -c '$(USABLE)' 2>/dev/null || { echo "error: $(PYTHON_NEEDED)" >&2; exit 2; }
+	@echo "Making $(VENV) with $(PYTHON) from $(words $(shell cut -d= -f1 $<)) locked packages, torch build: $(TORCH)"
+	@"$(PYTHON)" -m venv --clear $(VENV)
+	@$(install-$(TORCH))
+	@touch $@
+
+# pip's own log is long: report every fiftieth package, and the large downloads by name.
+define install-default
+set -o pipefail; $(BIN)/python -m pip install --no-deps --requirement requirements.lock | awk ' \
+	/^(Collecting|Processing|Requirement already satisfied)/ { if (++n % 50 == 0) print "  " n " packages fetched" } \
+	/^ *Downloading .* MB\)$$/ { size = substr($$(NF - 1), 2) + 0; if (size > 100) print "  " $$2 " (" size " MB)" } \
+	/^Installing collected packages/ { print "  writing them into the environment" } \
+	{ fflush() }'
+endef
+
+# The CPU wheels need none of the CUDA libraries; uv knows where they are published.
+define install-cpu
+grep -vE '^(nvidia|cuda|triton)[-=]' requirements.lock > $(VENV)/requirements-cpu.txt
+$(BIN)/python -m pip install --quiet "uv>=0.7.14"
+$(BIN)/uv pip install --python $(BIN)/python --torch-backend cpu --no-deps --requirements $(VENV)/requirements-cpu.txt
+endef

@@ -1,0 +1,1 @@
+"""First station: each data set becomes a manifest. Run ``python -m data_scripts NAME --root DIR``."""

@@ -1,0 +1,87 @@
+"""Prepare a data set: ``python -m data_scripts NAME --root DIR`` writes ``DIR/NAME/manifest.parquet``."""
+
+from __future__ import annotations
+
+import argparse
+from collections.abc import Sequence
+from pathlib import Path
+from types import ModuleType
+from typing import NoReturn
+
+from rich.console import Console
+from rich.table import Table
+
+from data_scripts import photos, shapes
+from sigcam_core.data import Manifest, read_manifest
+from sigcam_core.errors import SigcamError, fail, run_command_line
+from sigcam_core.provenance import read_json
+
+# Each module has add_options(parser), check_parameters(**options) -> parameters, prepare(folder, parameters).
+DATA_SETS: dict[str, ModuleType] = {"shapes": shapes, "photos": photos}
+
+
+class _Parser(argparse.ArgumentParser):
+    def error(self, message: str) -> NoReturn:
+        fail(f"{message}: see `python -m data_scripts --help`.")
+
+
+def main(arguments: Sequence[str] | None = None) -> None:
+    """Prepare the data set that the command line names.
+
+    Raises:
+        SigcamError: on an unknown data set or option, a parameter out of range, or a folder that cannot be written.
+    """
+    parser = _Parser(prog="python -m data_scripts", description="Prepare a data set and its manifest.")
+    commands = parser.add_subparsers(dest="name", metavar="NAME", required=True, help=", ".join(DATA_SETS))
+    for name, module in DATA_SETS.items():
+        command = commands.add_parser(name, help=(module.__doc__ or "").split("\n")[0])
+        command.add_argument(
+            "--root", type=Path, default=Path("build/data"), help="folder of the data sets (default: %(default)s)"
+        )
+        module.add_options(command)
+    options = vars(parser.parse_args(arguments))
+    name, root = options.pop("name"), options.pop("root")
+    prepare(name, root, **options)
+
+
+def prepare(name: str, root: Path, **options: object) -> Manifest:
+    """Prepare data set ``name`` in ``root/name``, unless it is there already with the same parameters."""
+    module = DATA_SETS[name]
+    parameters = module.check_parameters(**options)
+    folder = root / name
+    console = Console()
+    manifest = _ready(folder / "manifest.parquet", parameters)
+    if manifest:
+        console.print(f"{name} is already prepared in {folder}, with the same parameters: nothing to do.")
+        return manifest
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        # Without a manifest a data set is not ready: a run that is killed from here on leaves none behind.
+        (folder / "manifest.parquet").unlink(missing_ok=True)
+        manifest = module.prepare(folder, parameters)
+    except OSError as error:
+        fail(f"cannot write to folder {folder} ({error.strerror}): choose a --root that you may write to.")
+    assert isinstance(manifest, Manifest)
+    console.print(_summary(manifest))
+    return manifest
+
+
+def _ready(path: Path, parameters: dict[str, object]) -> Manifest | None:
+    try:
+        manifest = read_manifest(path)
+        return manifest if read_json(path.with_suffix(".json"))["parameters"] == parameters else None
+    except SigcamError:
+        return None
+
+
+def _summary(manifest: Manifest) -> Table:
+    table = Table(title=f"{manifest.name}: {manifest.num_classes} classes, checksum {manifest.checksum[:12]}")
+    for column in ("split", "images", "boxes", "masks"):
+        table.add_column(column, justify="left" if column == "split" else "right")
+    for split, rows in manifest.table.groupby("split", sort=False):
+        table.add_row(str(split), f"{len(rows)}", f"{rows['boxes'].map(len).sum()}", f"{rows['mask'].notna().sum()}")
+    return table
+
+
+if __name__ == "__main__":
+    run_command_line(main)

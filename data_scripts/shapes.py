@@ -1,0 +1,380 @@
+"""The embedded default data set: textured shapes on clutter, drawn from a seed, with exact boxes and masks.
+
+A class is a shape together with a texture. Every image also holds shapes without texture and textured blobs, so
+neither alone tells the class, and a small coloured patch, the context cue: its colour agrees with the class with
+an adjustable probability. So it is known where evidence for the class should lie, and where it should not.
+
+Every machine draws the same pixels: image i has random numbers of its own, taken only as uniform doubles from
+PCG64, and arrays pass only through operations that IEEE 754 defines exactly, then are rounded once.
+"""
+
+from __future__ import annotations
+
+import argparse
+import hashlib
+import math
+from collections.abc import Callable, Collection
+from dataclasses import dataclass
+from itertools import product
+from pathlib import Path
+from typing import Any, TypeVar
+
+import numpy as np
+import numpy.typing as npt
+import pandas as pd
+from PIL import Image
+from rich.progress import track
+
+from sigcam_core.data import Manifest, write_manifest
+from sigcam_core.errors import fail
+
+Array = npt.NDArray[np.float64]
+Box = list[int]
+T = TypeVar("T")
+
+SPLITS = ("train", "val", "test")
+# Raised whenever the same parameters would draw other pixels.
+GENERATOR_VERSION = 1
+
+OBJECT_AREA = (0.08, 0.30)
+DISTRACTOR_AREA = (0.02, 0.07)
+TEXTURE_PERIOD = (0.09, 0.13)
+CUE_RADIUS = 0.055
+CUE_ATTEMPTS = 20
+# Cells a side, channels (1: brightness only), amplitude.
+CLUTTER = ((3, 3, 0.15), (8, 1, 0.14), (20, 1, 0.14), (48, 1, 0.10))
+NOISE = 0.06
+
+
+@dataclass(frozen=True)
+class Scene:
+    """One image with the truth about it. Boxes are x0, y0, x1, y1, inclusive pixel indices."""
+
+    pixels: npt.NDArray[np.uint8]
+    mask: npt.NDArray[np.uint8]
+    label: int
+    box: Box
+    context_class: int
+    context_box: Box
+    distractor_boxes: list[Box]
+
+
+def add_options(parser: argparse.ArgumentParser) -> None:
+    """Add the options of :func:`prepare` to a command line."""
+    parser.add_argument("--seed", type=int, default=0, help="seed of all random choices (default: %(default)s)")
+    parser.add_argument("--train", type=int, default=3200, help="training images (default: %(default)s)")
+    parser.add_argument("--val", type=int, default=400, help="validation images (default: %(default)s)")
+    parser.add_argument("--test", type=int, default=400, help="test images (default: %(default)s)")
+    parser.add_argument("--image-size", type=int, default=96, help="side in pixels (default: %(default)s)")
+    parser.add_argument(
+        "--context-correlation",
+        type=float,
+        default=0.6,
+        help="0: the cue is independent of the class; 1: it always agrees (default: %(default)s)",
+    )
+
+
+def check_parameters(
+    *, seed: int, train: int, val: int, test: int, image_size: int, context_correlation: float
+) -> dict[str, Any]:
+    """Return the parameters, with the generator's version, as the manifest records them.
+
+    Raises:
+        SigcamError: if one is out of range; the sentence names it.
+    """
+    counts = {"train": train, "val": val, "test": test}
+    for split, count in counts.items():
+        if not 1 <= count <= 1_000_000:
+            fail(f"--{split} {count} is out of range: give between 1 and 1000000 images.")
+    if seed < 0:
+        fail(f"--seed {seed} is out of range: give 0 or a positive whole number.")
+    if not 32 <= image_size <= 1024:
+        fail(f"--image-size {image_size} is out of range: give between 32 and 1024 pixels.")
+    if not 0 <= context_correlation <= 1:
+        fail(f"--context-correlation {context_correlation} is out of range: give a number between 0 and 1.")
+    return {
+        "generator_version": GENERATOR_VERSION,
+        "seed": seed,
+        **counts,
+        "image_size": image_size,
+        "context_correlation": context_correlation,
+    }
+
+
+def prepare(folder: Path, parameters: dict[str, Any]) -> Manifest:
+    """Draw all images and write them with their masks and manifest; the manifest comes last.
+
+    Args:
+        folder: where ``images/``, ``masks/`` and ``manifest.parquet`` go.
+        parameters: from :func:`check_parameters`.
+    """
+    size, correlation = parameters["image_size"], parameters["context_correlation"]
+    jobs = [(split, index) for split in SPLITS for index in range(parameters[split])]
+    rows = []
+    for split, index in track(jobs, description="drawing shapes"):
+        scene = draw_scene(parameters["seed"], split, index, size, correlation)
+        name = f"{split}/{index:06d}"
+        image_path, mask_path = f"images/{name}.png", f"masks/{name}.png"
+        _write_png(folder / image_path, scene.pixels)
+        _write_png(folder / mask_path, scene.mask)
+        rows.append({
+            "image_id": name,
+            "path": image_path,
+            "label": scene.label,
+            "split": split,
+            "width": size,
+            "height": size,
+            "boxes": [scene.box],
+            "mask": mask_path,
+            "context_class": scene.context_class,
+            "context_boxes": [scene.context_box],
+            "distractor_boxes": scene.distractor_boxes,
+            # PNG encoders differ between versions, decoded pixels do not.
+            "pixels_sha256": hashlib.sha256(scene.pixels.tobytes() + scene.mask.tobytes()).hexdigest(),
+        })
+    return write_manifest(
+        folder / "manifest.parquet", pd.DataFrame(rows), name="shapes", class_names=CLASS_NAMES, parameters=parameters
+    )
+
+
+def draw_scene(seed: int, split: str, index: int, size: int, context_correlation: float) -> Scene:
+    """Draw image ``index`` of a split. It depends on nothing but the arguments.
+
+    Args:
+        seed: of the data set.
+        split: one of ``SPLITS``.
+        index: position in the split; classes take turns.
+        size: side in pixels.
+        context_correlation: probability that the cue is set to the class; otherwise its class is drawn uniformly
+            from all C, so it agrees with probability ``rho + (1 - rho) / C``.
+
+    >>> scene = draw_scene(0, "train", 9, 96, 1.0)
+    >>> CLASS_NAMES[scene.label], scene.pixels.shape, scene.context_class == scene.label
+    ('checked disk', (96, 96, 3), True)
+    """
+    rng = np.random.Generator(np.random.PCG64(np.random.SeedSequence([seed, SPLITS.index(split), index])))
+    label = index % len(CLASSES)
+    agrees, other = rng.random() < context_correlation, int(rng.random() * len(CLASSES))
+    context_class = label if agrees else other
+    shape, texture = CLASSES[label]
+
+    # Painted from back to front, so a later layer hides an earlier one.
+    canvas = _clutter(rng, size)
+    distractors = [_paint_distractor(rng, canvas, is_textured) for is_textured in _distractor_kinds(rng)]
+    body = _place(rng, SHAPES[shape], size, _uniform(rng, *OBJECT_AREA))
+    _paint(canvas, body, _surface(rng, TEXTURES[texture], size))
+    cue = _place_cue(rng, body)
+    _paint(canvas, cue, _colour(context_class / len(CLASSES), 1.0, 0.95))
+
+    noise = NOISE * (rng.random((3, size, size)) - 0.5)
+    pixels = np.floor(255 * np.clip(canvas * _light(rng, size) + noise, 0, 1) + 0.5).astype(np.uint8)
+    mask = np.minimum(body, 1 - cue) > 0.5
+    visible = [np.minimum(distractor, 1 - np.maximum(body, cue)) > 0.5 for distractor in distractors]
+    return Scene(
+        pixels=np.ascontiguousarray(pixels.transpose(1, 2, 0)),
+        mask=mask.astype(np.uint8),
+        label=label,
+        box=_box(mask),
+        context_class=context_class,
+        context_box=_box(cue > 0.5),
+        distractor_boxes=[_box(pixels) for pixels in visible if pixels.any()],
+    )
+
+
+def _uniform(rng: np.random.Generator, low: float, high: float) -> float:
+    return low + (high - low) * rng.random()
+
+
+def _choose(rng: np.random.Generator, items: Collection[T]) -> T:
+    return list(items)[int(rng.random() * len(items))]
+
+
+def _box(pixels: npt.NDArray[np.bool_]) -> Box:
+    rows, columns = np.flatnonzero(pixels.any(axis=1)), np.flatnonzero(pixels.any(axis=0))
+    return [int(columns[0]), int(rows[0]), int(columns[-1]), int(rows[-1])]
+
+
+def _write_png(path: Path, pixels: npt.NDArray[np.uint8]) -> None:
+    path.parent.mkdir(parents=True, exist_ok=True)
+    Image.fromarray(pixels).save(path, compress_level=1)
+
+
+# Outlines: signed distance to the border in units of the circumradius, negative inside, and the area in the same
+# units. A signed distance gives anti-aliased edges: the covered part of a pixel is 0.5 - distance, clipped.
+
+
+def _spikes(x: Array, y: Array, count: int, valley: float) -> Array:
+    """Star with ``count`` tips at radius 1 and valleys at radius ``valley``; a triangle is ``_spikes(3, 1/2)``."""
+    # Fold the plane into one wedge between a tip and a valley; there the border is one straight line.
+    y = np.abs(y)
+    for multiple in range(count - 2, 0, -2):
+        angle = multiple * math.pi / count
+        normal_x, normal_y = -math.sin(angle), math.cos(angle)
+        beyond = 2 * np.maximum(normal_x * x + normal_y * y, 0)
+        x, y = x - beyond * normal_x, y - beyond * normal_y
+    y = np.abs(y)
+    valley_x, valley_y = valley * math.cos(math.pi / count), valley * math.sin(math.pi / count)
+    length = math.sqrt((1 - valley_x) ** 2 + valley_y**2)
+    return ((x - 1) * valley_y + y * (1 - valley_x)) / length
+
+
+def _disk(x: Array, y: Array) -> Array:
+    return np.sqrt(x * x + y * y) - 1
+
+
+def _triangle(x: Array, y: Array) -> Array:
+    return _spikes(x, y, 3, 0.5)
+
+
+def _star(x: Array, y: Array) -> Array:
+    return _spikes(x, y, 5, 0.5)
+
+
+def _cross(x: Array, y: Array) -> Array:
+    x, y = np.abs(x), np.abs(y)
+    return np.minimum(np.maximum(x - CROSS_LENGTH, y - CROSS_HALF_WIDTH), np.maximum(x - CROSS_HALF_WIDTH, y - CROSS_LENGTH))
+
+
+def _blob(x: Array, y: Array) -> Array:
+    # A peanut: no shape of a class, whatever its rotation.
+    return np.minimum(np.sqrt((x - 0.4) ** 2 + y * y) - 0.6, np.sqrt((x + 0.45) ** 2 + (y - 0.1) ** 2) - 0.5)
+
+
+CROSS_HALF_WIDTH = 0.36
+CROSS_LENGTH = math.sqrt(1 - CROSS_HALF_WIDTH**2)
+
+Outline = Callable[[Array, Array], Array]
+SHAPES: dict[str, Outline] = {"disk": _disk, "triangle": _triangle, "star": _star, "cross": _cross}
+AREAS: dict[Outline, float] = {
+    _disk: math.pi,
+    _triangle: 3 * math.sqrt(3) / 4,
+    _star: 5 * 0.5 * math.sin(math.pi / 5),
+    _cross: 4 * CROSS_HALF_WIDTH * (2 * CROSS_LENGTH - CROSS_HALF_WIDTH),
+    _blob: 1.6,
+}
+
+
+# Textures: weight of the second colour, 0 to 1, at coordinates in units of the period.
+
+
+def _wave(position: Array, sharpness: float) -> Array:
+    """Square wave of period 1 with ramps, so that edges are anti-aliased: a clipped triangle wave, exact in IEEE 754."""
+    triangle = np.abs(2 * (position - np.floor(position)) - 1)
+    return np.clip((triangle - 0.5) * sharpness + 0.5, 0, 1)
+
+
+def _stripes(x: Array, y: Array, sharpness: float) -> Array:
+    return _wave(x, sharpness)
+
+
+def _checks(x: Array, y: Array, sharpness: float) -> Array:
+    first, second = _wave(x, sharpness), _wave(y, sharpness)
+    return first + second - 2 * first * second
+
+
+Texture = Callable[[Array, Array, float], Array]
+TEXTURES: dict[str, Texture] = {"striped": _stripes, "checked": _checks}
+
+CLASSES = tuple(product(SHAPES, TEXTURES))
+CLASS_NAMES = tuple(f"{texture} {shape}" for shape, texture in CLASSES)
+
+
+def _grid(size: int) -> tuple[Array, Array]:
+    """Pixel centres as x of shape (1, size) and y of shape (size, 1)."""
+    centres = np.arange(size) + 0.5
+    return centres[None, :], centres[:, None]
+
+
+def _rotated_grid(rng: np.random.Generator, size: int, x0: float, y0: float, unit: float) -> tuple[Array, Array]:
+    x, y = _grid(size)
+    angle = _uniform(rng, 0, 2 * math.pi)
+    cosine, sine = math.cos(angle) / unit, math.sin(angle) / unit
+    return (x - x0) * cosine + (y - y0) * sine, (y - y0) * cosine - (x - x0) * sine
+
+
+def _place(rng: np.random.Generator, outline: Outline, size: int, area: float) -> Array:
+    """Coverage (size, size) of an outline at a random place and rotation, about ``area`` of the image in size."""
+    radius = size * math.sqrt(area / AREAS[outline])
+    margin = min(0.85 * radius, size / 2)
+    x0, y0 = _uniform(rng, margin, size - margin), _uniform(rng, margin, size - margin)
+    distance = outline(*_rotated_grid(rng, size, x0, y0, radius))
+    return np.clip(0.5 - radius * distance, 0, 1)
+
+
+def _place_cue(rng: np.random.Generator, body: Array) -> Array:
+    """Coverage of a small disk beside the object; over it only where there is no room left beside it."""
+    size = len(body)
+    x, y = _grid(size)
+    radius = CUE_RADIUS * size
+    for _ in range(CUE_ATTEMPTS):
+        x0, y0 = _uniform(rng, radius, size - radius), _uniform(rng, radius, size - radius)
+        cue = np.clip(0.5 + radius - np.sqrt((x - x0) ** 2 + (y - y0) ** 2), 0, 1)
+        if not (np.minimum(cue, body) > 0).any():
+            break
+    return cue
+
+
+def _colour(hue: float, saturation: float, value: float) -> Array:
+    """HSV to RGB, of shape (3, 1, 1)."""
+    sector = (6 * hue + np.array([0.0, 4.0, 2.0])) % 6
+    pure = np.clip(np.abs(sector - 3) - 1, 0, 1)
+    return (value * (1 - saturation + saturation * pure))[:, None, None]
+
+
+def _surface(rng: np.random.Generator, texture: Texture | None, size: int) -> Array:
+    """Colours (3, size, size) or (3, 1, 1): two random colours woven by a texture, or a plain one."""
+    dark = _colour(rng.random(), _uniform(rng, 0.2, 0.7), _uniform(rng, 0.1, 0.4))
+    light = _colour(rng.random(), _uniform(rng, 0.1, 0.6), _uniform(rng, 0.65, 1.0))
+    if texture is None:
+        return _choose(rng, (dark, light))
+    period = size * _uniform(rng, *TEXTURE_PERIOD)
+    x, y = _rotated_grid(rng, size, *_uniform_pair(rng, size), period)
+    weight = texture(x, y, period / 2)
+    return dark + weight * (light - dark)
+
+
+def _uniform_pair(rng: np.random.Generator, high: float) -> tuple[float, float]:
+    return _uniform(rng, 0, high), _uniform(rng, 0, high)
+
+
+def _paint(canvas: Array, coverage: Array, colours: Array) -> None:
+    canvas += coverage * (colours - canvas)
+
+
+def _distractor_kinds(rng: np.random.Generator) -> tuple[bool, ...]:
+    """Whether each distractor is textured: at least one of each kind, so neither shape nor texture is enough."""
+    return (False, True, False, True)[: 2 + int(rng.random() * 3)]
+
+
+def _paint_distractor(rng: np.random.Generator, canvas: Array, is_textured: bool) -> Array:
+    size = canvas.shape[-1]
+    outline = _blob if is_textured else _choose(rng, SHAPES.values())
+    coverage = _place(rng, outline, size, _uniform(rng, *DISTRACTOR_AREA))
+    _paint(canvas, coverage, _surface(rng, _choose(rng, TEXTURES.values()) if is_textured else None, size))
+    return coverage
+
+
+def _clutter(rng: np.random.Generator, size: int) -> Array:
+    """Multi-scale noise (3, size, size) around a pale random colour: coarse in colour, fine in brightness."""
+    canvas = np.broadcast_to(_colour(rng.random(), 0.3, _uniform(rng, 0.35, 0.75)), (3, size, size)).copy()
+    for cells, channels, amplitude in CLUTTER:
+        canvas += amplitude * _smooth_noise(rng, cells, channels, size)
+    return canvas
+
+
+def _smooth_noise(rng: np.random.Generator, cells: int, channels: int, size: int) -> Array:
+    """Uniform noise in [-1, 1] on a grid of ``cells`` cells a side, bilinear between: (channels, size, size)."""
+    knots = 2 * rng.random((channels, cells + 1, cells + 1)) - 1
+    position = (np.arange(size) + 0.5) * cells / size
+    below = np.floor(position).astype(np.int64)
+    part = position - below
+    rows = knots[:, below] * (1 - part)[:, None] + knots[:, below + 1] * part[:, None]
+    smooth: Array = rows[:, :, below] * (1 - part) + rows[:, :, below + 1] * part
+    return smooth
+
+
+def _light(rng: np.random.Generator, size: int) -> Array:
+    """Factor (size, size): a gain, and a gradient in a random direction."""
+    x, _ = _rotated_grid(rng, size, size / 2, size / 2, size)
+    light: Array = _uniform(rng, 0.75, 1.1) * (1 + _uniform(rng, 0, 0.5) * x)
+    return light

@@ -1,0 +1,42 @@
+"""One way to say that the input is wrong: a clear sentence, a non-zero exit, no traceback."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Callable, Collection
+from typing import NoReturn
+
+
+class SigcamError(ValueError):
+    """A mistake in the input. Its message says what was wrong, where, and what to do."""
+
+
+def fail(message: str) -> NoReturn:
+    """Raise :class:`SigcamError` with ``message``."""
+    raise SigcamError(message)
+
+
+def check_choice(kind: str, value: str, choices: Collection[str]) -> str:
+    """Return ``value`` if it is one of ``choices``.
+
+    Raises:
+        SigcamError: if it is not; the sentence lists the choices.
+
+    >>> check_choice("method", "cam", ["cam", "gradcam"])
+    'cam'
+    """
+    if value not in choices:
+        fail(f"unknown {kind} {value!r}: choose one of {', '.join(choices)}.")
+    return value
+
+
+def run_command_line(main: Callable[[], None]) -> None:
+    """Run ``main`` and turn a :class:`SigcamError` into one sentence on stderr and exit code 2."""
+    try:
+        main()
+    except SigcamError as error:
+        print(f"error: {error}", file=sys.stderr)
+        sys.exit(2)
+    except KeyboardInterrupt:
+        print("interrupted; finished steps are kept, run the same command to go on.", file=sys.stderr)
+        sys.exit(130)

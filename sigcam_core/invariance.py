@@ -1,0 +1,97 @@
+"""Softmax cannot see a shift of its weights that all classes share; these functions make the shift visible.
+
+For every delta in R^K the head w'_ik = w_ik + delta_i has the same softmax probabilities and the class
+activation maps CAM_k + sum_i delta_i A_i (Oh and Noh 2025, Section 3).
+"""
+
+from __future__ import annotations
+
+from torch import Tensor
+
+from .errors import fail
+
+
+def shift_weights(weight: Tensor, delta: Tensor) -> Tensor:
+    """Add ``delta`` to the weights of every class.
+
+    Args:
+        weight: (C, K) weights of a linear head.
+        delta: (K,) shift, one number a channel.
+
+    Returns:
+        (C, K) weights with the same softmax probabilities for every input.
+
+    Raises:
+        SigcamError: if the shapes do not fit.
+
+    >>> import torch
+    >>> shift_weights(torch.zeros(2, 3), torch.tensor([1.0, 2.0, 3.0]))
+    tensor([[1., 2., 3.],
+            [1., 2., 3.]])
+    """
+    _check_weight(weight)
+    if delta.shape != weight.shape[1:]:
+        fail(f"delta must have shape ({weight.shape[1]},), one number a channel, got {tuple(delta.shape)}.")
+    return weight + delta
+
+
+def center_weights(weight: Tensor) -> Tensor:
+    """Return the canonical member of the head's orbit: weights that sum to zero over the classes.
+
+    It is the one member of least Frobenius norm, and it needs no training.
+
+    Args:
+        weight: (C, K) weights of a linear head.
+
+    Returns:
+        (C, K) weights ``weight - weight.mean(0)``.
+    """
+    _check_weight(weight)
+    return weight - weight.mean(dim=0, keepdim=True)
+
+
+def gauge_energy(weight: Tensor) -> float:
+    """Fraction of a head's squared norm that softmax cannot see: C ||mean_k w||^2 / ||W||_F^2.
+
+    0 for centred weights, 1 for weights that are equal for all classes, 1/C expected for independent,
+    identically distributed weights of mean zero.
+
+    Args:
+        weight: (C, K) weights of a linear head.
+
+    Raises:
+        SigcamError: if all weights are zero, since the fraction is then undefined.
+    """
+    _check_weight(weight)
+    weight = weight.detach().double()
+    total = weight.square().sum()
+    if total == 0:
+        fail("gauge_energy is undefined for a head whose weights are all zero.")
+    return float(weight.shape[0] * weight.mean(dim=0).square().sum() / total)
+
+
+def sign_collapse_delta(weight: Tensor, class_idx: int) -> Tensor:
+    """The shift delta_i = -2 w_ik, which turns CAM_k into -CAM_k and leaves every probability as it was.
+
+    Args:
+        weight: (C, K) weights of a linear head.
+        class_idx: the class k.
+
+    Returns:
+        (K,) shift.
+    """
+    _check_weight(weight)
+    if not 0 <= class_idx < weight.shape[0]:
+        fail(f"class index {class_idx} is out of range: there are {weight.shape[0]} classes.")
+    return -2 * weight[class_idx]
+
+
+def erasing_delta(weight: Tensor) -> Tensor:
+    """The shift delta_i = -max_k w_ik: no weight of any class stays positive, so ReLU erases every map."""
+    _check_weight(weight)
+    return -weight.max(dim=0).values
+
+
+def _check_weight(weight: Tensor) -> None:
+    if weight.ndim != 2:
+        fail(f"the weights of a linear head must be a (C, K) matrix, got shape {tuple(weight.shape)}.")

@@ -1,0 +1,305 @@
+"""Weakly supervised object localisation by the protocol of Choe et al. 2020: MaxBoxAcc, MaxBoxAccV2, PxAP, GT-Loc.
+
+The protocol is matched exactly, its habits included: score maps become 8-bit by truncation, boundaries of holes
+count as boxes, boxes end one pixel after their contour, and IoU counts pixels inclusively.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+import cv2
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+from torchmetrics import Metric
+
+from .errors import fail
+
+THRESHOLDS: NDArray[np.float64] = np.arange(0.0, 1.0, 0.001)
+"""The 1,000 thresholds tau of the protocol, as fractions of a map's greatest value."""
+IOU_PERCENTAGES = (30, 50, 70)
+GT_LOC_THRESHOLD_INDEX = 200  # tau = .2
+GT_LOC_IOU = 0.5
+NUM_GRAY_LEVELS = 255
+LEVELS: NDArray[np.int64] = (THRESHOLDS * NUM_GRAY_LEVELS).astype(np.int64)
+"""Gray level that each threshold cuts at in a map whose maximum is 1."""
+FIRST_THRESHOLD_OF_LEVEL: NDArray[np.int64] = np.searchsorted(LEVELS, np.arange(NUM_GRAY_LEVELS))
+HISTOGRAM_EDGES: NDArray[np.float64] = np.append(THRESHOLDS, [1.0, 2.0, 3.0])
+NUM_BINS = len(HISTOGRAM_EDGES) - 1
+OBJECT, BACKGROUND, IGNORE = 1, 0, 255
+
+BoxArray = NDArray[np.int64]
+
+
+def box_iou(boxes: BoxArray, others: BoxArray) -> NDArray[np.float64]:
+    """Intersection over union of every pair, with inclusive pixel coordinates (a box x0 = x1 is one pixel wide).
+
+    Args:
+        boxes: (M, 4) x0, y0, x1, y1.
+        others: (L, 4).
+
+    Returns:
+        (M, L) IoU.
+
+    >>> box_iou(np.array([[0, 0, 9, 9]]), np.array([[0, 0, 9, 4]]))
+    array([[0.5]])
+    """
+    a, b = boxes[:, None].astype(np.float64), others[None].astype(np.float64)
+    width = np.minimum(a[..., 2], b[..., 2]) - np.maximum(a[..., 0], b[..., 0]) + 1
+    height = np.minimum(a[..., 3], b[..., 3]) - np.maximum(a[..., 1], b[..., 1]) + 1
+    intersection = width.clip(min=0) * height.clip(min=0)
+    area_a = (a[..., 2] - a[..., 0] + 1) * (a[..., 3] - a[..., 1] + 1)
+    area_b = (b[..., 2] - b[..., 0] + 1) * (b[..., 3] - b[..., 1] + 1)
+    return intersection / (area_a + area_b - intersection)
+
+
+def contour_boxes(gray: NDArray[np.uint8], level: int) -> tuple[BoxArray, int]:
+    """Boxes of all contours of ``gray > level``, and the index of the contour of greatest area.
+
+    Args:
+        gray: (H, W) 8-bit map.
+        level: gray level, cut where the map is greater.
+
+    Returns:
+        (M, 4) boxes x0, y0, x1, y1 with M >= 1, where no contour gives (0, 0, 0, 0); and an index into them.
+    """
+    height, width = gray.shape
+    _, binary = cv2.threshold(gray, level, 255, cv2.THRESH_BINARY)
+    contours, _ = cv2.findContours(binary, cv2.RETR_TREE, cv2.CHAIN_APPROX_SIMPLE)
+    if not contours:
+        return np.zeros((1, 4), dtype=np.int64), 0
+    corners = np.array([cv2.boundingRect(contour) for contour in contours], dtype=np.int64)
+    corners[:, 2:] += corners[:, :2]
+    corners[:, 2] = corners[:, 2].clip(max=width - 1)
+    corners[:, 3] = corners[:, 3].clip(max=height - 1)
+    return corners, int(np.argmax([cv2.contourArea(contour) for contour in contours]))
+
+
+def iou_curves(score_map: NDArray[np.floating[Any]], boxes: BoxArray) -> dict[str, NDArray[np.float64]]:
+    """IoU with the ground truth at all 1,000 thresholds, for every way of choosing boxes.
+
+    At most 255 of the thresholds cut an 8-bit map differently, so each distinct cut is made once.
+
+    Args:
+        score_map: (H, W) scores in [0, 1].
+        boxes: (M, 4) ground-truth boxes at the size of the map.
+
+    Returns:
+        ``multi``: best IoU of any contour with any box; ``largest``: of the largest contour with any box;
+        ``largest_first``: of the largest contour with the first box. Each (1000,).
+    """
+    gray = (score_map * 255).astype(np.uint8)
+    levels = (THRESHOLDS * np.max(gray)).astype(np.int64)
+    distinct, index = np.unique(levels, return_inverse=True)
+    best = np.empty((3, len(distinct)))
+    for column, level in enumerate(distinct):
+        estimated, largest = contour_boxes(gray, int(level))
+        iou = box_iou(estimated, boxes)
+        best[:, column] = iou.max(), iou[largest].max(), iou[largest, 0]
+    return dict(zip(("multi", "largest", "largest_first"), best[:, index], strict=True))
+
+
+def best_iou_per_threshold(
+    score_map: Tensor | NDArray[np.floating[Any]], boxes: Tensor | BoxArray, multi_contour: bool = True
+) -> NDArray[np.float64]:
+    """Best IoU with any ground-truth box at tau = 0, .001, ..., .999 (Choe et al. 2020, Section 3.2).
+
+    Args:
+        score_map: (H, W) scores in [0, 1].
+        boxes: (M, 4) ground-truth boxes x0, y0, x1, y1 at the size of the map, M >= 1.
+        multi_contour: take the best contour (MaxBoxAccV2), or only the largest (MaxBoxAcc as first published).
+
+    Returns:
+        (1000,) best IoU.
+
+    Raises:
+        SigcamError: if the map is not two-dimensional, leaves [0, 1] or holds NaN, or a box is malformed.
+    """
+    checked_map = check_score_maps(_to_tensor(score_map)[None])[0].cpu().numpy()
+    checked_boxes = check_boxes([boxes], checked_map.shape)[0]
+    return iou_curves(checked_map, checked_boxes)["multi" if multi_contour else "largest"]
+
+
+def score_histograms(score_map: NDArray[np.floating[Any]], mask: NDArray[np.uint8]) -> NDArray[np.int64]:
+    """Counts of object and of background pixels a score bin, ignored pixels left out.
+
+    Args:
+        score_map: (H, W) scores in [0, 1].
+        mask: (H, W) 1 object, 0 background, 255 ignore.
+
+    Returns:
+        (2, 1002) counts: row 0 for the object, row 1 for the background. Bins start at the 1,000 thresholds, at
+        1 and at 2.
+    """
+    bins = np.searchsorted(HISTOGRAM_EDGES, score_map, side="right") - 1
+    return np.stack([np.bincount(bins[mask == value], minlength=NUM_BINS) for value in (OBJECT, BACKGROUND)])
+
+
+def pixel_average_precision(histograms: NDArray[np.int64]) -> float:
+    """PxAP from summed histograms: sum over thresholds of precision times recall step, in % (Choe et al. 2020).
+
+    Args:
+        histograms: (2, 1002) counts of object and background pixels.
+
+    Raises:
+        SigcamError: if no pixel belongs to an object.
+    """
+    true_positive, false_positive = np.cumsum(histograms[:, ::-1].astype(np.int64), axis=1)
+    num_object = true_positive[-1]
+    if num_object == 0:
+        fail("PxAP is undefined: no mask has an object pixel.")
+    recall = true_positive / num_object
+    predicted = true_positive + false_positive
+    precision = np.divide(true_positive, predicted, out=np.zeros(len(predicted)), where=predicted > 0)
+    # The first bin (scores of 2 and more) is empty for maps in [0, 1] and only starts the recall axis.
+    return float(100 * (precision[1:] * np.diff(recall)).sum())
+
+
+class MaxBoxAcc(Metric):
+    """MaxBoxAcc at IoU 30, 50 and 70 %, and MaxBoxAccV2, their mean (Choe et al. 2020, Section 3.2).
+
+    MaxBoxAcc(delta) is the greatest share of images, over the 1,000 thresholds, whose best IoU reaches delta.
+
+    Args:
+        multi_contour: take the best contour (V2), or only the largest.
+
+    >>> metric = MaxBoxAcc()
+    >>> score_map = torch.zeros(1, 32, 32)
+    >>> score_map[0, 8:24, 8:24] = 1
+    >>> metric.update(score_map, [np.array([[8, 8, 24, 24]])])
+    >>> metric.compute()["maxboxacc_v2"]
+    tensor(100., dtype=torch.float64)
+    """
+
+    full_state_update = False
+    hits: Tensor
+    num_images: Tensor
+
+    def __init__(self, multi_contour: bool = True, **kwargs: Any) -> None:
+        super().__init__(**kwargs)
+        self.multi_contour = multi_contour
+        shape = (len(IOU_PERCENTAGES), len(THRESHOLDS))
+        self.add_state("hits", torch.zeros(shape, dtype=torch.int64), dist_reduce_fx="sum")
+        self.add_state("num_images", torch.tensor(0), dist_reduce_fx="sum")
+
+    def update(self, score_maps: Tensor, boxes: Sequence[Tensor | BoxArray]) -> None:
+        """Add score maps (N, H, W) in [0, 1] and, for each, its ground-truth boxes (M, 4) at the maps' size.
+
+        Raises:
+            SigcamError: for maps with NaN or outside [0, 1], malformed boxes, or counts that differ.
+        """
+        maps = check_score_maps(score_maps).cpu().numpy()
+        for score_map, gt_boxes in zip(maps, check_boxes(boxes, maps.shape), strict=True):
+            curve = iou_curves(score_map, gt_boxes)["multi" if self.multi_contour else "largest"]
+            hits = np.stack([curve >= percentage / 100 for percentage in IOU_PERCENTAGES])
+            self.hits += torch.from_numpy(hits).to(self.hits.device)
+            self.num_images += 1
+
+    def compute(self) -> dict[str, Tensor]:
+        """Percentages ``maxboxacc@30``, ``maxboxacc@50``, ``maxboxacc@70`` and ``maxboxacc_v2``."""
+        if self.num_images == 0:
+            fail("MaxBoxAcc has no images: call update first.")
+        accuracy = 100 * self.hits.max(dim=1).values.double() / self.num_images
+        values = {f"maxboxacc@{p}": value for p, value in zip(IOU_PERCENTAGES, accuracy, strict=True)}
+        return {**values, "maxboxacc_v2": accuracy.mean()}
+
+
+class PixelAP(Metric):
+    """Pixel average precision of score maps against masks (Choe et al. 2020, Section 3.2), in exact counts.
+
+    >>> metric = PixelAP()
+    >>> mask = torch.zeros(1, 4, 4, dtype=torch.uint8)
+    >>> mask[0, :2] = 1
+    >>> metric.update(mask.double(), mask)
+    >>> metric.compute()["pxap"]
+    tensor(100., dtype=torch.float64)
+    """
+
+    full_state_update = False
+    histograms: Tensor
+
+    def __init__(self, **kwargs: Any) -> None:
+        super().__init__(**kwargs)
+        self.add_state("histograms", torch.zeros((2, NUM_BINS), dtype=torch.int64), dist_reduce_fx="sum")
+
+    def update(self, score_maps: Tensor, masks: Tensor) -> None:
+        """Add score maps (N, H, W) in [0, 1] and masks (N, H, W): 1 object, 0 background, 255 ignore.
+
+        Raises:
+            SigcamError: for maps with NaN or outside [0, 1], other mask values, or shapes that differ.
+        """
+        maps = check_score_maps(score_maps).cpu().numpy()
+        for score_map, mask in zip(maps, check_masks(masks, maps.shape), strict=True):
+            self.histograms += torch.from_numpy(score_histograms(score_map, mask)).to(self.histograms.device)
+
+    def compute(self) -> dict[str, Tensor]:
+        """Percentage ``pxap``."""
+        return {"pxap": torch.tensor(pixel_average_precision(self.histograms.cpu().numpy()), dtype=torch.float64)}
+
+
+def check_score_maps(score_maps: Tensor) -> Tensor:
+    """Return the maps if they are (N, H, W), finite and within [0, 1].
+
+    Raises:
+        SigcamError: naming the first map that is not.
+    """
+    score_maps = _to_tensor(score_maps)
+    if score_maps.ndim != 3:
+        fail(f"score maps must have shape (N, height, width), got {tuple(score_maps.shape)}.")
+    inside = ((score_maps >= 0) & (score_maps <= 1)).flatten(1).all(dim=1)  # NaN compares false
+    if not bool(inside.all()):
+        position = int((~inside).nonzero()[0, 0])
+        fail(f"score map {position} holds NaN or values outside [0, 1]: pass maps through normalize_maps first.")
+    return score_maps
+
+
+def check_boxes(boxes: Sequence[Tensor | BoxArray], shape: tuple[int, ...]) -> list[BoxArray]:
+    """Return the boxes as arrays if there is one (M, 4) set for each map, M >= 1, within the map.
+
+    Args:
+        boxes: for each map, boxes x0, y0, x1, y1.
+        shape: (N, height, width), or (height, width) for one map.
+
+    Raises:
+        SigcamError: naming the first box that is malformed.
+    """
+    height, width = shape[-2:]
+    num_maps = shape[0] if len(shape) == 3 else 1
+    if len(boxes) != num_maps:
+        fail(f"there are {num_maps} score maps but {len(boxes)} sets of boxes: pass one set for each map.")
+    checked = []
+    for position, image_boxes in enumerate(boxes):
+        array = np.asarray(image_boxes).astype(np.int64)
+        if array.ndim != 2 or array.shape[1] != 4 or len(array) == 0:
+            fail(f"boxes of map {position} must have shape (M, 4) with M >= 1, got {array.shape}.")
+        x0, y0, x1, y1 = array.T
+        bad = (x0 < 0) | (y0 < 0) | (x1 < x0) | (y1 < y0) | (x1 > width) | (y1 > height)
+        if bad.any():
+            box = array[bad][0].tolist()
+            fail(
+                f"box {box} of map {position} is not x0 <= x1, y0 <= y1 within {width} x {height} pixels: "
+                "scale boxes to the size of the map."
+            )
+        checked.append(array)
+    return checked
+
+
+def check_masks(masks: Tensor | NDArray[np.uint8], shape: tuple[int, ...]) -> NDArray[np.uint8]:
+    """Return the masks as an array if they fit the maps and hold only 0, 1 and 255.
+
+    Raises:
+        SigcamError: if they do not.
+    """
+    array = _to_tensor(masks).cpu().numpy()
+    if array.shape != shape:
+        fail(f"masks have shape {array.shape} but score maps have {shape}: pass one mask of equal size for each map.")
+    if not np.isin(array, (BACKGROUND, OBJECT, IGNORE)).all():
+        fail("masks may hold 0 (background), 1 (object) and 255 (ignore) only.")
+    return array.astype(np.uint8)
+
+
+def _to_tensor(values: Any) -> Tensor:
+    return values if isinstance(values, Tensor) else torch.from_numpy(np.asarray(values))

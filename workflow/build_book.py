@@ -1,0 +1,115 @@
+"""Build the book: ``python workflow/build_book.py --work-dir build``.
+
+The sources in ``book/`` stay clean. They are copied to a fresh folder together with the executed notebooks and the
+result files, the copy is built with warnings as errors, and only a build that succeeded replaces the previous one.
+"""
+
+from __future__ import annotations
+
+import argparse
+import os
+import shutil
+import subprocess
+import sys
+import tempfile
+from pathlib import Path
+
+import yaml
+
+from sigcam_core.errors import fail, run_command_line
+
+BOOK = Path(__file__).resolve().parent.parent / "book"
+
+
+def toc_files(toc: Path) -> list[str]:
+    """The documents that a table of contents names, in reading order, without suffix."""
+
+    def files(entry: object) -> list[str]:
+        if isinstance(entry, list):
+            return [name for item in entry for name in files(item)]
+        if not isinstance(entry, dict):
+            return []
+        own = [entry[key] for key in ("root", "file") if key in entry]
+        return own + [name for item in entry.values() for name in files(item)]
+
+    return files(yaml.safe_load(toc.read_text(encoding="utf-8")))
+
+
+def stage(book: Path, work_dir: Path, target: Path) -> None:
+    """Copy the sources, the executed notebooks and the result files to ``target``.
+
+    Args:
+        book: folder of the sources, with ``_toc.yml``.
+        work_dir: folder with the executed notebooks in ``notebooks`` and the result files in ``results``.
+        target: folder to make; it must not exist.
+
+    Raises:
+        SigcamError: if a notebook named by the table of contents has not been executed, or there is no result file.
+    """
+    shutil.copytree(book, target, ignore=shutil.ignore_patterns("__pycache__", "_build"))
+    for name in toc_files(book / "_toc.yml"):
+        if not name.startswith("notebooks/"):
+            continue
+        notebook = work_dir / f"{name}.ipynb"
+        if not notebook.is_file():
+            fail(f"the book needs the executed notebook {notebook}: run the workflow (`make reproduce`) first.")
+        (target / "notebooks").mkdir(exist_ok=True)
+        shutil.copyfile(notebook, target / "notebooks" / notebook.name)
+    results = sorted((work_dir / "results").glob("*.json"))
+    if not results:
+        fail(f"the book needs the result files {work_dir / 'results'}/*.json: run the workflow (`make reproduce`) first.")
+    (target / "results").mkdir()
+    for path in results:
+        shutil.copyfile(path, target / "results" / path.name)
+
+
+def run_jupyter_book(source: Path, output: Path) -> None:
+    """Build ``source`` into ``output/_build/html``, with every warning an error.
+
+    Raises:
+        SigcamError: if the build fails; its messages have gone to the terminal.
+    """
+    command = [sys.executable, "-m", "jupyter_book", "build", "-q", "-W", "-n", "--keep-going"]
+    environment = {**os.environ, "SIGCAM_RESULTS": str(source / "results"), "PYTHONDONTWRITEBYTECODE": "1"}
+    built = subprocess.run([*command, str(source), "--path-output", str(output)], env=environment, check=False)
+    if built.returncode != 0:
+        fail("the book was not built: mend what the messages above name; the previous build is untouched.")
+
+
+def build_book(work_dir: Path, book: Path = BOOK) -> Path:
+    """Stage and build the book; replace the previous build on success.
+
+    Args:
+        work_dir: see :func:`stage`; the book goes to its folder ``book``.
+        book: folder of the sources.
+
+    Returns:
+        The page to open, ``work_dir/book/_build/html/index.html``.
+
+    Raises:
+        SigcamError: if something to build from is missing, or the build fails.
+    """
+    if not work_dir.is_dir():
+        fail(f"folder {work_dir} does not exist: run the workflow (`make reproduce`) first, or give its --work-dir.")
+    final = work_dir.resolve() / "book"
+    with tempfile.TemporaryDirectory(prefix=".book-", dir=work_dir) as temporary:
+        new = Path(temporary).resolve() / "book"
+        new.mkdir()
+        stage(book, work_dir, new / "source")
+        run_jupyter_book(new / "source", new)
+        shutil.rmtree(new / "_build" / ".doctrees", ignore_errors=True)
+        if final.exists():
+            final.rename(Path(temporary) / "previous")
+        new.rename(final)
+    return final / "_build" / "html" / "index.html"
+
+
+def main() -> None:
+    """Command line of the module."""
+    parser = argparse.ArgumentParser(description="Build the book from the executed notebooks and the result files.")
+    parser.add_argument("--work-dir", type=Path, default=Path("build"), help="folder of the workflow (default: build)")
+    print(build_book(parser.parse_args().work_dir))
+
+
+if __name__ == "__main__":
+    run_command_line(main)
