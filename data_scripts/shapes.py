@@ -1,6 +1,6 @@
 """The embedded default data set: textured shapes on clutter, drawn from a seed, with exact boxes and masks.
 
-A class is a shape together with a texture. Every image also holds shapes without texture and textured blobs, so
+A class is a shape together with a texture. Every image also holds shapes without texture and textured capsules, so
 neither alone tells the class, and a small coloured patch, the context cue: its colour agrees with the class with
 an adjustable probability. So it is known where evidence for the class should lie, and where it should not.
 
@@ -36,14 +36,16 @@ SPLITS = ("train", "val", "test")
 # Raised whenever the same parameters would draw other pixels.
 GENERATOR_VERSION = 1
 
-OBJECT_AREA = (0.08, 0.30)
-DISTRACTOR_AREA = (0.02, 0.07)
+OBJECT_AREA = (0.12, 0.32)
+DISTRACTOR_AREA = (0.025, 0.05)
 TEXTURE_PERIOD = (0.09, 0.13)
-CUE_RADIUS = 0.055
+CUE_RADIUS = 0.06
 CUE_ATTEMPTS = 20
+CONTOUR_WIDTH = 0.025
+CONTOUR_VALUE = 0.05
 # Cells a side, channels (1: brightness only), amplitude.
-CLUTTER = ((3, 3, 0.15), (8, 1, 0.14), (20, 1, 0.14), (48, 1, 0.10))
-NOISE = 0.06
+CLUTTER = ((3, 3, 0.14), (8, 1, 0.09), (24, 1, 0.09))
+NOISE = 0.04
 
 
 @dataclass(frozen=True)
@@ -115,8 +117,8 @@ def prepare(folder: Path, parameters: dict[str, Any]) -> Manifest:
         scene = draw_scene(parameters["seed"], split, index, size, correlation)
         name = f"{split}/{index:06d}"
         image_path, mask_path = f"images/{name}.png", f"masks/{name}.png"
-        _write_png(folder / image_path, scene.pixels)
-        _write_png(folder / mask_path, scene.mask)
+        write_png(folder / image_path, scene.pixels)
+        write_png(folder / mask_path, scene.mask)
         rows.append({
             "image_id": name,
             "path": image_path,
@@ -161,8 +163,7 @@ def draw_scene(seed: int, split: str, index: int, size: int, context_correlation
     # Painted from back to front, so a later layer hides an earlier one.
     canvas = _clutter(rng, size)
     distractors = [_paint_distractor(rng, canvas, is_textured) for is_textured in _distractor_kinds(rng)]
-    body = _place(rng, SHAPES[shape], size, _uniform(rng, *OBJECT_AREA))
-    _paint(canvas, body, _surface(rng, TEXTURES[texture], size))
+    body = _paint_figure(rng, canvas, SHAPES[shape], TEXTURES[texture], _uniform(rng, *OBJECT_AREA))
     cue = _place_cue(rng, body)
     _paint(canvas, cue, _colour(context_class / len(CLASSES), 1.0, 0.95))
 
@@ -194,7 +195,8 @@ def _box(pixels: npt.NDArray[np.bool_]) -> Box:
     return [int(columns[0]), int(rows[0]), int(columns[-1]), int(rows[-1])]
 
 
-def _write_png(path: Path, pixels: npt.NDArray[np.uint8]) -> None:
+def write_png(path: Path, pixels: npt.NDArray[np.uint8]) -> None:
+    """Write an image (H, W) or (H, W, 3), making its folder."""
     path.parent.mkdir(parents=True, exist_ok=True)
     Image.fromarray(pixels).save(path, compress_level=1)
 
@@ -232,16 +234,18 @@ def _star(x: Array, y: Array) -> Array:
 
 def _cross(x: Array, y: Array) -> Array:
     x, y = np.abs(x), np.abs(y)
-    return np.minimum(np.maximum(x - CROSS_LENGTH, y - CROSS_HALF_WIDTH), np.maximum(x - CROSS_HALF_WIDTH, y - CROSS_LENGTH))
+    level, upright = (np.maximum(x - a, y - b) for a, b in (CROSS_EXTENT, CROSS_EXTENT[::-1]))
+    return np.minimum(level, upright)
 
 
-def _blob(x: Array, y: Array) -> Array:
-    # A peanut: no shape of a class, whatever its rotation.
-    return np.minimum(np.sqrt((x - 0.4) ** 2 + y * y) - 0.6, np.sqrt((x + 0.45) ** 2 + (y - 0.1) ** 2) - 0.5)
+def _capsule(x: Array, y: Array) -> Array:
+    """The outline of the textured distractors: the shape of no class."""
+    x = np.maximum(np.abs(x) - 0.5, 0)
+    return np.sqrt(x * x + y * y) - 0.5
 
 
-CROSS_HALF_WIDTH = 0.36
-CROSS_LENGTH = math.sqrt(1 - CROSS_HALF_WIDTH**2)
+# Half the length and half the width of a bar, whose corners lie at radius 1.
+CROSS_EXTENT = (math.sqrt(1 - 0.36**2), 0.36)
 
 Outline = Callable[[Array, Array], Array]
 SHAPES: dict[str, Outline] = {"disk": _disk, "triangle": _triangle, "star": _star, "cross": _cross}
@@ -249,8 +253,8 @@ AREAS: dict[Outline, float] = {
     _disk: math.pi,
     _triangle: 3 * math.sqrt(3) / 4,
     _star: 5 * 0.5 * math.sin(math.pi / 5),
-    _cross: 4 * CROSS_HALF_WIDTH * (2 * CROSS_LENGTH - CROSS_HALF_WIDTH),
-    _blob: 1.6,
+    _cross: 4 * CROSS_EXTENT[1] * (2 * CROSS_EXTENT[0] - CROSS_EXTENT[1]),
+    _capsule: 1 + math.pi / 4,
 }
 
 
@@ -258,7 +262,7 @@ AREAS: dict[Outline, float] = {
 
 
 def _wave(position: Array, sharpness: float) -> Array:
-    """Square wave of period 1 with ramps, so that edges are anti-aliased: a clipped triangle wave, exact in IEEE 754."""
+    """Square wave of period 1 with ramps, so that edges are anti-aliased: a clipped triangle wave."""
     triangle = np.abs(2 * (position - np.floor(position)) - 1)
     return np.clip((triangle - 0.5) * sharpness + 0.5, 0, 1)
 
@@ -281,7 +285,7 @@ CLASS_NAMES = tuple(f"{texture} {shape}" for shape, texture in CLASSES)
 
 def _grid(size: int) -> tuple[Array, Array]:
     """Pixel centres as x of shape (1, size) and y of shape (size, 1)."""
-    centres = np.arange(size) + 0.5
+    centres = np.arange(size, dtype=np.float64) + 0.5
     return centres[None, :], centres[:, None]
 
 
@@ -293,12 +297,17 @@ def _rotated_grid(rng: np.random.Generator, size: int, x0: float, y0: float, uni
 
 
 def _place(rng: np.random.Generator, outline: Outline, size: int, area: float) -> Array:
-    """Coverage (size, size) of an outline at a random place and rotation, about ``area`` of the image in size."""
+    """Signed distance in pixels to an outline of about ``area`` of the image, at a random place and rotation."""
     radius = size * math.sqrt(area / AREAS[outline])
     margin = min(0.85 * radius, size / 2)
     x0, y0 = _uniform(rng, margin, size - margin), _uniform(rng, margin, size - margin)
-    distance = outline(*_rotated_grid(rng, size, x0, y0, radius))
-    return np.clip(0.5 - radius * distance, 0, 1)
+    return radius * outline(*_rotated_grid(rng, size, x0, y0, radius))
+
+
+def _cover(distance: Array) -> Array:
+    """Part of each pixel inside an outline, from the signed distance of its centre."""
+    covered: Array = np.clip(0.5 - distance, 0, 1)
+    return covered
 
 
 def _place_cue(rng: np.random.Generator, body: Array) -> Array:
@@ -308,7 +317,7 @@ def _place_cue(rng: np.random.Generator, body: Array) -> Array:
     radius = CUE_RADIUS * size
     for _ in range(CUE_ATTEMPTS):
         x0, y0 = _uniform(rng, radius, size - radius), _uniform(rng, radius, size - radius)
-        cue = np.clip(0.5 + radius - np.sqrt((x - x0) ** 2 + (y - y0) ** 2), 0, 1)
+        cue = _cover(np.sqrt((x - x0) ** 2 + (y - y0) ** 2) - radius)
         if not (np.minimum(cue, body) > 0).any():
             break
     return cue
@@ -318,13 +327,14 @@ def _colour(hue: float, saturation: float, value: float) -> Array:
     """HSV to RGB, of shape (3, 1, 1)."""
     sector = (6 * hue + np.array([0.0, 4.0, 2.0])) % 6
     pure = np.clip(np.abs(sector - 3) - 1, 0, 1)
-    return (value * (1 - saturation + saturation * pure))[:, None, None]
+    colour: Array = value * (1 - saturation + saturation * pure)
+    return colour[:, None, None]
 
 
 def _surface(rng: np.random.Generator, texture: Texture | None, size: int) -> Array:
     """Colours (3, size, size) or (3, 1, 1): two random colours woven by a texture, or a plain one."""
-    dark = _colour(rng.random(), _uniform(rng, 0.2, 0.7), _uniform(rng, 0.1, 0.4))
-    light = _colour(rng.random(), _uniform(rng, 0.1, 0.6), _uniform(rng, 0.65, 1.0))
+    dark = _colour(rng.random(), _uniform(rng, 0.2, 0.7), _uniform(rng, 0.15, 0.4))
+    light = _colour(rng.random(), _uniform(rng, 0.1, 0.6), _uniform(rng, 0.75, 1.0))
     if texture is None:
         return _choose(rng, (dark, light))
     period = size * _uniform(rng, *TEXTURE_PERIOD)
@@ -343,14 +353,24 @@ def _paint(canvas: Array, coverage: Array, colours: Array) -> None:
 
 def _distractor_kinds(rng: np.random.Generator) -> tuple[bool, ...]:
     """Whether each distractor is textured: at least one of each kind, so neither shape nor texture is enough."""
-    return (False, True, False, True)[: 2 + int(rng.random() * 3)]
+    return (False, True, False)[: 2 + int(rng.random() * 2)]
 
 
 def _paint_distractor(rng: np.random.Generator, canvas: Array, is_textured: bool) -> Array:
+    outline = _capsule if is_textured else _choose(rng, SHAPES.values())
+    texture = _choose(rng, TEXTURES.values()) if is_textured else None
+    return _paint_figure(rng, canvas, outline, texture, _uniform(rng, *DISTRACTOR_AREA))
+
+
+def _paint_figure(
+    rng: np.random.Generator, canvas: Array, outline: Outline, texture: Texture | None, area: float
+) -> Array:
+    """Paint a figure with a dark contour and return its coverage (size, size)."""
     size = canvas.shape[-1]
-    outline = _blob if is_textured else _choose(rng, SHAPES.values())
-    coverage = _place(rng, outline, size, _uniform(rng, *DISTRACTOR_AREA))
-    _paint(canvas, coverage, _surface(rng, _choose(rng, TEXTURES.values()) if is_textured else None, size))
+    distance = _place(rng, outline, size, area)
+    coverage = _cover(distance)
+    _paint(canvas, coverage, _colour(0, 0, CONTOUR_VALUE))
+    _paint(canvas, _cover(distance + CONTOUR_WIDTH * size), _surface(rng, texture, size))
     return coverage
 
 

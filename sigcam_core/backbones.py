@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import warnings
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import torch
 from torch import Tensor, nn
@@ -40,7 +40,7 @@ class EfficientNetLite(nn.Module):
         classifier: dropout and one linear layer.
     """
 
-    def __init__(self, network: nn.Module) -> None:
+    def __init__(self, network: Any) -> None:
         super().__init__()
         # The parts are taken over before _LiteFeatures removes them from the package's network.
         self.classifier = nn.Sequential(network._dropout, network._fc)
@@ -54,7 +54,7 @@ class EfficientNetLite(nn.Module):
 
 
 class _LiteFeatures(nn.Module):
-    def __init__(self, network: nn.Module) -> None:
+    def __init__(self, network: Any) -> None:
         super().__init__()
         network._dropout, network._fc = nn.Identity(), nn.Identity()  # they belong to the head
         self.network = network

@@ -181,7 +181,10 @@ def _proposed_splits(model: nn.Module) -> Iterator[tuple[nn.Module, nn.Module]]:
         for name, module in children.items()
         if name not in ("classifier", "fc", "avgpool", "global_pool", "dropout", "AuxLogits")
     ]
-    bodies = [nn.Sequential(*trunk), nn.Sequential(*trunk, nn.ReLU())]  # DenseNet applies ReLU in its forward
+    bodies: list[nn.Module] = [
+        nn.Sequential(*trunk),
+        nn.Sequential(*trunk, nn.ReLU()),
+    ]  # DenseNet applies ReLU in its forward
     if "features" in children and len(trunk) == 1:
         bodies[0] = children["features"]
     for body in bodies:
@@ -213,5 +216,5 @@ def _draw_fresh(module: nn.Module) -> None:
         nn.init.normal_(module.weight, std=FRESH_STD)
         if module.bias is not None:
             nn.init.zeros_(module.bias)
-    elif hasattr(module, "reset_parameters"):
-        module.reset_parameters()
+    elif callable(reset := getattr(module, "reset_parameters", None)):
+        reset()

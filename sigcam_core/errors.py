@@ -10,6 +10,10 @@ from typing import NoReturn
 class SigcamError(ValueError):
     """A mistake in the input. Its message says what was wrong, where, and what to do."""
 
+    def _render_traceback_(self) -> list[str]:
+        """What IPython shows: the sentence alone, since the stack is of no use to who made the mistake."""
+        return [f"SigcamError: {self}"]
+
 
 def fail(message: str) -> NoReturn:
     """Raise :class:`SigcamError` with ``message``."""

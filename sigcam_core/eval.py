@@ -116,9 +116,7 @@ def evaluate(
     return path
 
 
-def _evidence_of_batch(
-    dual: DualBranch, images: Tensor, labels: Tensor, rows: list[tuple[str, str]]
-) -> dict[str, Any]:
+def _evidence_of_batch(dual: DualBranch, images: Tensor, labels: Tensor, rows: list[tuple[str, str]]) -> dict[str, Any]:
     """Columns of N images x R rows, image-major; and the label maps (N, R, h, w) for localisation."""
     features = dual.extract(images)
     with torch.no_grad():
@@ -188,7 +186,7 @@ def _explained_scores(
     for row in range(num_rows):
         own = (source[:, row] == row).nonzero()[:, 0]
         if len(own):
-            score_maps = normalize_maps(maps[own, row], images.shape[2:])
+            score_maps = normalize_maps(maps[own, row], (images.shape[2], images.shape[3]))
             output = dual(explain_images(images[own], score_maps))
             scores["softmax"][own, row] = _scores(output.softmax_logits, predicted[own])
             scores["sigmoid"][own, row] = _scores(output.sigmoid_logits, predicted[own])
@@ -203,7 +201,9 @@ def _localization_of_batch(
     has_masks = batch.table["mask"].map(lambda name: isinstance(name, str)).all()
     masks = load_masks(batch, MAP_SIZE).numpy() if has_masks else None
     source = same_as_earlier(maps)
-    names = [field.name for field in SCHEMA if field.name.startswith(("best_iou", "gt_loc")) or "histogram" in field.name]
+    names = [
+        field.name for field in SCHEMA if field.name.startswith(("best_iou", "gt_loc")) or "histogram" in field.name
+    ]
     columns: dict[str, list[Any]] = {name: [] for name in names}
     for image in range(len(maps)):
         score_maps = normalize_maps(maps[image], (MAP_SIZE, MAP_SIZE)).cpu().numpy()
@@ -265,7 +265,8 @@ def read_evidence(*paths: Path) -> pd.DataFrame:
         if not path.exists():
             fail(f"evidence {path} does not exist: run `python -m sigcam_core evaluate` first.")
         try:
-            frames.append(pq.read_table(path, schema=SCHEMA).to_pandas())
+            frame: pd.DataFrame = pq.read_table(path, schema=SCHEMA).to_pandas()
+            frames.append(frame)
         except (pa.ArrowInvalid, KeyError, ValueError) as error:
             fail(f"{path} is not an evidence file ({error}): delete it and evaluate again.")
     return pd.concat(frames, ignore_index=True)

@@ -6,6 +6,9 @@ activation maps CAM_k + sum_i delta_i A_i (Oh and Noh 2025, Section 3).
 
 from __future__ import annotations
 
+from typing import NamedTuple
+
+import torch
 from torch import Tensor
 
 from .errors import fail
@@ -24,7 +27,6 @@ def shift_weights(weight: Tensor, delta: Tensor) -> Tensor:
     Raises:
         SigcamError: if the shapes do not fit.
 
-    >>> import torch
     >>> shift_weights(torch.zeros(2, 3), torch.tensor([1.0, 2.0, 3.0]))
     tensor([[1., 2., 3.],
             [1., 2., 3.]])
@@ -95,3 +97,46 @@ def erasing_delta(weight: Tensor) -> Tensor:
 def _check_weight(weight: Tensor) -> None:
     if weight.ndim != 2:
         fail(f"the weights of a linear head must be a (C, K) matrix, got shape {tuple(weight.shape)}.")
+
+
+class ShiftedHead(NamedTuple):
+    """What one member of a head's orbit gives for one image."""
+
+    class_map: Tensor  # (h, w), the class activation map of the chosen class
+    probabilities: Tensor  # (C,)
+    logits: Tensor  # (C,)
+
+
+def shifted_head(features: Tensor, weight: Tensor, bias: Tensor, delta: Tensor, class_idx: int) -> ShiftedHead:
+    """Apply a GAP + linear head whose weights are shifted by ``delta``, in float64.
+
+    Args:
+        features: (K, h, w) feature maps of one image.
+        weight: (C, K).
+        bias: (C,).
+        delta: (K,) shift.
+        class_idx: class of the map.
+    """
+    features, shifted = features.double(), shift_weights(weight.double(), delta.double())
+    logits = shifted @ features.mean(dim=(1, 2)) + bias.double()
+    class_map = torch.einsum("k,khw->hw", shifted[class_idx], features)
+    return ShiftedHead(class_map, logits.softmax(dim=0), logits)
+
+
+def delta_for_map(features: Tensor, class_map: Tensor, target: Tensor) -> Tensor:
+    """The least shift that turns a class map into the nearest map to ``target`` in the span of the feature maps.
+
+    With at least as many independent feature maps as pixels the target is met exactly.
+
+    Args:
+        features: (K, h, w) feature maps of one image.
+        class_map: (h, w) map to start from.
+        target: (h, w) map wanted.
+
+    Returns:
+        (K,) float64 shift.
+    """
+    basis = features.double().flatten(1).T  # (h w, K)
+    missing = (target.double() - class_map.double()).flatten()
+    delta: Tensor = torch.linalg.pinv(basis) @ missing
+    return delta

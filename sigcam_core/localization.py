@@ -53,7 +53,8 @@ def box_iou(boxes: BoxArray, others: BoxArray) -> NDArray[np.float64]:
     intersection = width.clip(min=0) * height.clip(min=0)
     area_a = (a[..., 2] - a[..., 0] + 1) * (a[..., 3] - a[..., 1] + 1)
     area_b = (b[..., 2] - b[..., 0] + 1) * (b[..., 3] - b[..., 1] + 1)
-    return intersection / (area_a + area_b - intersection)
+    iou: NDArray[np.float64] = intersection / (area_a + area_b - intersection)
+    return iou
 
 
 def contour_boxes(gray: NDArray[np.uint8], level: int) -> tuple[BoxArray, int]:

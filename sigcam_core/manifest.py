@@ -159,7 +159,9 @@ def read_manifest(path: Path | str) -> Manifest:
     try:
         table = pd.read_parquet(path)
     except (OSError, ValueError) as error:
-        fail(f"manifest {path} cannot be read as Parquet ({type(error).__name__}): delete it and prepare the data again.")
+        fail(
+            f"manifest {path} cannot be read as Parquet ({type(error).__name__}): delete it and prepare the data again."
+        )
     description_path = path.with_suffix(".json")
     description = read_json(description_path)
     missing = [key for key in ("name", "class_names", "checksum") if key not in description]
@@ -205,7 +207,9 @@ def _check_table(table: pd.DataFrame, num_classes: int, path: Path) -> None:
     refuse(~whole.all(axis=1), lambda row: "label, width and height must be whole numbers")
     refuse(
         ~numbers["label"].between(0, num_classes - 1),
-        lambda row: f"label {row['label']} is out of range; the data set has {num_classes} classes, 0 to {num_classes - 1}",
+        lambda row: (
+            f"label {row['label']} is out of range; the data set has {num_classes} classes, 0 to {num_classes - 1}"
+        ),
     )
     sizes = np.stack([numbers["width"], numbers["height"]], axis=1)
     refuse(np.any(sizes < 1, axis=1), lambda row: f"image size {row['width']} x {row['height']} is not positive")

@@ -60,7 +60,9 @@ def small_cnn(num_classes: int, head: Literal["gap", "mlp"] = "gap", width: int 
     # Three halvings: a stride of 8, as that of the large feature maps in weakly supervised localisation.
     channels = (3, width // 2, width, 2 * width, 4 * width)
     strides = (2, 2, 2, 1)
-    blocks = [_block(before, after, stride) for (before, after), stride in zip(pairwise(channels), strides, strict=True)]
+    blocks = [
+        _block(before, after, stride) for (before, after), stride in zip(pairwise(channels), strides, strict=True)
+    ]
     maps = channels[-1]
     if head == "gap":
         return SmallCNN(nn.Sequential(*blocks), nn.AdaptiveAvgPool2d(1), nn.Linear(maps, num_classes))

@@ -6,7 +6,7 @@ import sys
 import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Literal
 
 import torch
 from lightning_fabric import Fabric
@@ -91,7 +91,8 @@ def train_classifier(
     """
     start = time.perf_counter()
     fabric = start_fabric(seed)
-    model = build(backbone, train.num_classes, head).to(memory_format=torch.channels_last)
+    model = build(backbone, train.num_classes, head)
+    model.to(memory_format=torch.channels_last)  # type: ignore[call-overload]  # missing in torch's stubs
     generator = torch.Generator().manual_seed(seed)
     form = INPUT_FORMATS[backbone]
 
@@ -108,7 +109,7 @@ def train_classifier(
         batches,
         num_items=len(train),
         recipe=recipe,
-        accuracy=lambda: top1_accuracy(model, val, backbone, fabric.device),
+        accuracy=lambda: top1_accuracy(model, val, backbone),
         report=lambda line: report(f"{backbone}-{head} classifier: {line}"),
     )
     return Trained(model.eval().cpu(), history, time.perf_counter() - start)
@@ -150,7 +151,7 @@ def train_sigmoid_head(
 
     def batches() -> Iterator[tuple[Tensor, Tensor]]:
         order = torch.randperm(len(labels), generator=generator)
-        for index in order.split(recipe.batch_size):
+        for index in torch.split(order, recipe.batch_size):
             index = index.to(inputs.device)
             yield inputs[index], labels[index]
 
@@ -195,7 +196,7 @@ def cache_head_inputs(
     backbone: str,
     views: int,
     seed: int,
-    augment: str | None = "flip",
+    augment: Literal["flip"] | None = "flip",
 ) -> tuple[Tensor, Tensor]:
     """Run the frozen backbone once over ``views`` views of every image and keep the pooled features.
 
@@ -215,9 +216,10 @@ def cache_head_inputs(
 
 
 @torch.no_grad()
-def top1_accuracy(model: nn.Module, manifest: Manifest, backbone: str, device: torch.device) -> float:
+def top1_accuracy(model: nn.Module, manifest: Manifest, backbone: str) -> float:
     """Share of images whose greatest logit is their label, in %."""
     model.eval()
+    device = next(model.parameters()).device
     correct = 0
     for _, images, labels in image_batches(manifest, 128, *INPUT_FORMATS[backbone]):
         correct += int((model(images.to(device)).argmax(1).cpu() == labels).sum())
@@ -234,9 +236,7 @@ def _fit(
     accuracy: Callable[[], float],
     report: Report,
 ) -> list[dict[str, float]]:
-    optimizer: Any = torch.optim.AdamW(
-        module.parameters(), lr=recipe.learning_rate, weight_decay=recipe.weight_decay
-    )
+    optimizer: Any = torch.optim.AdamW(module.parameters(), lr=recipe.learning_rate, weight_decay=recipe.weight_decay)
     steps = recipe.epochs * -(-num_items // recipe.batch_size)
     schedule = torch.optim.lr_scheduler.OneCycleLR(optimizer, recipe.learning_rate, total_steps=steps)
     wrapped, optimizer = fabric.setup(module, optimizer)

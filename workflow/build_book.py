@@ -57,7 +57,9 @@ def stage(book: Path, work_dir: Path, target: Path) -> None:
         shutil.copyfile(notebook, target / "notebooks" / notebook.name)
     results = sorted((work_dir / "results").glob("*.json"))
     if not results:
-        fail(f"the book needs the result files {work_dir / 'results'}/*.json: run the workflow (`make reproduce`) first.")
+        fail(
+            f"the book needs the result files {work_dir / 'results'}/*.json: run the workflow (`make reproduce`) first."
+        )
     (target / "results").mkdir()
     for path in results:
         shutil.copyfile(path, target / "results" / path.name)
@@ -69,9 +71,14 @@ def run_jupyter_book(source: Path, output: Path) -> None:
     Raises:
         SigcamError: if the build fails; its messages have gone to the terminal.
     """
-    command = [sys.executable, "-m", "jupyter_book", "build", "-q", "-W", "-n", "--keep-going"]
+    # The command line of this very environment, whether or not its folder of scripts is on the PATH.
+    jupyter_book = [sys.executable, "-c", "from jupyter_book.cli.main import main; main()"]
+    options = ["-q", "-W", "-n", "--keep-going", "--path-output", str(output)]
     environment = {**os.environ, "SIGCAM_RESULTS": str(source / "results"), "PYTHONDONTWRITEBYTECODE": "1"}
-    built = subprocess.run([*command, str(source), "--path-output", str(output)], env=environment, check=False)
+    # Warnings go to stderr. What jupyter-book says on stdout names the temporary folder, which is about to be renamed.
+    built = subprocess.run(
+        [*jupyter_book, "build", str(source), *options], env=environment, stdout=subprocess.DEVNULL, check=False
+    )
     if built.returncode != 0:
         fail("the book was not built: mend what the messages above name; the previous build is untouched.")
 

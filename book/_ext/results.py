@@ -32,7 +32,9 @@ def read_substitutions(folder: Path) -> dict[str, str]:
             name, values, formatted = result["name"], result["values"], result.get("formatted", {})
             found = {f"{name}_{key}": str(formatted.get(key, value)) for key, value in values.items()}
         except (json.JSONDecodeError, KeyError, TypeError, AttributeError) as error:
-            raise ExtensionError(f'{path} is not a result file {{"name": ..., "values": {{...}}}} ({error!r}).') from error
+            raise ExtensionError(
+                f'{path} is not a result file {{"name": ..., "values": {{...}}}} ({error!r}).'
+            ) from error
         if twice := substitutions.keys() & found.keys():
             raise ExtensionError(f"{path} provides {', '.join(sorted(twice))} a second time: rename the result.")
         substitutions |= found

@@ -1,0 +1,156 @@
+"""The line that data travels, as rules: manifest, checkpoints, evidence, notebooks, book.
+
+Run `make reproduce`, or `snakemake --cores all`; `snakemake -n` shows the plan. Every rule writes whole files, so a
+run that is killed goes on where it stopped. Options: `--config seed=1 train=400 epochs=2`.
+"""
+
+import sys
+from pathlib import Path
+
+from snakemake.exceptions import WorkflowError
+
+DEFAULTS = {"work_dir": "build", "seed": 0, "train": None, "val": None, "test": None, "epochs": None, "repeats": 15}
+if unknown := set(config) - set(DEFAULTS):
+    raise WorkflowError(f"unknown configuration {', '.join(sorted(unknown))}: choose among {', '.join(DEFAULTS)}.")
+settings = DEFAULTS | config
+
+WORK = Path(settings["work_dir"])
+SEED = settings["seed"]
+DATASET, BACKBONE = "shapes", "small_cnn"
+HEADS = ("gap", "mlp")
+NAME = f"{DATASET}-{BACKBONE}-{{head}}-seed{SEED}"
+PYTHON = sys.executable
+NOTEBOOKS = sorted(path.stem for path in Path(workflow.basedir, "notebooks").glob("*.ipynb"))
+SEEDED = [name for name in NOTEBOOKS if name != "01_invariance"]
+
+
+def sources(*modules):
+    """The modules that a station's result depends on, so that an edit makes it again."""
+    return [str(Path(workflow.basedir, "sigcam_core", f"{module}.py")) for module in modules]
+
+
+def option(name):
+    """A command-line option where the configuration sets it; else nothing, which keeps the program's default."""
+    return "" if settings[name] is None else f"--{name} {settings[name]}"
+
+
+def all_heads(pattern):
+    return expand(str(pattern), head=HEADS)
+
+
+manifest = WORK / "data" / DATASET / "manifest.parquet"
+photos = WORK / "data" / "photos" / "manifest.parquet"
+classifier = WORK / "checkpoints" / f"{NAME}.classifier.safetensors"
+sigmoid_head = WORK / "checkpoints" / f"{NAME}.sigmoid_head.safetensors"
+evidence = WORK / "evidence" / f"{NAME}.parquet"
+run_options = f"--work-dir {WORK} --dataset {DATASET} --backbone {BACKBONE} --head {{wildcards.head}} --seed {SEED}"
+NETWORK = ("backbones", "small_cnn", "data", "manifest")
+
+# What each notebook reads, so that the workflow knows when to run it again.
+READS = {
+    "01_invariance": [photos, *sources("invariance", "figures", "dual", "cams")],
+    "02_training": [*all_heads(sigmoid_head), *sources("figures")],
+    "03_table1_wsol": [*all_heads(evidence), *sources("tables", "figures", "localization")],
+    "04_table2_fidelity": [*all_heads(evidence), *sources("tables", "figures")],
+    "05_table3_overhead": [*all_heads(sigmoid_head), *sources("overhead", "figures", "dual", "cams")],
+    "06_qualitative_localization": [*all_heads(sigmoid_head), *sources("qualitative", "figures", "cams")],
+    "07_qualitative_explanations": [*all_heads(sigmoid_head), *sources("qualitative", "figures", "cams")],
+    "08_explorer": [*all_heads(sigmoid_head), *sources("explorer", "figures", "cams")],
+}
+
+
+rule all:
+    input:
+        WORK / "book" / "_build" / "html" / "index.html",
+
+
+rule shapes:
+    """Generate the embedded data set."""
+    input:
+        Path(workflow.basedir, "data_scripts", "shapes.py"),
+    output:
+        manifest,
+    shell:
+        "{PYTHON} -m data_scripts shapes --root {WORK}/data "
+        + " ".join(option(name) for name in ("seed", "train", "val", "test") if name != "seed")
+
+
+rule photos:
+    """Gather the sample photos."""
+    input:
+        Path(workflow.basedir, "data_scripts", "photos.py"),
+    output:
+        photos,
+    shell:
+        "{PYTHON} -m data_scripts photos --root {WORK}/data"
+
+
+rule classifier:
+    """Train a softmax classifier."""
+    input:
+        manifest,
+        sources("train", *NETWORK),
+    output:
+        classifier,
+        classifier.with_suffix(".json"),
+    threads: 1
+    shell:
+        "OMP_NUM_THREADS={threads} {PYTHON} -m sigcam_core classifier " + run_options + " " + option("epochs")
+
+
+rule sigmoid_head:
+    """Train a sigmoid head on the frozen classifier."""
+    input:
+        manifest,
+        classifier,
+        sources("train", "losses", "dual", *NETWORK),
+    output:
+        sigmoid_head,
+        sigmoid_head.with_suffix(".json"),
+    threads: 1
+    shell:
+        "OMP_NUM_THREADS={threads} {PYTHON} -m sigcam_core sigmoid-head " + run_options + " " + option("epochs")
+
+
+rule evidence:
+    """Evaluate the test split: the raw numbers of each image, head and method."""
+    input:
+        manifest,
+        sigmoid_head,
+        sources("eval", "cams", "localization", "fidelity", "dual", *NETWORK),
+    output:
+        evidence,
+        evidence.with_suffix(".json"),
+    threads: 1
+    shell:
+        "OMP_NUM_THREADS={threads} {PYTHON} -m sigcam_core evidence " + run_options
+
+
+rule notebook:
+    """Execute a notebook with papermill."""
+    input:
+        lambda wildcards: READS[wildcards.notebook],
+        notebook=Path(workflow.basedir, "notebooks", "{notebook}.ipynb"),
+    output:
+        WORK / "notebooks" / "{notebook}.ipynb",
+    params:
+        seed=lambda wildcards: f"-p seed {SEED}" if wildcards.notebook in SEEDED else "",
+        repeats=lambda wildcards: f"-p repeats {settings['repeats']}" if "overhead" in wildcards.notebook else "",
+    # The overhead is a timing: nothing else may run beside it.
+    threads: lambda wildcards: workflow.cores if "overhead" in wildcards.notebook else 1
+    shell:
+        "OMP_NUM_THREADS={threads} {PYTHON} -m papermill --no-progress-bar --log-level WARNING {input.notebook} {output}.part.ipynb"
+        " -p work_dir {WORK} {params.seed} {params.repeats} && mv {output}.part.ipynb {output}"
+
+
+rule book:
+    """Render the book from the executed notebooks."""
+    input:
+        expand(str(WORK / "notebooks" / "{notebook}.ipynb"), notebook=NOTEBOOKS),
+        [path for path in Path(workflow.basedir, "book").rglob("*") if path.is_file() and "__pycache__" not in path.parts],
+        Path(workflow.basedir, "workflow", "build_book.py"),
+    output:
+        WORK / "book" / "_build" / "html" / "index.html",
+    threads: workflow.cores
+    shell:
+        "{PYTHON} {workflow.basedir}/workflow/build_book.py --work-dir {WORK}"

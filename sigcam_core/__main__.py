@@ -1,0 +1,59 @@
+"""Stations by hand: ``python -m sigcam_core STATION --dataset shapes --backbone small_cnn --head gap``."""
+
+from __future__ import annotations
+
+import argparse
+from dataclasses import replace
+from pathlib import Path
+from typing import NoReturn
+
+from .errors import fail, run_command_line
+from .stations import Run, default_work_dir, ensure_classifier, ensure_evidence, ensure_sigmoid_head
+from .summary import print_headline
+from .train import CLASSIFIER_RECIPE, SIGMOID_RECIPE
+
+STATIONS = {
+    "classifier": "train the softmax classifier",
+    "sigmoid-head": "train the sigmoid head on the frozen classifier",
+    "evidence": "evaluate the test split",
+    "headline": "print the headline figures of the results that are there",
+}
+
+
+class _Parser(argparse.ArgumentParser):
+    def error(self, message: str) -> NoReturn:
+        fail(f"{message}: see `python -m sigcam_core --help`.")
+
+
+def main() -> None:
+    """Run the station that the command line names."""
+    parser = _Parser(prog="python -m sigcam_core", description="Run one station; finished files are kept.")
+    commands = parser.add_subparsers(dest="station", metavar="STATION", required=True, help=", ".join(STATIONS))
+    for station, purpose in STATIONS.items():
+        command = commands.add_parser(station, help=purpose, description=purpose)
+        command.add_argument("--work-dir", type=Path, default=default_work_dir(), help="default: %(default)s")
+        if station != "headline":
+            command.add_argument("--dataset", default="shapes", help="default: %(default)s")
+            command.add_argument("--backbone", default="small_cnn", help="default: %(default)s")
+            command.add_argument("--head", default="gap", help="gap or mlp, default: %(default)s")
+            command.add_argument("--seed", type=int, default=0, help="default: %(default)s")
+        if station in ("classifier", "sigmoid-head"):
+            command.add_argument("--epochs", type=int, help="default: the recipe's")
+    arguments = parser.parse_args()
+    if arguments.station == "headline":
+        print_headline(arguments.work_dir)
+        return
+    run = Run(arguments.dataset, arguments.backbone, arguments.head, arguments.seed, arguments.work_dir)
+    epochs = getattr(arguments, "epochs", None)
+    if epochs is not None and epochs < 1:
+        fail(f"--epochs is {epochs}: train at least 1 epoch.")
+    if arguments.station == "classifier":
+        ensure_classifier(run, replace(CLASSIFIER_RECIPE, epochs=epochs or CLASSIFIER_RECIPE.epochs))
+    elif arguments.station == "sigmoid-head":
+        ensure_sigmoid_head(run, replace(SIGMOID_RECIPE, epochs=epochs or SIGMOID_RECIPE.epochs))
+    else:
+        ensure_evidence(run)
+
+
+if __name__ == "__main__":
+    run_command_line(main)

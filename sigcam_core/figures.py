@@ -1,0 +1,228 @@
+"""The figures of the book. Notebooks, pages and scripts call these, so that all draw the same picture."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import NamedTuple
+
+import matplotlib.pyplot as plt
+import numpy as np
+import pandas as pd
+import seaborn as sns
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+from matplotlib.patches import Rectangle
+from numpy.typing import NDArray
+
+from .errors import fail
+
+COLORS = {"softmax": "#0072B2", "sigmoid": "#D55E00"}  # blue and vermilion: distinct for colour-blind readers
+MARKERS = {"softmax": "o", "sigmoid": "s"}
+MAP_COLORS = "viridis"
+METHOD_NAMES = {
+    "cam": "CAM",
+    "gradcam": "Grad-CAM",
+    "gradcam++": "Grad-CAM++",
+    "xgradcam": "XGrad-CAM",
+    "layercam": "Layer-CAM",
+}
+METRIC_NAMES = {
+    "top1_loc": "Top-1 Loc",
+    "gt_loc": "GT-Loc",
+    "maxboxacc_v2": "MaxBoxAccV2",
+    "pxap": "PxAP",
+    "average_drop": "average drop",
+    "increase_in_confidence": "increase in confidence",
+    "coverage": "coverage",
+}
+
+Image = NDArray[np.uint8]  # (H, W, 3)
+ScoreMap = NDArray[np.float64]  # (H, W) in [0, 1]
+
+
+class Panel(NamedTuple):
+    """One picture of a row: an image, perhaps a map over it, and boxes to draw."""
+
+    title: str
+    image: Image
+    score_map: ScoreMap | None = None
+    true_boxes: NDArray[np.int64] | None = None
+    estimated_box: NDArray[np.int64] | None = None
+
+
+def draw_panel(ax: Axes, panel: Panel, alpha: float = 0.6) -> None:
+    """Draw one panel: the image, its map in viridis, true boxes in white, the estimated box dashed in orange.
+
+    Raises:
+        SigcamError: if the map is not as large as the image.
+    """
+    if panel.score_map is not None and panel.score_map.shape != panel.image.shape[:2]:
+        fail(f"the map of panel {panel.title!r} must be as large as its image {panel.image.shape[:2]}.")
+    ax.imshow(panel.image)
+    if panel.score_map is not None:
+        ax.imshow(panel.score_map, cmap=MAP_COLORS, vmin=0, vmax=1, alpha=alpha)
+    for boxes, color, line in ((panel.true_boxes, "white", "-"), (panel.estimated_box, "#E69F00", "--")):
+        for x0, y0, x1, y1 in [] if boxes is None else np.atleast_2d(boxes):
+            ax.add_patch(
+                Rectangle((x0, y0), x1 - x0, y1 - y0, fill=False, edgecolor=color, linestyle=line, linewidth=2)
+            )
+    ax.set_title(panel.title, fontsize=9)
+    ax.set_xticks([])
+    ax.set_yticks([])
+
+
+def panel_grid(rows: Sequence[Sequence[Panel]], row_labels: Sequence[str] | None = None, width: float = 1.9) -> Figure:
+    """A grid of panels with one colour bar for all maps.
+
+    Args:
+        rows: panels, all rows of equal length.
+        row_labels: text on the left of each row.
+        width: inches a panel.
+
+    Raises:
+        SigcamError: if there are no panels, or rows differ in length.
+    """
+    if not rows or len({len(row) for row in rows}) != 1 or not rows[0]:
+        fail("panel_grid needs rows of equal length, at least one panel each.")
+    figure, axes = plt.subplots(
+        len(rows),
+        len(rows[0]),
+        figsize=(width * len(rows[0]) + 0.9, (width + 0.3) * len(rows)),
+        squeeze=False,
+        layout="constrained",
+    )
+    for row, row_axes in zip(rows, axes, strict=True):
+        for panel, ax in zip(row, row_axes, strict=True):
+            draw_panel(ax, panel)
+    for label, row_axes in zip(row_labels or [], axes, strict=False):
+        row_axes[0].set_ylabel(label, fontsize=9)
+    if any(panel.score_map is not None for row in rows for panel in row):
+        scale = plt.cm.ScalarMappable(cmap=MAP_COLORS)
+        bar = figure.colorbar(scale, ax=axes, shrink=0.8, aspect=30, pad=0.01)
+        bar.set_label("score map (each stretched to 0–1)", fontsize=9)
+    return figure
+
+
+def invariance_figure(
+    panels: Sequence[Panel], probabilities: Mapping[str, Sequence[float]], classes: Sequence[str]
+) -> Figure:
+    """Above, maps of one image under heads that softmax cannot tell apart; below, their class probabilities.
+
+    Args:
+        panels: the image and one map a head.
+        probabilities: for each head, the probabilities of ``classes``.
+        classes: names of the classes shown.
+    """
+    figure, axes = plt.subplot_mosaic(
+        [[f"map{i}" for i in range(len(panels))], ["bars"] * len(panels)],
+        figsize=(2.5 * len(panels), 5.2),
+        height_ratios=[2.4, 1.3],
+        layout="constrained",
+    )
+    for i, panel in enumerate(panels):
+        draw_panel(axes[f"map{i}"], panel)
+    data = pd.DataFrame(probabilities, index=list(classes)).rename_axis("class").reset_index()
+    long = data.melt(id_vars="class", var_name="head", value_name="probability")
+    sns.barplot(long, y="class", x="probability", hue="head", palette="colorblind", ax=axes["bars"])
+    axes["bars"].set(xlabel="softmax probability", ylabel="", xlim=(0, 1))
+    axes["bars"].legend(fontsize=8, title=None, loc="lower right")
+    return figure
+
+
+def training_figure(histories: Mapping[str, pd.DataFrame]) -> Figure:
+    """Loss and validation accuracy a network, by epoch.
+
+    Args:
+        histories: for each run, columns ``epoch``, ``loss``, ``val_top1``.
+    """
+    figure, axes = plt.subplots(1, 2, figsize=(8.4, 3.2), layout="constrained")
+    for column, label, ax in zip(("loss", "val_top1"), ("training loss", "validation Top-1 (%)"), axes, strict=True):
+        for (name, history), style in zip(histories.items(), ("-", "--", "-.", ":"), strict=False):
+            ax.plot(history["epoch"], history[column], style, label=name, linewidth=1.8)
+        ax.set(xlabel="epoch", ylabel=label)
+        ax.grid(alpha=0.3)
+    axes[0].set_yscale("log")
+    axes[1].legend(fontsize=8)
+    return figure
+
+
+def difference_figure(differences: pd.DataFrame, metrics: Sequence[str]) -> Figure:
+    """Sigmoid minus softmax with 95 % intervals, one panel a metric, one row a network and method.
+
+    Args:
+        differences: what :func:`sigcam_core.tables.head_differences` returns.
+        metrics: which of its metrics to draw.
+    """
+    metrics = [metric for metric in metrics if metric in set(differences["metric"])]
+    labels = (differences["network"] + "  " + differences["method"].map(METHOD_NAMES)).rename("label")
+    order = list(dict.fromkeys(labels))
+    figure, axes = plt.subplots(
+        1,
+        len(metrics),
+        figsize=(2.9 * len(metrics) + 1.8, 0.3 * len(order) + 1.2),
+        sharey=True,
+        squeeze=False,
+        layout="constrained",
+    )
+    for metric, ax in zip(metrics, axes[0], strict=True):
+        part = differences[differences["metric"] == metric]
+        y = [order.index(label) for label in labels[part.index]]
+        error = np.stack([part["difference"] - part["low"], part["high"] - part["difference"]]).clip(min=0)
+        ax.errorbar(part["difference"], y, xerr=error, fmt="o", color="black", capsize=3, markersize=5)
+        ax.axvline(0, color="gray", linewidth=1)
+        ax.set_title(METRIC_NAMES.get(metric, metric), fontsize=10)
+        ax.set_xlabel("sigmoid − softmax (points)")
+        ax.grid(axis="x", alpha=0.3)
+    axes[0, 0].set_yticks(range(len(order)), order)
+    axes[0, 0].invert_yaxis()
+    return figure
+
+
+def coverage_figure(table: pd.DataFrame) -> Figure:
+    """Average drop against coverage: how much of the image each map keeps explains much of its drop.
+
+    Args:
+        table: fidelity figures with columns ``network, method, head, coverage, average_drop``.
+    """
+    networks = list(dict.fromkeys(table["network"]))
+    figure, axes = plt.subplots(
+        1, len(networks), figsize=(4.2 * len(networks), 3.6), sharey=True, squeeze=False, layout="constrained"
+    )
+    for network, ax in zip(networks, axes[0], strict=True):
+        part = table[table["network"] == network]
+        for head, points in part.groupby("head", sort=False):
+            color, marker = COLORS[str(head)], MARKERS[str(head)]
+            ax.scatter(points["coverage"], points["average_drop"], c=color, marker=marker, s=45, label=f"{head} head")
+        _label_points(ax, part)
+        ax.set_title(network, fontsize=10)
+        ax.set(xlabel="coverage: mean of the maps (%)")
+        ax.grid(alpha=0.3)
+        ax.margins(0.18)
+    axes[0, 0].set_ylabel("average drop (%), lower is better")
+    axes[0, -1].legend(fontsize=8)
+    return figure
+
+
+def _label_points(ax: Axes, table: pd.DataFrame) -> None:
+    """Name each point; points that coincide share one label."""
+    names: dict[tuple[float, float], list[str]] = {}
+    for row in table.itertuples():
+        key = (round(float(str(row.coverage)), 1), round(float(str(row.average_drop)), 1))
+        names.setdefault(key, []).append(METHOD_NAMES[str(row.method)])
+    for (x, y), methods in names.items():
+        text = ", ".join(dict.fromkeys(methods))
+        ax.annotate(text, (x, y), xytext=(5, 5), textcoords="offset points", fontsize=7)
+
+
+def overhead_figure(table: pd.DataFrame) -> Figure:
+    """Dual branch over baseline, one bar a network and quantity.
+
+    Args:
+        table: columns ``network, quantity, ratio``.
+    """
+    figure, ax = plt.subplots(figsize=(7.2, 3.2), layout="constrained")
+    sns.barplot(table, y="quantity", x="ratio", hue="network", palette="colorblind", ax=ax)
+    ax.axvline(1, color="gray", linewidth=1)
+    ax.set(xlabel="dual branch / baseline", ylabel="")
+    ax.legend(fontsize=8, title=None, loc="upper left", bbox_to_anchor=(1, 1))
+    return figure

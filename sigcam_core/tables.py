@@ -1,0 +1,182 @@
+"""The paper's tables, computed from evidence, with bootstrap intervals on every difference between the heads.
+
+Every statistic takes weights W (B, N): row b says how often each image is drawn in resample b. A row of ones gives
+the figure itself. Both heads share the draws, so that their difference is paired.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import numpy as np
+import pandas as pd
+from numpy.typing import NDArray
+
+from .errors import check_choice, fail
+from .eval import expand_levels
+from .localization import GT_LOC_IOU, IOU_PERCENTAGES, NUM_BINS
+from .published import published
+
+FloatArray = NDArray[np.float64]
+Statistics = dict[str, FloatArray]
+
+KEYS = ["network", "method", "head"]
+PROTOCOLS = ("standard", "paper")
+SCORERS = ("softmax", "sigmoid")
+WSOL_METRICS = ("top1_cls", "top1_loc", "gt_loc", "maxboxacc_v2", "pxap")
+FIDELITY_METRICS = ("average_drop", "increase_in_confidence", "coverage")
+
+
+def wsol_statistics(rows: pd.DataFrame, weights: FloatArray, protocol: str = "standard") -> Statistics:
+    """Localisation figures in % of one network, method and head.
+
+    Args:
+        rows: evidence, one row an image.
+        weights: (B, N) resampling weights.
+        protocol: GT-Loc and Top-1 Loc against ``"standard"`` any box, or ``"paper"`` the first box only, as the
+            official code of Oh and Noh does.
+
+    Returns:
+        Each metric as (B,): ``top1_cls``, ``top1_loc``, ``gt_loc``, ``maxboxacc@30/50/70``, ``maxboxacc_v2`` where
+        there are boxes, and ``pxap`` where there are masks.
+    """
+    check_choice("protocol", protocol, PROTOCOLS)
+    count = weights.sum(axis=1)
+    correct = (rows["label"] == rows["predicted"]).to_numpy(dtype=np.float64)
+    statistics = {"top1_cls": 100 * (weights @ correct) / count}
+    if rows["best_iou_multi"].notna().all():
+        column = "gt_loc_iou_any" if protocol == "standard" else "gt_loc_iou_first"
+        located = (rows[column].to_numpy() >= np.float32(GT_LOC_IOU)).astype(np.float64)
+        statistics["top1_loc"] = 100 * (weights @ (located * correct)) / count
+        statistics["gt_loc"] = 100 * (weights @ located) / count
+        best_iou = expand_levels(np.stack(rows["best_iou_multi"].to_list()).astype(np.float32))
+        for percentage in IOU_PERCENTAGES:
+            # In float32 on both sides: two unequal ratios of pixel counts differ by far more than its rounding.
+            hits = (best_iou >= np.float32(percentage / 100)).astype(np.float64)
+            statistics[f"maxboxacc@{percentage}"] = 100 * (weights @ hits).max(axis=1) / count
+        statistics["maxboxacc_v2"] = np.mean([statistics[f"maxboxacc@{p}"] for p in IOU_PERCENTAGES], axis=0)
+    if rows["object_histogram"].notna().all():
+        statistics["pxap"] = _pxap(rows, weights)
+    return statistics
+
+
+def _pxap(rows: pd.DataFrame, weights: FloatArray) -> FloatArray:
+    """PxAP (B,): :func:`sigcam_core.localization.pixel_average_precision` for all resamples at once."""
+    histograms = [np.stack(rows[f"{kind}_histogram"].to_list()) for kind in ("object", "background")]
+    true_positive, false_positive = ((weights @ h.astype(np.float64))[:, ::-1].cumsum(axis=1) for h in histograms)
+    recall = true_positive / true_positive[:, -1:]
+    predicted = true_positive + false_positive
+    precision = np.divide(true_positive, predicted, out=np.zeros((len(weights), NUM_BINS)), where=predicted > 0)
+    average_precision: FloatArray = 100 * (precision[:, 1:] * np.diff(recall, axis=1)).sum(axis=1)
+    return average_precision
+
+
+def fidelity_statistics(rows: pd.DataFrame, weights: FloatArray, scorer: str = "softmax") -> Statistics:
+    """Fidelity figures in % of one network, method and head.
+
+    Args:
+        rows: evidence, one row an image.
+        weights: (B, N) resampling weights.
+        scorer: the branch whose softmax gives the scores on the image and on the explained image. The official
+            code scores maps of the sigmoid head by the sigmoid branch and all others by the softmax branch.
+
+    Returns:
+        ``average_drop``, ``increase_in_confidence`` and ``coverage`` (mean of the maps), each (B,).
+    """
+    check_choice("scorer", scorer, SCORERS)
+    count = weights.sum(axis=1)
+    y = rows[f"image_score_{scorer}"].to_numpy()
+    o = rows[f"explained_score_{scorer}"].to_numpy()
+    return {
+        "average_drop": 100 * (weights @ ((y - o).clip(min=0) / y)) / count,
+        "increase_in_confidence": 100 * (weights @ (o > y).astype(np.float64)) / count,
+        "coverage": 100 * (weights @ rows["coverage"].to_numpy(dtype=np.float64)) / count,
+    }
+
+
+def bootstrap_weights(num_images: int, resamples: int, seed: int) -> FloatArray:
+    """Weights (resamples, N) of the images drawn with replacement."""
+    if num_images < 1 or resamples < 1:
+        fail(f"a bootstrap needs at least 1 image and 1 resample, got {num_images} and {resamples}.")
+    generator = np.random.default_rng(seed)
+    draws = generator.multinomial(num_images, np.full(num_images, 1 / num_images), size=resamples)
+    return draws.astype(np.float64)
+
+
+def table_of(evidence: pd.DataFrame, statistics: Callable[[pd.DataFrame, FloatArray], Statistics]) -> pd.DataFrame:
+    """One row a network, method and head, one column a statistic, in the order of the evidence.
+
+    Args:
+        evidence: what :func:`sigcam_core.eval.read_evidence` returns.
+        statistics: such as :func:`wsol_statistics`.
+
+    Raises:
+        SigcamError: if there is no evidence.
+    """
+    if evidence.empty:
+        fail("there is no evidence to make a table of: evaluate a network first.")
+    table = []
+    for keys, rows in evidence.groupby(KEYS, sort=False):
+        values = statistics(rows, np.ones((1, len(rows))))
+        table.append(dict(zip(KEYS, keys, strict=True)) | {name: value[0] for name, value in values.items()})
+    return pd.DataFrame(table)
+
+
+def head_differences(
+    evidence: pd.DataFrame,
+    statistics: Callable[[pd.DataFrame, FloatArray], Statistics],
+    resamples: int = 1000,
+    seed: int = 0,
+) -> pd.DataFrame:
+    """Sigmoid minus softmax for each network, method and metric, with a paired 95 % bootstrap interval.
+
+    Args:
+        evidence: with both heads for the same images.
+        statistics: such as :func:`wsol_statistics`.
+        resamples: draws of the bootstrap over images.
+        seed: of the draws.
+
+    Returns:
+        Columns ``network, method, metric, difference, low, high`` in percentage points.
+
+    Raises:
+        SigcamError: if the two heads were not evaluated on the same images.
+    """
+    differences = []
+    for (network, method), rows in evidence.groupby(["network", "method"], sort=False):
+        heads = {head: part.sort_values("image_id") for head, part in rows.groupby("head")}
+        if set(heads) != {"softmax", "sigmoid"} or list(heads["softmax"].image_id) != list(heads["sigmoid"].image_id):
+            fail(f"{network}, {method}: both heads must be evaluated on the same images to be compared.")
+        weights = bootstrap_weights(len(heads["softmax"]), resamples, seed)
+        weights = np.vstack([np.ones(weights.shape[1]), weights])
+        softmax, sigmoid = (statistics(heads[head], weights) for head in ("softmax", "sigmoid"))
+        for metric in softmax:
+            change = sigmoid[metric] - softmax[metric]
+            low, high = np.percentile(change[1:], [2.5, 97.5])
+            differences.append((network, method, metric, change[0], low, high))
+    return pd.DataFrame(differences, columns=["network", "method", "metric", "difference", "low", "high"])
+
+
+def beside_published(ours: pd.DataFrame, dataset: str, table: str) -> pd.DataFrame:
+    """Our rows above the paper's, in one table with a column that says whose they are.
+
+    Args:
+        ours: with column ``network`` and some of the published columns.
+        dataset: the data set of our rows.
+        table: name of the published table.
+    """
+    theirs = published(table).rename(columns={"backbone": "network"})
+    ours = ours.assign(source="this book", dataset=dataset)
+    theirs = theirs.assign(source="paper")
+    if "baseline" in theirs:
+        theirs["ratio"] = theirs["dual_branch"] / theirs["baseline"]
+    columns = ["source", *[name for name in theirs.columns if name in ours.columns and name != "source"]]
+    return pd.concat([ours[columns], theirs[columns]], ignore_index=True)
+
+
+def show(table: pd.DataFrame, caption: str, decimals: int = 2) -> pd.io.formats.style.Styler:
+    """A table for a notebook: figures to ``decimals`` places, a dash where there is none."""
+    style = table.style.format(precision=decimals, na_rep="–").hide(axis="index").set_caption(caption)
+    return style.set_table_styles(
+        [{"selector": "caption", "props": "caption-side: top; text-align: left; font-weight: 600;"}]
+    )

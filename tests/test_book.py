@@ -1,0 +1,221 @@
+"""The book: its numbers come from result files, its mathematics and its API pages are complete, its build is atomic."""
+
+from __future__ import annotations
+
+import importlib.util
+import json
+import re
+import subprocess
+import sys
+from pathlib import Path
+from types import ModuleType, SimpleNamespace
+
+import pytest
+import yaml
+from sphinx.errors import ExtensionError
+
+from sigcam_core.errors import SigcamError
+
+ROOT = Path(__file__).resolve().parent.parent
+BOOK = ROOT / "book"
+PAGES = sorted(BOOK.glob("*.md"))
+
+
+def load(path: Path) -> ModuleType:
+    spec = importlib.util.spec_from_file_location(path.stem, path)
+    assert spec is not None
+    assert spec.loader is not None
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    return module
+
+
+results = load(BOOK / "_ext" / "results.py")
+offline = load(BOOK / "_ext" / "offline.py")
+build_book = load(ROOT / "workflow" / "build_book.py")
+
+
+def write_result(folder: Path, name: str, file_name: str | None = None, **parts: object) -> Path:
+    folder.mkdir(parents=True, exist_ok=True)
+    path = folder / f"{file_name or name}.json"
+    path.write_text(json.dumps({"name": name, "provenance": {}, **parts}))
+    return path
+
+
+# The numbers in the prose
+
+
+def test_formatted_text_wins_over_the_value(tmp_path: Path) -> None:
+    write_result(tmp_path, "table1", values={"pxap": 51.234, "dataset": "shapes"}, formatted={"pxap": "51.2"})
+    write_result(tmp_path, "training", values={"epochs": 3})
+    assert results.read_substitutions(tmp_path) == {
+        "table1_pxap": "51.2",
+        "table1_dataset": "shapes",
+        "training_epochs": "3",
+    }
+
+
+@pytest.mark.parametrize("text", ["{", "[]", '{"name": "a"}', '{"name": "a", "values": [1]}'])
+def test_a_file_that_is_no_result_is_refused(tmp_path: Path, text: str) -> None:
+    (tmp_path / "broken.json").write_text(text)
+    with pytest.raises(ExtensionError, match=r"broken\.json is not a result file"):
+        results.read_substitutions(tmp_path)
+
+
+def test_one_key_from_two_files_is_refused(tmp_path: Path) -> None:
+    write_result(tmp_path, "a", values={"b_c": 1})
+    write_result(tmp_path, "a_b", values={"c": 2})
+    with pytest.raises(ExtensionError, match="a_b_c a second time"):
+        results.read_substitutions(tmp_path)
+
+
+def sphinx_build(folder: Path, prose: str) -> subprocess.CompletedProcess[str]:
+    """Build one page with the extension, warnings being errors."""
+    (folder / "conf.py").write_text(
+        f"import sys; sys.path.append({str(BOOK / '_ext')!r})\n"
+        "extensions = ['myst_parser', 'results']\nmyst_enable_extensions = ['substitution']\n"
+    )
+    (folder / "index.md").write_text(f"# Page\n\n{prose}\n")
+    command = [sys.executable, "-m", "sphinx", "-q", "-W", "-b", "text", str(folder), str(folder / "out")]
+    return subprocess.run(command, capture_output=True, text=True, check=False)
+
+
+def test_prose_shows_the_result(tmp_path: Path) -> None:
+    write_result(tmp_path / "results", "table1", values={"pxap": 51.25})
+    built = sphinx_build(tmp_path, "| PxAP |\n|--:|\n| {{ table1_pxap }} % |")
+    assert built.returncode == 0, built.stderr
+    assert "51.25 %" in (tmp_path / "out" / "index.txt").read_text()
+
+
+def test_a_key_without_a_result_fails_the_build(tmp_path: Path) -> None:
+    write_result(tmp_path / "results", "table1", values={"pxap": 51.25})
+    built = sphinx_build(tmp_path, "PxAP is {{ table1_pixap }} %.")
+    assert built.returncode != 0
+    assert "table1_pixap" in built.stderr
+
+
+@pytest.mark.parametrize("page", PAGES, ids=lambda page: page.stem)
+def test_no_substitution_hides_where_it_is_not_filled_in(page: Path) -> None:
+    text = page.read_text()
+    literal = re.findall(r"```(?!{).*?```|`[^`]*`|\$\$.*?\$\$|\$[^$\n]*\$", text, flags=re.DOTALL)
+    assert not [part for part in literal if "{{" in part]
+
+
+# Sources
+
+
+def test_the_table_of_contents_names_every_page_and_no_other() -> None:
+    named = {name for name in build_book.toc_files(BOOK / "_toc.yml") if not name.startswith("notebooks/")}
+    assert named == {page.stem for page in PAGES}
+
+
+def test_every_notebook_is_a_chapter() -> None:
+    named = {name for name in build_book.toc_files(BOOK / "_toc.yml") if name.startswith("notebooks/")}
+    assert named == {f"notebooks/{path.stem}" for path in (ROOT / "notebooks").glob("*.ipynb")}
+
+
+def test_every_citation_has_an_entry_and_every_entry_a_citation() -> None:
+    entries = set(re.findall(r"^@\w+\{([^,]+),", (BOOK / "references.bib").read_text(), flags=re.MULTILINE))
+    cited = re.findall(r"\{cite:[tp]\}`([^`]+)`", "".join(page.read_text() for page in PAGES))
+    assert {key.strip() for keys in cited for key in keys.split(",")} == entries
+
+
+def test_the_api_page_documents_every_module() -> None:
+    modules = {path.stem for path in (ROOT / "sigcam_core").glob("*.py") if not path.stem.startswith("_")}
+    documented = re.findall(r"automodule:: sigcam_core\.(\w+)", (BOOK / "api.md").read_text())
+    assert sorted(documented) == sorted(modules)
+
+
+def test_the_tour_of_the_api_page_runs() -> None:
+    (tour,) = re.findall(r"```python\n(.*?)```", (BOOK / "api.md").read_text(), flags=re.DOTALL)
+    check = "assert score_maps.shape == (2, 96, 96), score_maps.shape"
+    done = subprocess.run([sys.executable, "-c", tour + check], capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr
+
+
+def test_every_picture_has_alternative_text() -> None:
+    for page in PAGES:
+        assert not re.findall(r"!\[\s*\]\(", page.read_text())
+        for body in re.findall(r"\{(?:figure|image)\}.*?\n(.*?)(?:```|:::)", page.read_text(), flags=re.DOTALL):
+            assert ":alt:" in body
+
+
+# Mathematics without a network
+
+
+def test_mathjax_is_copied_with_all_that_the_configuration_names(tmp_path: Path) -> None:
+    offline.copy_mathjax(SimpleNamespace(outdir=tmp_path, builder=SimpleNamespace(format="html")))
+    config = yaml.safe_load((BOOK / "_config.yml").read_text())["sphinx"]["config"]
+    script = tmp_path / "_static" / config["mathjax_path"]
+    assert script.is_file()
+    for name in config["mathjax2_config"]["config"]:
+        assert (script.parent / "config" / name).is_file()
+    font = config["mathjax2_config"]["HTML-CSS"]["webFont"]
+    assert list((script.parent / "fonts" / "HTML-CSS" / font / "woff").glob("*.woff"))
+    assert (script.parent / "jax" / "output" / "HTML-CSS" / "fonts" / font / "fontdata.js").is_file()
+    assert sum(path.stat().st_size for path in script.parent.rglob("*") if path.is_file()) < 4_000_000
+
+
+# Staging and building
+
+
+@pytest.fixture
+def work_dir(tmp_path: Path) -> Path:
+    """A folder as the workflow leaves it, with empty notebooks."""
+    work_dir = tmp_path / "build"
+    (work_dir / "notebooks").mkdir(parents=True)
+    for name in build_book.toc_files(BOOK / "_toc.yml"):
+        if name.startswith("notebooks/"):
+            (work_dir / f"{name}.ipynb").write_text("{}")
+    write_result(work_dir / "results", "table1", values={"pxap": 1.0})
+    return work_dir
+
+
+def test_staging_brings_sources_notebooks_and_results_together(work_dir: Path, tmp_path: Path) -> None:
+    build_book.stage(BOOK, work_dir, tmp_path / "source")
+    for name in build_book.toc_files(BOOK / "_toc.yml"):
+        assert list((tmp_path / "source").glob(f"{name}.*")), name
+    assert (tmp_path / "source" / "results" / "table1.json").is_file()
+    assert not list((tmp_path / "source").rglob("__pycache__"))
+
+
+def test_a_notebook_that_was_not_executed_is_named(work_dir: Path, tmp_path: Path) -> None:
+    (work_dir / "notebooks" / "02_training.ipynb").unlink()
+    with pytest.raises(SigcamError, match=r"notebooks/02_training\.ipynb: run the workflow"):
+        build_book.stage(BOOK, work_dir, tmp_path / "source")
+
+
+def test_results_are_needed(work_dir: Path, tmp_path: Path) -> None:
+    (work_dir / "results" / "table1.json").unlink()
+    with pytest.raises(SigcamError, match="needs the result files"):
+        build_book.stage(BOOK, work_dir, tmp_path / "source")
+
+
+def test_only_success_replaces_the_previous_book(work_dir: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def write(text: str) -> None:
+        def run(source: Path, output: Path) -> None:
+            page = output / "_build" / "html" / "index.html"
+            page.parent.mkdir(parents=True)
+            page.write_text(text)
+            if text == "broken":
+                raise SigcamError("the book was not built")
+
+        monkeypatch.setattr(build_book, "run_jupyter_book", run)
+
+    for text, expected in (("first", "first"), ("second", "second"), ("broken", "second")):
+        write(text)
+        if text == "broken":
+            with pytest.raises(SigcamError):
+                build_book.build_book(work_dir)
+        else:
+            build_book.build_book(work_dir)
+        assert (work_dir / "book" / "_build" / "html" / "index.html").read_text() == expected
+        assert not list(work_dir.glob(".book-*"))
+
+
+def test_the_command_line_says_what_is_missing(tmp_path: Path) -> None:
+    command = [sys.executable, str(ROOT / "workflow" / "build_book.py"), "--work-dir", str(tmp_path / "none")]
+    done = subprocess.run(command, capture_output=True, text=True, check=False)
+    assert done.returncode == 2
+    assert done.stderr.startswith("error: folder ")
+    assert "Traceback" not in done.stderr
