@@ -65,7 +65,7 @@ format: setup ## put the code in the house style
 lock: setup ## work out requirements.lock again from pyproject.toml
 	@$(BIN)/python -m pip install --quiet "uv>=0.7.14"
 	@$(BIN)/uv pip compile pyproject.toml --all-extras --universal --python-version 3.11 --no-annotate --no-header \
-		--quiet --constraints <(echo 'torch<2.13') --output-file requirements.lock
+		--quiet --output-file requirements.lock
 
 clean: ## remove everything that was made, except the virtual environment
 	@rm -rf build .snakemake .mypy_cache .pytest_cache .ruff_cache .hypothesis

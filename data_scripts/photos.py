@@ -63,16 +63,18 @@ def prepare(folder: Path, parameters: dict[str, Any]) -> Manifest:
         path = f"images/{name}.png"
         write_png(folder / path, pixels)
         height, width = pixels.shape[:2]
-        rows.append({
-            "image_id": name,
-            "path": path,
-            "label": class_names.index(parameters["labels"][name]),
-            "split": "test",
-            "width": width,
-            "height": height,
-            "boxes": [],
-            "mask": None,
-        })
+        rows.append(
+            {
+                "image_id": name,
+                "path": path,
+                "label": class_names.index(parameters["labels"][name]),
+                "split": "test",
+                "width": width,
+                "height": height,
+                "boxes": [],
+                "mask": None,
+            }
+        )
     return write_manifest(
         folder / "manifest.parquet", pd.DataFrame(rows), name="photos", class_names=class_names, parameters=parameters
     )

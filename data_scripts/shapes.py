@@ -36,16 +36,16 @@ SPLITS = ("train", "val", "test")
 # Raised whenever the same parameters would draw other pixels.
 GENERATOR_VERSION = 1
 
-OBJECT_AREA = (0.12, 0.32)
-DISTRACTOR_AREA = (0.025, 0.05)
+OBJECT_AREA = (0.10, 0.30)
+DISTRACTOR_AREA = (0.02, 0.05)
 TEXTURE_PERIOD = (0.09, 0.13)
 CUE_RADIUS = 0.06
 CUE_ATTEMPTS = 20
 CONTOUR_WIDTH = 0.025
 CONTOUR_VALUE = 0.05
 # Cells a side, channels (1: brightness only), amplitude.
-CLUTTER = ((3, 3, 0.14), (8, 1, 0.09), (24, 1, 0.09))
-NOISE = 0.04
+CLUTTER = ((3, 3, 0.14), (8, 1, 0.10), (24, 1, 0.10))
+NOISE = 0.06
 
 
 @dataclass(frozen=True)
@@ -119,21 +119,23 @@ def prepare(folder: Path, parameters: dict[str, Any]) -> Manifest:
         image_path, mask_path = f"images/{name}.png", f"masks/{name}.png"
         write_png(folder / image_path, scene.pixels)
         write_png(folder / mask_path, scene.mask)
-        rows.append({
-            "image_id": name,
-            "path": image_path,
-            "label": scene.label,
-            "split": split,
-            "width": size,
-            "height": size,
-            "boxes": [scene.box],
-            "mask": mask_path,
-            "context_class": scene.context_class,
-            "context_boxes": [scene.context_box],
-            "distractor_boxes": scene.distractor_boxes,
-            # PNG encoders differ between versions, decoded pixels do not.
-            "pixels_sha256": hashlib.sha256(scene.pixels.tobytes() + scene.mask.tobytes()).hexdigest(),
-        })
+        rows.append(
+            {
+                "image_id": name,
+                "path": image_path,
+                "label": scene.label,
+                "split": split,
+                "width": size,
+                "height": size,
+                "boxes": [scene.box],
+                "mask": mask_path,
+                "context_class": scene.context_class,
+                "context_boxes": [scene.context_box],
+                "distractor_boxes": scene.distractor_boxes,
+                # PNG encoders differ between versions, decoded pixels do not.
+                "pixels_sha256": hashlib.sha256(scene.pixels.tobytes() + scene.mask.tobytes()).hexdigest(),
+            }
+        )
     return write_manifest(
         folder / "manifest.parquet", pd.DataFrame(rows), name="shapes", class_names=CLASS_NAMES, parameters=parameters
     )

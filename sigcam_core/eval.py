@@ -20,6 +20,7 @@ from torch import Tensor
 
 from .backbones import INPUT_FORMATS
 from .cams import maps_from_features, methods_of, normalize_maps
+from .contours import BoxArray
 from .data import Manifest, image_batches, load_masks, scaled_boxes
 from .dual import HEADS, DualBranch
 from .errors import fail
@@ -28,7 +29,6 @@ from .localization import (
     FIRST_THRESHOLD_OF_LEVEL,
     GT_LOC_THRESHOLD_INDEX,
     LEVELS,
-    BoxArray,
     iou_curves,
     score_histograms,
 )
@@ -36,7 +36,7 @@ from .provenance import atomic_path
 from .train import Report, print_to_stderr
 
 MAP_SIZE = 224  # pixels; the protocol of Choe et al. 2020 scores maps at this size
-SAME_MAP_TOLERANCE = 1e-6
+SAME_MAP_TOLERANCE = 1e-5  # of a map's range; rounding in float32 leaves about 1e-6
 
 SCHEMA = pa.schema(
     [
@@ -169,9 +169,13 @@ def same_as_earlier(maps: Tensor) -> NDArray[np.int64]:
     low = flat.amin(dim=2, keepdim=True)
     span = flat.amax(dim=2, keepdim=True) - low
     flat = torch.where(span > 0, (flat - low) / span, 0.0)
-    difference = (flat[:, :, None] - flat[:, None]).abs().amax(dim=3)
-    # argmax of a boolean row is its first True: the earliest map that is the same.
-    return (difference <= SAME_MAP_TOLERANCE).int().argmax(dim=2).cpu().numpy()
+    same = ((flat[:, :, None] - flat[:, None]).abs().amax(dim=3) <= SAME_MAP_TOLERANCE).cpu().numpy()
+    source = np.tile(np.arange(same.shape[1]), (len(same), 1))
+    for row in range(1, same.shape[1]):
+        # Only maps that stand for themselves qualify: closeness within a tolerance is not transitive.
+        earlier = same[:, row, :row] & (source[:, :row] == np.arange(row))
+        source[:, row] = np.where(earlier.any(axis=1), earlier.argmax(axis=1), row)
+    return source
 
 
 @torch.no_grad()

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import matplotlib.pyplot as plt
 import numpy as np
@@ -11,13 +11,14 @@ import pandas as pd
 import seaborn as sns
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
+from matplotlib.lines import Line2D
 from matplotlib.patches import Rectangle
 from numpy.typing import NDArray
 
 from .errors import fail
 
 COLORS = {"softmax": "#0072B2", "sigmoid": "#D55E00"}  # blue and vermilion: distinct for colour-blind readers
-MARKERS = {"softmax": "o", "sigmoid": "s"}
+METHOD_MARKERS = {"cam": "o", "gradcam": "s", "gradcam++": "^", "xgradcam": "D", "layercam": "v"}
 MAP_COLORS = "viridis"
 METHOD_NAMES = {
     "cam": "CAM",
@@ -186,32 +187,31 @@ def coverage_figure(table: pd.DataFrame) -> Figure:
     """
     networks = list(dict.fromkeys(table["network"]))
     figure, axes = plt.subplots(
-        1, len(networks), figsize=(4.2 * len(networks), 3.6), sharey=True, squeeze=False, layout="constrained"
+        1, len(networks), figsize=(3.6 * len(networks) + 1.6, 3.6), sharey=True, squeeze=False, layout="constrained"
     )
     for network, ax in zip(networks, axes[0], strict=True):
-        part = table[table["network"] == network]
-        for head, points in part.groupby("head", sort=False):
-            color, marker = COLORS[str(head)], MARKERS[str(head)]
-            ax.scatter(points["coverage"], points["average_drop"], c=color, marker=marker, s=45, label=f"{head} head")
-        _label_points(ax, part)
+        for row in table[table["network"] == network].to_dict("records"):
+            # Open markers of different shapes stay apart where methods coincide.
+            ax.plot(
+                row["coverage"],
+                row["average_drop"],
+                METHOD_MARKERS[row["method"]],
+                color=COLORS[row["head"]],
+                markerfacecolor="none",
+                markersize=9,
+                markeredgewidth=1.6,
+            )
         ax.set_title(network, fontsize=10)
         ax.set(xlabel="coverage: mean of the maps (%)")
         ax.grid(alpha=0.3)
-        ax.margins(0.18)
+        ax.margins(0.12)
     axes[0, 0].set_ylabel("average drop (%), lower is better")
-    axes[0, -1].legend(fontsize=8)
+    methods = [method for method in METHOD_NAMES if method in set(table["method"])]
+    style: dict[str, Any] = {"linestyle": "none", "markerfacecolor": "none"}
+    entries = [Line2D([], [], marker=METHOD_MARKERS[m], color="black", label=METHOD_NAMES[m], **style) for m in methods]
+    entries += [Line2D([], [], color=color, linewidth=4, label=f"{head} head") for head, color in COLORS.items()]
+    figure.legend(handles=entries, loc="outside right center", fontsize=8)
     return figure
-
-
-def _label_points(ax: Axes, table: pd.DataFrame) -> None:
-    """Name each point; points that coincide share one label."""
-    names: dict[tuple[float, float], list[str]] = {}
-    for row in table.itertuples():
-        key = (round(float(str(row.coverage)), 1), round(float(str(row.average_drop)), 1))
-        names.setdefault(key, []).append(METHOD_NAMES[str(row.method)])
-    for (x, y), methods in names.items():
-        text = ", ".join(dict.fromkeys(methods))
-        ax.annotate(text, (x, y), xytext=(5, 5), textcoords="offset points", fontsize=7)
 
 
 def overhead_figure(table: pd.DataFrame) -> Figure:

@@ -9,13 +9,13 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
-import cv2
 import numpy as np
 import torch
 from numpy.typing import NDArray
 from torch import Tensor
 from torchmetrics import Metric
 
+from .contours import BoxArray, iou_by_level
 from .errors import fail
 
 THRESHOLDS: NDArray[np.float64] = np.arange(0.0, 1.0, 0.001)
@@ -31,58 +31,9 @@ HISTOGRAM_EDGES: NDArray[np.float64] = np.append(THRESHOLDS, [1.0, 2.0, 3.0])
 NUM_BINS = len(HISTOGRAM_EDGES) - 1
 OBJECT, BACKGROUND, IGNORE = 1, 0, 255
 
-BoxArray = NDArray[np.int64]
-
-
-def box_iou(boxes: BoxArray, others: BoxArray) -> NDArray[np.float64]:
-    """Intersection over union of every pair, with inclusive pixel coordinates (a box x0 = x1 is one pixel wide).
-
-    Args:
-        boxes: (M, 4) x0, y0, x1, y1.
-        others: (L, 4).
-
-    Returns:
-        (M, L) IoU.
-
-    >>> box_iou(np.array([[0, 0, 9, 9]]), np.array([[0, 0, 9, 4]]))
-    array([[0.5]])
-    """
-    a, b = boxes[:, None].astype(np.float64), others[None].astype(np.float64)
-    width = np.minimum(a[..., 2], b[..., 2]) - np.maximum(a[..., 0], b[..., 0]) + 1
-    height = np.minimum(a[..., 3], b[..., 3]) - np.maximum(a[..., 1], b[..., 1]) + 1
-    intersection = width.clip(min=0) * height.clip(min=0)
-    area_a = (a[..., 2] - a[..., 0] + 1) * (a[..., 3] - a[..., 1] + 1)
-    area_b = (b[..., 2] - b[..., 0] + 1) * (b[..., 3] - b[..., 1] + 1)
-    iou: NDArray[np.float64] = intersection / (area_a + area_b - intersection)
-    return iou
-
-
-def contour_boxes(gray: NDArray[np.uint8], level: int) -> tuple[BoxArray, int]:
-    """Boxes of all contours of ``gray > level``, and the index of the contour of greatest area.
-
-    Args:
-        gray: (H, W) 8-bit map.
-        level: gray level, cut where the map is greater.
-
-    Returns:
-        (M, 4) boxes x0, y0, x1, y1 with M >= 1, where no contour gives (0, 0, 0, 0); and an index into them.
-    """
-    height, width = gray.shape
-    _, binary = cv2.threshold(gray, level, 255, cv2.THRESH_BINARY)
-    contours, _ = cv2.findContours(binary, cv2.RETR_TREE, cv2.CHAIN_APPROX_SIMPLE)
-    if not contours:
-        return np.zeros((1, 4), dtype=np.int64), 0
-    corners = np.array([cv2.boundingRect(contour) for contour in contours], dtype=np.int64)
-    corners[:, 2:] += corners[:, :2]
-    corners[:, 2] = corners[:, 2].clip(max=width - 1)
-    corners[:, 3] = corners[:, 3].clip(max=height - 1)
-    return corners, int(np.argmax([cv2.contourArea(contour) for contour in contours]))
-
 
 def iou_curves(score_map: NDArray[np.floating[Any]], boxes: BoxArray) -> dict[str, NDArray[np.float64]]:
     """IoU with the ground truth at all 1,000 thresholds, for every way of choosing boxes.
-
-    At most 255 of the thresholds cut an 8-bit map differently, so each distinct cut is made once.
 
     Args:
         score_map: (H, W) scores in [0, 1].
@@ -92,15 +43,10 @@ def iou_curves(score_map: NDArray[np.floating[Any]], boxes: BoxArray) -> dict[st
         ``multi``: best IoU of any contour with any box; ``largest``: of the largest contour with any box;
         ``largest_first``: of the largest contour with the first box. Each (1000,).
     """
-    gray = (score_map * 255).astype(np.uint8)
+    gray = np.ascontiguousarray((score_map * 255).astype(np.uint8))
     levels = (THRESHOLDS * np.max(gray)).astype(np.int64)
-    distinct, index = np.unique(levels, return_inverse=True)
-    best = np.empty((3, len(distinct)))
-    for column, level in enumerate(distinct):
-        estimated, largest = contour_boxes(gray, int(level))
-        iou = box_iou(estimated, boxes)
-        best[:, column] = iou.max(), iou[largest].max(), iou[largest, 0]
-    return dict(zip(("multi", "largest", "largest_first"), best[:, index], strict=True))
+    curves = iou_by_level(gray, np.ascontiguousarray(boxes))
+    return {name: curve[levels] for name, curve in zip(("multi", "largest", "largest_first"), curves, strict=True)}
 
 
 def best_iou_per_threshold(

@@ -99,12 +99,12 @@ def atomic_path(path: Path | str) -> Iterator[Path]:
     except OSError as error:
         fail(f"cannot write to folder {path.parent} ({error.strerror}): choose an output folder that you may write to.")
     os.close(handle)
-    # mkstemp makes files private; results are meant to be shared like any other file.
-    umask = os.umask(0)
-    os.umask(umask)
-    Path(name).chmod(0o666 & ~umask)
     try:
         yield Path(name)
+        # mkstemp and some writers make files private; results are meant to be shared like any other file.
+        umask = os.umask(0)
+        os.umask(umask)
+        Path(name).chmod(0o666 & ~umask)
         Path(name).replace(path)
     finally:
         Path(name).unlink(missing_ok=True)

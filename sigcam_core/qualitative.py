@@ -11,11 +11,11 @@ from torch import Tensor
 
 from .backbones import INPUT_FORMATS
 from .cams import cam_maps, normalize_maps
+from .contours import largest_contour_box
 from .data import Manifest, load_images, normalize, scaled_boxes
 from .dual import HEADS, DualBranch
 from .fidelity import explain_images
 from .figures import METHOD_NAMES, Panel
-from .localization import contour_boxes
 
 BOX_THRESHOLD = 0.2  # tau of the protocol's GT-Loc
 
@@ -23,9 +23,7 @@ BOX_THRESHOLD = 0.2  # tau of the protocol's GT-Loc
 def estimated_box(score_map: NDArray[np.float64], threshold: float = BOX_THRESHOLD) -> NDArray[np.int64]:
     """Box (4,) of the largest contour of a score map (H, W) in [0, 1] cut at ``threshold`` of its maximum."""
     gray = (score_map * 255).astype(np.uint8)
-    boxes, largest = contour_boxes(gray, int(threshold * np.max(gray)))
-    box: NDArray[np.int64] = boxes[largest]
-    return box
+    return largest_contour_box(gray, int(threshold * np.max(gray)))
 
 
 def to_pictures(images: Tensor) -> NDArray[np.uint8]:

@@ -44,7 +44,7 @@ def small_cnn(num_classes: int, head: Literal["gap", "mlp"] = "gap", width: int 
         num_classes: number of classes C.
         head: ``gap`` for average pooling and one linear layer; ``mlp`` for a head as VGG-16's, pooling to 3 x 3
             and three linear layers with ReLU and dropout.
-        width: channels of the second block; the maps have K = 4 * width.
+        width: channels of the second block; the maps have K = 2 * width.
 
     Raises:
         SigcamError: on an unknown head, or numbers below 1.
@@ -52,21 +52,22 @@ def small_cnn(num_classes: int, head: Literal["gap", "mlp"] = "gap", width: int 
     >>> import torch
     >>> model = small_cnn(8, head="gap").eval()
     >>> model.features(torch.zeros(2, 3, 96, 96)).shape
-    torch.Size([2, 128, 12, 12])
+    torch.Size([2, 64, 12, 12])
     """
     check_choice("head", head, HEADS)
     if num_classes < 1 or width < 2:
         fail(f"cannot build a network with {num_classes} classes and width {width}: give at least 1 class and width 2.")
     # Three halvings: a stride of 8, as that of the large feature maps in weakly supervised localisation.
-    channels = (3, width // 2, width, 2 * width, 4 * width)
-    strides = (2, 2, 2, 1)
+    # Two blocks more at that stride let a unit see 47 pixels: a shape is known by how its corners lie together.
+    channels = (3, width // 2, width, 2 * width, 2 * width, 2 * width)
+    strides = (2, 2, 2, 1, 1)
     blocks = [
         _block(before, after, stride) for (before, after), stride in zip(pairwise(channels), strides, strict=True)
     ]
     maps = channels[-1]
     if head == "gap":
         return SmallCNN(nn.Sequential(*blocks), nn.AdaptiveAvgPool2d(1), nn.Linear(maps, num_classes))
-    hidden = 2 * maps
+    hidden = 4 * maps
     classifier = nn.Sequential(
         nn.Linear(9 * maps, hidden),
         nn.ReLU(),

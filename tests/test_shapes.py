@@ -111,9 +111,7 @@ def test_an_unknown_data_set_is_refused_with_the_list(tmp_path: Path) -> None:
         main(["nosuch", "--root", str(tmp_path)])
 
 
-def test_the_same_parameters_do_nothing_and_others_draw_again(
-    folder: Path, capsys: pytest.CaptureFixture[str]
-) -> None:
+def test_the_same_parameters_do_nothing_and_others_draw_again(folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
     before = (folder / "images/train/000000.png").stat().st_mtime_ns
     main([*SMALL, "--root", str(folder.parent)])
     assert "nothing to do" in capsys.readouterr().out
