@@ -13,6 +13,9 @@ DEFAULTS = {"work_dir": "build", "seed": 0, "train": None, "val": None, "test": 
 if unknown := set(config) - set(DEFAULTS):
     raise WorkflowError(f"unknown configuration {', '.join(sorted(unknown))}: choose among {', '.join(DEFAULTS)}.")
 settings = DEFAULTS | config
+for name, value in settings.items():
+    if name != "work_dir" and value is not None and (not isinstance(value, int) or value < (name != "seed")):
+        raise WorkflowError(f"configuration {name} must be a whole number, at least {int(name != 'seed')}, not {value!r}.")
 
 WORK = Path(settings["work_dir"])
 SEED = settings["seed"]

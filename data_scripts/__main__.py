@@ -45,9 +45,17 @@ def main(arguments: Sequence[str] | None = None) -> None:
 
 
 def prepare(name: str, root: Path, **options: object) -> Manifest:
-    """Prepare data set ``name`` in ``root/name``, unless it is there already with the same parameters."""
+    """Prepare data set ``name`` in ``root/name``, unless it is there already with the same parameters.
+
+    Args:
+        name: one of :data:`DATA_SETS`.
+        root: folder of the data sets.
+        options: those of the command line, by the same names; what is left out has the command line's default.
+    """
     module = DATA_SETS[name]
-    parameters = module.check_parameters(**options)
+    parser = _Parser()
+    module.add_options(parser)
+    parameters = module.check_parameters(**(vars(parser.parse_args([])) | options))
     folder = root / name
     console = Console()
     manifest = _ready(folder / "manifest.parquet", parameters)

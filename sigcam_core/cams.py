@@ -13,7 +13,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn.functional import interpolate
 
-from .dual import HEADS, DualBranch, linear_head_weight
+from .dual import HEADS, DualBranch, evaluation_mode, linear_head_weight
 from .errors import check_choice, fail
 from .losses import check_class_idx
 
@@ -131,14 +131,14 @@ def maps_from_features(
         check_choice("method", method, METHODS)
     for head in heads:
         check_choice("head", head, HEADS)
-    if isinstance(class_idx, int):
-        class_idx = torch.full((len(features),), class_idx, device=features.device)
-    class_idx = class_idx.to(features.device)
+    class_idx = torch.as_tensor(class_idx, device=features.device)
+    if class_idx.ndim == 0:
+        class_idx = class_idx.expand(len(features))
     if class_idx.shape != features.shape[:1]:
         fail(f"class_idx must have shape ({len(features)},), one class an image, got {tuple(class_idx.shape)}.")
     maps: dict[tuple[str, str], Tensor] = {}
     for head in heads:
-        cut = evidence_only is True or (evidence_only == "paper" and head == "sigmoid")
+        cut = head == "sigmoid" if evidence_only == "paper" else bool(evidence_only)
         head_maps = _maps_of_head(dual.head(head), features, class_idx, methods, cut, gradcam_plus_plus_eps)
         maps.update({(head, method): values for method, values in head_maps.items()})
     return maps
@@ -173,17 +173,12 @@ def logit_gradients(head: nn.Module, features: Tensor, class_idx: Tensor) -> Ten
 
     Dropout in the head is off, whatever mode it is in, so that a map is a function of the image.
     """
-    was_training = head.training
-    head.eval()
-    try:
-        with torch.enable_grad():
-            leaf = features.detach().requires_grad_()
-            logits = head(leaf)
-            check_class_idx(class_idx, logits.shape[1])
-            selected = logits.gather(1, class_idx[:, None]).sum()  # images do not interact in evaluation mode
-            (gradients,) = torch.autograd.grad(selected, leaf)
-    finally:
-        head.train(was_training)
+    with evaluation_mode(head), torch.enable_grad():
+        leaf = features.detach().requires_grad_()
+        logits = head(leaf)
+        check_class_idx(class_idx, logits.shape[1])
+        selected = logits.gather(1, class_idx[:, None]).sum()  # images do not interact in evaluation mode
+        (gradients,) = torch.autograd.grad(selected, leaf)
     return gradients.detach()
 
 

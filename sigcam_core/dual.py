@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import copy
 from collections.abc import Iterator
+from contextlib import contextmanager
 from typing import NamedTuple
 
 import torch
@@ -194,18 +195,25 @@ def _proposed_splits(model: nn.Module) -> Iterator[tuple[nn.Module, nn.Module]]:
 
 @torch.no_grad()
 def _recomposes(model: nn.Module, features: nn.Module, head: nn.Module) -> bool:
-    was_training = {module: module.training for module in model.modules()}
-    model.eval()
-    features.eval()
-    head.eval()
     parameter = next(model.parameters())
     probe = torch.linspace(-1, 1, 3 * 224 * 224, device=parameter.device, dtype=parameter.dtype)
     probe = probe.view(1, 3, 224, 224)
+    with evaluation_mode(model, features, head):
+        try:
+            maps = features(probe)
+            return maps.ndim == 4 and torch.allclose(head(maps), model(probe), rtol=1e-4, atol=1e-5)
+        except (RuntimeError, TypeError, ValueError, NotImplementedError):
+            return False  # the proposal does not fit this network: the caller tries the next one
+
+
+@contextmanager
+def evaluation_mode(*networks: nn.Module) -> Iterator[None]:
+    """Dropout and BatchNorm in evaluation mode inside the block; afterwards every module has its own mode again."""
+    was_training = {module: module.training for network in networks for module in network.modules()}
+    for network in networks:
+        network.eval()
     try:
-        maps = features(probe)
-        return maps.ndim == 4 and torch.allclose(head(maps), model(probe), rtol=1e-4, atol=1e-5)
-    except (RuntimeError, TypeError, ValueError, NotImplementedError):
-        return False  # the proposal does not fit this network: the caller tries the next one
+        yield
     finally:
         for module, mode in was_training.items():
             module.training = mode

@@ -41,11 +41,13 @@ def class_balanced_bce(logits: Tensor, labels: Tensor, pos_weight: float | None 
 
 
 def check_class_idx(class_idx: Tensor, num_classes: int) -> None:
-    """Refuse class indices outside [0, num_classes).
+    """Refuse class indices that are not int64 or outside [0, num_classes).
 
     Raises:
-        SigcamError: naming the first bad index and its position.
+        SigcamError: naming the type, or the first bad index and its position.
     """
+    if class_idx.dtype != torch.int64:
+        fail(f"class indices must be int64, got {class_idx.dtype}: convert them with `.long()`.")
     outside = (class_idx < 0) | (class_idx >= num_classes)
     if bool(outside.any()):
         position = int(outside.nonzero()[0, 0])

@@ -1,6 +1,5 @@
 """The sample photos and their ImageNet labels."""
 
-from pathlib import Path
 
 import numpy as np
 import pytest

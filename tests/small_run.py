@@ -1,0 +1,21 @@
+"""A whole run, tiny and untrained, for tests of what comes after training."""
+
+from dataclasses import replace
+from pathlib import Path
+
+from data_scripts.__main__ import prepare
+from sigcam_core.stations import Run, ensure_classifier, ensure_evidence, ensure_sigmoid_head
+from sigcam_core.train import CLASSIFIER_RECIPE, SIGMOID_RECIPE
+
+HEADS = ("gap", "mlp")
+
+
+def make(work_dir: Path, head: str) -> Run:
+    """Manifest, checkpoints of one epoch and evidence of a few generated images."""
+    run = Run("shapes", "small_cnn", head, 0, work_dir)
+    if not run.manifest.exists():
+        prepare("shapes", work_dir / "data", train=48, val=16, test=24)
+    ensure_classifier(run, replace(CLASSIFIER_RECIPE, epochs=1))
+    ensure_sigmoid_head(run, replace(SIGMOID_RECIPE, epochs=1))
+    ensure_evidence(run)
+    return run

@@ -1,0 +1,84 @@
+"""The whole line, tiny: killed midway, started again, complete; then nothing is left to do."""
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+
+PROJECT = Path(__file__).parent.parent
+NOTEBOOKS = sorted(path.stem for path in (PROJECT / "notebooks").glob("*.ipynb"))
+TIMEOUT = 1200  # seconds; far beyond what is needed, to end a run that hangs
+
+
+def command(work_dir: Path, *options: str) -> list[str]:
+    snakemake = [sys.executable, "-m", "snakemake", "--snakefile", str(PROJECT / "Snakefile"), "--cores", "2"]
+    snakemake += ["--directory", str(work_dir.parent), "--rerun-incomplete", "--nolock", *options]
+    config = [f"work_dir={work_dir}", "train=48", "val=16", "test=12", "epochs=1", "repeats=1"]
+    return [*snakemake, "--config", *config]
+
+
+def run(work_dir: Path, *options: str) -> str:
+    done = subprocess.run(command(work_dir, *options), capture_output=True, text=True, timeout=TIMEOUT, check=False)
+    assert done.returncode == 0, done.stdout[-2000:] + done.stderr[-6000:]
+    return done.stdout + done.stderr
+
+
+def start_and_kill(work_dir: Path, when_exists: Path) -> None:
+    process = subprocess.Popen(
+        command(work_dir), stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL, start_new_session=True
+    )
+    deadline = time.monotonic() + TIMEOUT
+    while not when_exists.exists() and process.poll() is None and time.monotonic() < deadline:
+        time.sleep(0.1)
+    assert when_exists.exists()
+    assert process.poll() is None, "the run ended before it could be killed"
+    os.killpg(process.pid, signal.SIGKILL)
+    process.wait()
+
+
+def test_a_killed_run_goes_on_where_it_stopped_and_ends_with_the_book(tmp_path: Path) -> None:
+    work_dir = tmp_path / "build"
+    manifest = work_dir / "data" / "shapes" / "manifest.parquet"
+    classifier = work_dir / "checkpoints" / "shapes-small_cnn-gap-seed0.classifier.json"
+    start_and_kill(work_dir, when_exists=classifier)
+    made = manifest.stat().st_mtime_ns
+    trained = classifier.stat().st_mtime_ns
+
+    run(work_dir)
+    assert manifest.stat().st_mtime_ns == made, "the data set was made again"
+    # The killed run may not have recorded the classifier as finished; if it did, it is not trained again.
+    assert classifier.stat().st_mtime_ns >= trained
+    assert {path.stem for path in (work_dir / "notebooks").glob("*.ipynb")} == set(NOTEBOOKS)
+    html = work_dir / "book" / "_build" / "html"
+    pages = [html / "index.html", *(html / "notebooks" / f"{name}.html" for name in NOTEBOOKS)]
+    assert all(page.stat().st_size > 10_000 for page in pages if page.name != "index.html")
+    for path in (work_dir / "results").glob("*.json"):
+        provenance = json.loads(path.read_text())["provenance"]
+        assert {"commit", "device", "versions", "date", "parameters"} <= set(provenance), path.name
+
+    assert "Nothing to be done" in run(work_dir)
+    (work_dir / "evidence" / "shapes-small_cnn-mlp-seed0.parquet").unlink()
+    plan = run(work_dir, "--dry-run")
+    assert "rule evidence" in plan
+    assert "rule classifier" not in plan
+    assert "02_training" not in plan.replace("build/notebooks/02_training.ipynb, ", "")
+
+
+@pytest.mark.parametrize(
+    ("option", "sentence"), [("epoch=3", "unknown configuration epoch: choose among"), ("seed=-1", "must be")]
+)
+def test_a_wrong_configuration_is_refused(option: str, sentence: str, tmp_path: Path) -> None:
+    done = subprocess.run(
+        [*command(tmp_path / "build", "--dry-run"), option],
+        capture_output=True,
+        text=True,
+        timeout=TIMEOUT,
+        check=False,
+    )
+    assert done.returncode != 0
+    assert sentence in done.stderr + done.stdout
