@@ -89,9 +89,10 @@ rule photos:
 
 
 rule classifier:
-    """Train a softmax classifier."""
+    """Train a softmax classifier; the one with the MLP head starts from the one with the GAP head."""
     input:
         manifest,
+        lambda wildcards: [] if wildcards.head == "gap" else str(classifier).format(head="gap"),
         sources("train", *NETWORK),
     output:
         classifier,
@@ -142,7 +143,7 @@ rule notebook:
     # The overhead is a timing: nothing else may run beside it.
     threads: lambda wildcards: workflow.cores if "overhead" in wildcards.notebook else 1
     shell:
-        "OMP_NUM_THREADS={threads} {PYTHON} -m papermill --no-progress-bar --log-level WARNING {input.notebook} {output}.part.ipynb"
+        "OMP_NUM_THREADS={threads} MPLBACKEND=module://matplotlib_inline.backend_inline {PYTHON} -m papermill --no-progress-bar --log-level WARNING {input.notebook} {output}.part.ipynb"
         " -p work_dir {WORK} {params.seed} {params.repeats} && mv {output}.part.ipynb {output}"
 
 

@@ -57,6 +57,7 @@ def prepare(folder: Path, parameters: dict[str, Any]) -> Manifest:
         parameters: from :func:`check_parameters`.
     """
     class_names = ResNet50_Weights.DEFAULT.meta["categories"]
+    (folder / "images").mkdir(exist_ok=True)
     rows = []
     for name, (load, _) in PHOTOS.items():
         pixels = load()

@@ -36,6 +36,7 @@ SPLITS = ("train", "val", "test")
 # Raised whenever the same parameters would draw other pixels.
 GENERATOR_VERSION = 1
 
+# Areas as fractions of the image, lengths as fractions of its side, brightness from 0 to 1.
 OBJECT_AREA = (0.10, 0.30)
 DISTRACTOR_AREA = (0.02, 0.05)
 TEXTURE_PERIOD = (0.09, 0.13)
@@ -112,6 +113,8 @@ def prepare(folder: Path, parameters: dict[str, Any]) -> Manifest:
     """
     size, correlation = parameters["image_size"], parameters["context_correlation"]
     jobs = [(split, index) for split in SPLITS for index in range(parameters[split])]
+    for kind, split in product(("images", "masks"), SPLITS):
+        (folder / kind / split).mkdir(parents=True, exist_ok=True)
     rows = []
     for split, index in track(jobs, description="drawing shapes"):
         scene = draw_scene(parameters["seed"], split, index, size, correlation)
@@ -164,7 +167,9 @@ def draw_scene(seed: int, split: str, index: int, size: int, context_correlation
 
     # Painted from back to front, so a later layer hides an earlier one.
     canvas = _clutter(rng, size)
-    distractors = [_paint_distractor(rng, canvas, is_textured) for is_textured in _distractor_kinds(rng)]
+    # At least one distractor with texture and one without, so neither shape nor texture alone tells the class.
+    kinds = (False, True, False)[: 2 + int(rng.random() * 2)]
+    distractors = [_paint_distractor(rng, canvas, is_textured) for is_textured in kinds]
     body = _paint_figure(rng, canvas, SHAPES[shape], TEXTURES[texture], _uniform(rng, *OBJECT_AREA))
     cue = _place_cue(rng, body)
     _paint(canvas, cue, _colour(context_class / len(CLASSES), 1.0, 0.95))
@@ -198,9 +203,9 @@ def _box(pixels: npt.NDArray[np.bool_]) -> Box:
 
 
 def write_png(path: Path, pixels: npt.NDArray[np.uint8]) -> None:
-    """Write an image (H, W) or (H, W, 3), making its folder."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    Image.fromarray(pixels).save(path, compress_level=1)
+    """Write an image (H, W) or (H, W, 3)."""
+    # Run-length coding: textured clutter hardly compresses, and this is the fastest that zlib offers.
+    Image.fromarray(pixels).save(path, compress_level=1, compress_type=3)
 
 
 # Outlines: signed distance to the border in units of the circumradius, negative inside, and the area in the same
@@ -340,22 +345,13 @@ def _surface(rng: np.random.Generator, texture: Texture | None, size: int) -> Ar
     if texture is None:
         return _choose(rng, (dark, light))
     period = size * _uniform(rng, *TEXTURE_PERIOD)
-    x, y = _rotated_grid(rng, size, *_uniform_pair(rng, size), period)
+    x, y = _rotated_grid(rng, size, _uniform(rng, 0, size), _uniform(rng, 0, size), period)
     weight = texture(x, y, period / 2)
     return dark + weight * (light - dark)
 
 
-def _uniform_pair(rng: np.random.Generator, high: float) -> tuple[float, float]:
-    return _uniform(rng, 0, high), _uniform(rng, 0, high)
-
-
 def _paint(canvas: Array, coverage: Array, colours: Array) -> None:
     canvas += coverage * (colours - canvas)
-
-
-def _distractor_kinds(rng: np.random.Generator) -> tuple[bool, ...]:
-    """Whether each distractor is textured: at least one of each kind, so neither shape nor texture is enough."""
-    return (False, True, False)[: 2 + int(rng.random() * 2)]
 
 
 def _paint_distractor(rng: np.random.Generator, canvas: Array, is_textured: bool) -> Array:

@@ -10,7 +10,7 @@ from typing import NoReturn
 from .errors import fail, run_command_line
 from .stations import Run, default_work_dir, ensure_classifier, ensure_evidence, ensure_sigmoid_head
 from .summary import print_headline
-from .train import CLASSIFIER_RECIPE, SIGMOID_RECIPE
+from .train import CLASSIFIER_RECIPES, SIGMOID_RECIPE
 
 STATIONS = {
     "classifier": "train the softmax classifier",
@@ -48,7 +48,8 @@ def main() -> None:
     if epochs is not None and epochs < 1:
         fail(f"--epochs is {epochs}: train at least 1 epoch.")
     if arguments.station == "classifier":
-        ensure_classifier(run, replace(CLASSIFIER_RECIPE, epochs=epochs or CLASSIFIER_RECIPE.epochs))
+        recipe = CLASSIFIER_RECIPES[run.head]
+        ensure_classifier(run, replace(recipe, epochs=epochs or recipe.epochs))
     elif arguments.station == "sigmoid-head":
         ensure_sigmoid_head(run, replace(SIGMOID_RECIPE, epochs=epochs or SIGMOID_RECIPE.epochs))
     else:

@@ -77,13 +77,15 @@ def build(name: str, num_classes: int, head: str = "gap", pretrained: bool = Fal
         A module, images (N, 3, H, W) to logits (N, C), in evaluation mode.
 
     Raises:
-        SigcamError: for an unknown name or head, or a combination that does not exist.
+        SigcamError: for an unknown name or head, a combination that does not exist, or less than one class.
 
     >>> build("small_cnn", num_classes=8, head="mlp")(torch.zeros(2, 3, 96, 96)).shape
     torch.Size([2, 8])
     """
     check_choice("backbone", name, BACKBONES)
     check_choice("head", head, CLASSIFIER_HEADS)
+    if num_classes < 1:
+        fail(f"cannot build a network with {num_classes} classes: give at least 1.")
     if name == "small_cnn":
         if pretrained:
             fail("small_cnn has no ImageNet weights: use pretrained=False.")

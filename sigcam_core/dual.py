@@ -19,9 +19,9 @@ FRESH_STD = 0.01  # the official code draws the sigmoid head from N(0, 0.01)
 class DualOutput(NamedTuple):
     """What one forward pass gives."""
 
-    features: Tensor  # (N, K, h, w)
-    softmax_logits: Tensor  # (N, C)
-    sigmoid_logits: Tensor  # (N, C)
+    features: Tensor  #: (N, K, h, w)
+    softmax_logits: Tensor  #: (N, C)
+    sigmoid_logits: Tensor  #: (N, C)
 
 
 class DualBranch(nn.Module):

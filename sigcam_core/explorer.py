@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import copy
+import io
 from collections.abc import Sequence
+from typing import Any
 
 import matplotlib.pyplot as plt
 import numpy as np
@@ -41,6 +43,7 @@ def shift_heads(dual: DualBranch, class_idx: int, shift: float) -> DualBranch:
     return DualBranch(dual.backbone, heads["softmax"], heads["sigmoid"])
 
 
+@torch.no_grad()
 def explorer_figure(
     dual: DualBranch,
     images: Tensor,
@@ -99,7 +102,6 @@ def explorer(dual: DualBranch, manifest: Manifest, backbone: str, heads: Sequenc
         heads: heads to offer; only the trained ones make sense.
     """
     import ipywidgets as widgets
-    from IPython.display import display
 
     images = load_images(manifest, INPUT_FORMATS[backbone].size)
     with torch.no_grad():
@@ -115,16 +117,30 @@ def explorer(dual: DualBranch, manifest: Manifest, backbone: str, heads: Sequenc
     )
     head = widgets.ToggleButtons(options=list(heads), description="head")
     shift = widgets.FloatSlider(value=0.0, min=-1.0, max=1.5, step=0.05, description="shift", continuous_update=False)
+    shift.disabled = linear_head_weight(dual.softmax_head) is None
 
-    def follow_prediction(change: dict[str, int]) -> None:
-        class_idx.value = predicted[change["new"]]
+    picture = widgets.Image(format="png")
 
-    def draw(image: int, class_idx: int, method: str, head: str, shift: float) -> None:
-        one = images[image : image + 1]
-        figure = explorer_figure(dual, one, backbone, manifest.class_names, class_idx, method, head, shift)
-        display(figure)  # type: ignore[no-untyped-call]
+    def draw() -> None:
+        one = images[image.value : image.value + 1]
+        figure = explorer_figure(
+            dual, one, backbone, manifest.class_names, class_idx.value, method.value, head.value, shift.value
+        )
+        buffer = io.BytesIO()
+        figure.savefig(buffer, format="png", dpi=110)
         plt.close(figure)
+        picture.value = buffer.getvalue()
 
-    image.observe(follow_prediction, names="value")
-    controls = {"image": image, "class_idx": class_idx, "method": method, "head": head, "shift": shift}
-    return widgets.VBox([widgets.VBox(list(controls.values())), widgets.interactive_output(draw, controls)])
+    def follow(change: dict[str, Any]) -> None:
+        """Redraw once; a new image brings its predicted class along, whose own change redraws."""
+        if change["owner"] is image and class_idx.value != predicted[image.value]:
+            class_idx.value = predicted[image.value]
+        else:
+            draw()
+
+    controls = (image, class_idx, method, head, shift)
+    for control in controls:
+        control.observe(follow, names="value")
+    draw()
+    # The figure is an Image, not an Output widget: those hang now and then when a notebook runs in batch.
+    return widgets.VBox([*controls, picture])

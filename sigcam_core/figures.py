@@ -114,14 +114,21 @@ def invariance_figure(
         probabilities: for each head, the probabilities of ``classes``.
         classes: names of the classes shown.
     """
+    columns = min(3, len(panels))
+    rows = -(-len(panels) // columns)
+    names = [f"map{i}" for i in range(rows * columns)]
+    layout: list[Any] = [names[columns * row : columns * (row + 1)] for row in range(rows)]
+    figure: Figure
     figure, axes = plt.subplot_mosaic(
-        [[f"map{i}" for i in range(len(panels))], ["bars"] * len(panels)],
-        figsize=(2.5 * len(panels), 5.2),
-        height_ratios=[2.4, 1.3],
+        [*layout, ["bars"] * columns],
+        figsize=(2.6 * columns, 3.0 * rows + 2.2),
+        height_ratios=[*[3.0] * rows, 2.2],
         layout="constrained",
     )
-    for i, panel in enumerate(panels):
-        draw_panel(axes[f"map{i}"], panel)
+    for name in names[len(panels) :]:
+        axes[name].set_axis_off()
+    for name, panel in zip(names, panels, strict=False):
+        draw_panel(axes[name], panel)
     data = pd.DataFrame(probabilities, index=list(classes)).rename_axis("class").reset_index()
     long = data.melt(id_vars="class", var_name="head", value_name="probability")
     sns.barplot(long, y="class", x="probability", hue="head", palette="colorblind", ax=axes["bars"])
@@ -136,14 +143,18 @@ def training_figure(histories: Mapping[str, pd.DataFrame]) -> Figure:
     Args:
         histories: for each run, columns ``epoch``, ``loss``, ``val_top1``.
     """
-    figure, axes = plt.subplots(1, 2, figsize=(8.4, 3.2), layout="constrained")
+    figure, axes = plt.subplots(1, 2, figsize=(8.4, 3.8), layout="constrained")
     for column, label, ax in zip(("loss", "val_top1"), ("training loss", "validation Top-1 (%)"), axes, strict=True):
         for (name, history), style in zip(histories.items(), ("-", "--", "-.", ":"), strict=False):
             ax.plot(history["epoch"], history[column], style, label=name, linewidth=1.8)
         ax.set(xlabel="epoch", ylabel=label)
         ax.grid(alpha=0.3)
     axes[0].set_yscale("log")
-    axes[1].legend(fontsize=8)
+    axes[0].yaxis.set_major_formatter("{x:g}")
+    axes[0].yaxis.set_minor_formatter("{x:g}")
+    for ax in axes:
+        ax.xaxis.get_major_locator().set_params(integer=True)
+    figure.legend(*axes[0].get_legend_handles_labels(), loc="outside lower center", ncols=2, fontsize=8)
     return figure
 
 
@@ -152,9 +163,15 @@ def difference_figure(differences: pd.DataFrame, metrics: Sequence[str]) -> Figu
 
     Args:
         differences: what :func:`sigcam_core.tables.head_differences` returns.
-        metrics: which of its metrics to draw.
+        metrics: which of its metrics to draw; those that the table lacks are left out.
+
+    Raises:
+        SigcamError: if the table has none of them.
     """
-    metrics = [metric for metric in metrics if metric in set(differences["metric"])]
+    there = differences["metric"].unique()
+    if not set(metrics) & set(there):
+        fail(f"none of the metrics {', '.join(metrics)} is in the table: choose among {', '.join(there)}.")
+    metrics = [metric for metric in metrics if metric in there]
     labels = (differences["network"] + "  " + differences["method"].map(METHOD_NAMES)).rename("label")
     order = list(dict.fromkeys(labels))
     figure, axes = plt.subplots(
@@ -221,6 +238,7 @@ def overhead_figure(table: pd.DataFrame) -> Figure:
         table: columns ``network, quantity, ratio``.
     """
     figure, ax = plt.subplots(figsize=(7.2, 3.2), layout="constrained")
+    table = table.assign(quantity=table["quantity"].str.replace("_", " "))
     sns.barplot(table, y="quantity", x="ratio", hue="network", palette="colorblind", ax=ax)
     ax.axvline(1, color="gray", linewidth=1)
     ax.set(xlabel="dual branch / baseline", ylabel="")

@@ -89,8 +89,9 @@ class Manifest:
         indices = np.asarray(rows, dtype=np.int64)
         if indices.size == 0:
             fail(f"no image of {self.name} was selected: select at least one row.")
-        if indices.min() < 0 or indices.max() >= len(self):
-            fail(f"row {indices.max()} of {self.name} was selected, which has {len(self)}: select rows below that.")
+        beyond = indices[(indices < 0) | (indices >= len(self))]
+        if beyond.size:
+            fail(f"row {beyond[0]} of {self.name} does not exist: select rows from 0 to {len(self) - 1}.")
         return replace(self, table=self.table.iloc[indices].reset_index(drop=True))
 
 

@@ -37,7 +37,7 @@ class SmallCNN(nn.Module):
         return logits
 
 
-def small_cnn(num_classes: int, head: Literal["gap", "mlp"] = "gap", width: int = 32) -> SmallCNN:
+def small_cnn(num_classes: int, head: Literal["gap", "mlp"] = "gap", width: int = 24) -> SmallCNN:
     """Build the small network, with random weights. Inputs of 96 x 96 pixels give feature maps of 12 x 12.
 
     Args:
@@ -52,14 +52,15 @@ def small_cnn(num_classes: int, head: Literal["gap", "mlp"] = "gap", width: int 
     >>> import torch
     >>> model = small_cnn(8, head="gap").eval()
     >>> model.features(torch.zeros(2, 3, 96, 96)).shape
-    torch.Size([2, 64, 12, 12])
+    torch.Size([2, 48, 12, 12])
     """
     check_choice("head", head, HEADS)
     if num_classes < 1 or width < 2:
         fail(f"cannot build a network with {num_classes} classes and width {width}: give at least 1 class and width 2.")
     # Three halvings: a stride of 8, as that of the large feature maps in weakly supervised localisation.
     # Two blocks more at that stride let a unit see 47 pixels: a shape is known by how its corners lie together.
-    channels = (3, width // 2, width, 2 * width, 2 * width, 2 * width)
+    # The default widths are multiples of 8, without which CPU convolutions take half as long again.
+    channels = (3, 2 * width // 3, width, 2 * width, 2 * width, 2 * width)
     strides = (2, 2, 2, 1, 1)
     blocks = [
         _block(before, after, stride) for (before, after), stride in zip(pairwise(channels), strides, strict=True)
@@ -84,5 +85,5 @@ def _block(channels: int, out_channels: int, stride: int) -> nn.Sequential:
     return nn.Sequential(
         nn.Conv2d(channels, out_channels, kernel_size=3, stride=stride, padding=1, bias=False),
         nn.BatchNorm2d(out_channels),
-        nn.ReLU(),
+        nn.ReLU(inplace=True),
     )

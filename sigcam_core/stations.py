@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import os
 import time
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -24,7 +24,7 @@ from .dual import DualBranch
 from .errors import check_choice, fail
 from .eval import evaluate
 from .provenance import provenance, read_json, sha256_of_file, write_atomically, write_json
-from .train import CLASSIFIER_RECIPE, SIGMOID_RECIPE, Recipe, Trained, train_classifier, train_sigmoid_head
+from .train import CLASSIFIER_RECIPES, SIGMOID_RECIPE, Recipe, Trained, train_classifier, train_sigmoid_head
 
 TRAINABLE_DATASETS = ("shapes",)
 GENERATED_DATASETS = ("shapes", "photos")
@@ -117,13 +117,22 @@ def ensure_manifest(dataset: str, work_dir: Path) -> Manifest:
     return read_manifest(path) if path.exists() else prepare(dataset, work_dir / "data")
 
 
-def ensure_classifier(run: Run, recipe: Recipe = CLASSIFIER_RECIPE) -> nn.Module:
-    """Load the softmax classifier; train it where there is none."""
+def ensure_classifier(run: Run, recipe: Recipe | None = None) -> nn.Module:
+    """Load the softmax classifier; train it where there is none.
+
+    The one with the MLP head starts from the convolutions of the one with the GAP head.
+    """
     manifest = ensure_manifest(run.dataset, run.work_dir)
     if not run.classifier.exists():
+        recipe = recipe or CLASSIFIER_RECIPES[run.head]
+        gap = replace(run, head="gap")
+        start_from = ensure_classifier(gap) if run.head == "mlp" else None
         splits = manifest.split("train"), manifest.split("val")
-        trained = train_classifier(*splits, run.backbone, run.head, recipe, run.seed)
-        _save(run, run.classifier, trained, recipe=asdict(recipe), manifest_checksum=manifest.checksum)
+        trained = train_classifier(*splits, run.backbone, run.head, recipe, run.seed, start_from=start_from)
+        facts: dict[str, Any] = {"recipe": asdict(recipe), "manifest_checksum": manifest.checksum}
+        if start_from is not None:
+            facts |= {"starts_from": gap.name, "starts_from_sha256": sha256_of_file(gap.classifier)}
+        _save(run, run.classifier, trained, **facts)
     model = build(run.backbone, manifest.num_classes, run.head)
     _load(model, run.classifier)
     return model.eval()

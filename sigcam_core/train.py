@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import sys
 import time
 from collections.abc import Callable, Iterator
@@ -32,6 +33,9 @@ class Recipe:
         learning_rate: greatest learning rate.
         weight_decay: of AdamW.
         views: for the sigmoid head, how many augmented views of each image are cached.
+
+    Raises:
+        SigcamError: if a count is below 1 or the learning rate is not a positive number.
     """
 
     epochs: int
@@ -40,8 +44,19 @@ class Recipe:
     weight_decay: float
     views: int = 1
 
+    def __post_init__(self) -> None:
+        for name in ("epochs", "batch_size", "views"):
+            if getattr(self, name) < 1:
+                fail(f"{name} must be at least 1, got {getattr(self, name)}.")
+        if not 0 < self.learning_rate < math.inf:
+            fail(f"learning_rate must be a positive number, got {self.learning_rate}.")
 
-CLASSIFIER_RECIPE = Recipe(epochs=12, batch_size=64, learning_rate=4e-3, weight_decay=0.05)
+
+# The network with the MLP head starts from the convolutions of the one with the GAP head, so it needs little more.
+CLASSIFIER_RECIPES = {
+    "gap": Recipe(epochs=8, batch_size=32, learning_rate=5e-3, weight_decay=0.05),
+    "mlp": Recipe(epochs=2, batch_size=32, learning_rate=2e-3, weight_decay=0.05),
+}
 SIGMOID_RECIPE = Recipe(epochs=20, batch_size=64, learning_rate=2e-3, weight_decay=5e-4, views=2)
 
 
@@ -71,20 +86,22 @@ def train_classifier(
     val: Manifest,
     backbone: str,
     head: str,
-    recipe: Recipe = CLASSIFIER_RECIPE,
+    recipe: Recipe | None = None,
     seed: int = 0,
     report: Report = print_to_stderr,
+    start_from: nn.Module | None = None,
 ) -> Trained:
-    """Train a softmax classifier from scratch with cross-entropy, AdamW and a one-cycle schedule.
+    """Train a softmax classifier with cross-entropy, AdamW and a one-cycle schedule.
 
     Args:
         train: training images.
         val: images for the accuracy in the history; they choose nothing.
         backbone: name known to :func:`sigcam_core.backbones.build`.
         head: ``"gap"`` or ``"mlp"``.
-        recipe: lengths and rates.
+        recipe: lengths and rates; ``None`` takes the head's of :data:`CLASSIFIER_RECIPES`.
         seed: of weights, order and augmentation.
         report: called with one line an epoch.
+        start_from: a classifier of the same backbone whose ``features`` to start from, instead of random ones.
 
     Raises:
         SigcamError: if the loss becomes NaN or infinite, or an argument is unknown.
@@ -92,6 +109,9 @@ def train_classifier(
     start = time.perf_counter()
     fabric = start_fabric(seed)
     model = build(backbone, train.num_classes, head)
+    recipe = recipe or CLASSIFIER_RECIPES[head]
+    if start_from is not None:
+        model.get_submodule("features").load_state_dict(start_from.get_submodule("features").state_dict())
     model.to(memory_format=torch.channels_last)  # type: ignore[call-overload]  # missing in torch's stubs
     generator = torch.Generator().manual_seed(seed)
     form = INPUT_FORMATS[backbone]
@@ -238,7 +258,7 @@ def _fit(
 ) -> list[dict[str, float]]:
     optimizer: Any = torch.optim.AdamW(module.parameters(), lr=recipe.learning_rate, weight_decay=recipe.weight_decay)
     steps = recipe.epochs * -(-num_items // recipe.batch_size)
-    schedule = torch.optim.lr_scheduler.OneCycleLR(optimizer, recipe.learning_rate, total_steps=steps)
+    schedule = torch.optim.lr_scheduler.OneCycleLR(optimizer, recipe.learning_rate, total_steps=steps, pct_start=0.25)
     wrapped, optimizer = fabric.setup(module, optimizer)
     history = []
     for epoch in range(1, recipe.epochs + 1):

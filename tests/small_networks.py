@@ -4,8 +4,8 @@ from collections.abc import Callable
 from pathlib import Path
 
 import torch
-import torchvision
 from torch import Tensor, nn
+from torchvision.models import resnet, vgg
 
 from data_scripts.__main__ import main as prepare_data
 from sigcam_core import DualBranch
@@ -17,12 +17,11 @@ NUM_CLASSES = 5
 
 def slim_vgg11() -> nn.Module:
     """torchvision's VGG-11 with a quarter of the channels and a narrow head: the published has 133 million weights."""
-    vgg = torchvision.models.vgg
     features = vgg.make_layers([width if width == "M" else width // 4 for width in vgg.cfgs["A"]])
     with torch.device("meta"):  # the head of 4,096 units is never made
         model = vgg.VGG(features)
     model.classifier = nn.Sequential(
-        nn.Linear(128 * 49, 32), nn.ReLU(), nn.Dropout(), nn.Linear(32, 32), nn.ReLU(), nn.Linear(32, NUM_CLASSES)
+        nn.Linear(128 * 49, 64), nn.ReLU(), nn.Dropout(), nn.Linear(64, 64), nn.ReLU(), nn.Linear(64, NUM_CLASSES)
     )
     return model
 
@@ -30,7 +29,7 @@ def slim_vgg11() -> nn.Module:
 NETWORKS: dict[str, Callable[[], nn.Module]] = {
     "small_cnn-gap": lambda: small_cnn(NUM_CLASSES, "gap", width=8),
     "small_cnn-mlp": lambda: small_cnn(NUM_CLASSES, "mlp", width=8),
-    "resnet18": lambda: torchvision.models.resnet18(num_classes=NUM_CLASSES),
+    "resnet10": lambda: resnet.ResNet(resnet.BasicBlock, [1, 1, 1, 1], num_classes=NUM_CLASSES),
     "vgg11": slim_vgg11,
 }
 
@@ -41,6 +40,16 @@ def make_dual(name: str = "small_cnn-gap", dtype: torch.dtype = torch.float64) -
     for parameter in dual.sigmoid_head.parameters():
         parameter.data += 0.1 * torch.randn_like(parameter)
     return dual.to(dtype)
+
+
+@torch.no_grad()
+def calibrate(features: nn.Module, images: Tensor) -> None:
+    """Give BatchNorm the statistics of ``images``, so that features of random weights differ from image to image."""
+    for module in features.modules():
+        if isinstance(module, nn.BatchNorm2d):
+            module.momentum = None  # the plain mean over all batches seen: one
+    features.train()(images)
+    features.eval()
 
 
 def random_images(count: int = 3, size: int = 64, dtype: torch.dtype = torch.float64) -> Tensor:

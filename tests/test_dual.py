@@ -35,7 +35,6 @@ def test_softmax_branch_is_the_classifier(name: str) -> None:
     out = dual(images)
     torch.testing.assert_close(out.softmax_logits, expected, rtol=1e-4, atol=1e-5)
     assert out.features.ndim == 4
-    assert out.features.min() >= 0 or name.endswith("v2")
     assert out.sigmoid_logits.shape == (2, 5)
     assert not out.features.requires_grad
     assert out.sigmoid_logits.requires_grad
@@ -72,8 +71,9 @@ def test_training_moves_the_sigmoid_head_and_nothing_else() -> None:
 
 def test_frozen_parts_are_deterministic_in_training_mode() -> None:
     dual = DualBranch.from_classifier(NoisyNetwork(), init="copy").train()
-    images = random_images(4, 12, torch.float32)
+    images = random_images(4, 12, torch.float32).requires_grad_()
     first, second = dual(images), dual(images)
+    assert not first.features.requires_grad  # no graph of the backbone is kept, whatever the images
     assert torch.equal(first.features, second.features)
     assert torch.equal(first.softmax_logits, second.softmax_logits)
     assert not torch.equal(first.sigmoid_logits, second.sigmoid_logits)  # its dropout is on, as it trains

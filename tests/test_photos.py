@@ -1,6 +1,5 @@
 """The sample photos and their ImageNet labels."""
 
-
 import numpy as np
 import pytest
 import skimage.data

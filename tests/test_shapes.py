@@ -12,7 +12,7 @@ from data_scripts.__main__ import main
 from sigcam_core.data import read_manifest
 from sigcam_core.errors import SigcamError
 
-CHECKSUM = "TO-PIN"
+CHECKSUM = "31c9395f84cdc51572efbd48a9c1173dabb5ba5060b6dfb4cab95fda1cca01aa"
 SMALL = ["shapes", "--train", "12", "--val", "12", "--test", "12"]
 
 

@@ -12,7 +12,7 @@ def test_the_parts_make_up_the_whole(head: str) -> None:
     model = small_cnn(8, head=head).eval()
     images = torch.randn(2, 3, 96, 96, generator=torch.Generator().manual_seed(0))
     features = model.features(images)
-    assert features.shape == (2, 128, 12, 12)
+    assert features.shape == (2, 48, 12, 12)
     assert features.min() >= 0
     assert features.max() > 0
     torch.testing.assert_close(model(images), model.classifier(model.avgpool(features).flatten(1)))

@@ -1,0 +1,105 @@
+"""Fidelity metrics equal those of two other libraries on a real network, and their definitions by hand."""
+
+from contextlib import nullcontext
+from functools import partial
+
+import numpy as np
+import pytest
+import torch
+from pytorch_grad_cam.metrics.cam_mult_image import DropInConfidence, IncreaseInConfidence
+from pytorch_grad_cam.utils.model_targets import ClassifierOutputSoftmaxTarget
+from small_networks import calibrate, make_dual, random_images
+from torch import Tensor, nn
+from torchcam.metrics import ClassificationMetric
+
+from sigcam_core import SigcamError, cam_maps, normalize_maps
+from sigcam_core.fidelity import average_drop, explain_images, increase_in_confidence
+
+
+class StubExtractor:
+    """Hands torchcam's metric the score maps that it shall judge."""
+
+    def __init__(self, model: nn.Module, maps: Tensor) -> None:
+        self.model, self.maps = model, maps
+        self._hooks_off = nullcontext
+
+    def __call__(self, class_idx: object, scores: object) -> list[Tensor]:
+        return [self.maps]
+
+    def fuse_cams(self, cams: list[Tensor]) -> Tensor:
+        return cams[0]
+
+
+@pytest.fixture
+def judged() -> tuple[nn.Module, Tensor, Tensor, Tensor, Tensor]:
+    """A classifier, images, score maps, and the explained classes' scores before and after."""
+    dual, images = make_dual("small_cnn-mlp"), random_images(24)
+    images = images + torch.randn(24, 3, 1, 1)  # images of different colours
+    calibrate(dual.backbone, images)
+    dual.softmax_head[-1][-1].weight.data *= 20  # so that scores differ
+    model = nn.Sequential(dual.backbone, dual.softmax_head)
+    before = model(images).softmax(1)
+    class_idx = torch.arange(24) % 5  # not the predicted classes, whose scores would hardly ever rise
+    maps = normalize_maps(cam_maps(dual, images, class_idx, ["gradcam"], ["softmax"])["softmax", "gradcam"], (64, 64))
+    after = model(explain_images(images, maps)).softmax(1)
+    return model, images, maps, *(scores.gather(1, class_idx[:, None])[:, 0].detach() for scores in (before, after))
+
+
+def test_metrics_equal_those_of_grad_cam(judged: tuple[nn.Module, Tensor, Tensor, Tensor, Tensor]) -> None:
+    model, images, maps, y, o = judged
+    targets = [ClassifierOutputSoftmaxTarget(k % 5) for k in range(24)]
+    # Its drop is a difference; the published one is a fraction of the score on the image.
+    drops = DropInConfidence()(images, maps.numpy(), targets, model) / y.numpy()
+    increases = IncreaseInConfidence()(images, maps.numpy(), targets, model)
+    assert average_drop(y, o) == pytest.approx(100 * float(np.mean(drops)), rel=1e-5)
+    assert increase_in_confidence(y, o) == pytest.approx(100 * float(np.mean(increases)), rel=1e-6)
+    assert 0 < np.mean(increases) < 1
+
+
+def test_metrics_equal_those_of_torchcam(judged: tuple[nn.Module, Tensor, Tensor, Tensor, Tensor]) -> None:
+    model, images, maps, y, o = judged
+    metric = ClassificationMetric(StubExtractor(model, maps), partial(torch.softmax, dim=-1))
+    metric.update(images, [k % 5 for k in range(24)])
+    assert average_drop(y, o) == pytest.approx(100 * metric.summary()["avg_drop"], rel=1e-5)
+    assert increase_in_confidence(y, o) == pytest.approx(100 * metric.summary()["conf_increase"], rel=1e-6)
+
+
+def test_metrics_by_hand() -> None:
+    y, o = torch.tensor([0.8, 0.5, 0.4, 1.0]), torch.tensor([0.2, 0.6, 0.4, 0.0])
+    assert average_drop(y, o) == pytest.approx(100 * (0.75 + 0 + 0 + 1) / 4)
+    assert increase_in_confidence(y, o) == 25  # an equal score is no increase
+
+
+def test_maps_of_ones_and_zeros_keep_and_remove_the_image() -> None:
+    images = random_images(2, 8)
+    assert torch.equal(explain_images(images, torch.ones(2, 8, 8)), images)
+    assert torch.count_nonzero(explain_images(images, torch.zeros(2, 8, 8))) == 0
+    half = torch.zeros(2, 8, 8)
+    half[1, :4] = 0.5
+    expected = torch.zeros_like(images)
+    expected[1, :, :4] = images[1, :, :4] / 2
+    assert torch.equal(explain_images(images, half), expected)
+    assert explain_images(images.float(), half.double()).dtype == torch.float32
+
+
+@pytest.mark.parametrize("metric", [average_drop, increase_in_confidence])
+@pytest.mark.parametrize(
+    ("y", "o", "sentence"),
+    [
+        ([], [], r"two vectors of equal length N >= 1, got \(0,\) and \(0,\)"),
+        ([0.5], [0.5, 0.5], r"got \(1,\) and \(2,\)"),
+        ([[0.5]], [[0.5]], r"got \(1, 1\) and \(1, 1\)"),
+        ([0.0], [0.5], r"must be probabilities: Y in \(0, 1\] and O in \[0, 1\]"),
+        ([0.5], [1.5], "must be probabilities"),
+        ([0.5], [float("nan")], "must be probabilities"),
+    ],
+)
+def test_bad_scores_are_refused(metric: object, y: list[float], o: list[float], sentence: str) -> None:
+    with pytest.raises(SigcamError, match=sentence):
+        metric(torch.tensor(y), torch.tensor(o))
+
+
+@pytest.mark.parametrize("shape", [(2, 8, 9), (1, 8, 8), (2, 1, 8, 8)])
+def test_maps_that_do_not_fit_the_images_are_refused(shape: tuple[int, ...]) -> None:
+    with pytest.raises(SigcamError, match=r"do not fit images \(2, 3, 8, 8\): one map a pixel"):
+        explain_images(random_images(2, 8), torch.ones(shape))

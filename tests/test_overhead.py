@@ -1,0 +1,85 @@
+"""The cost of the second head: parameters counted exactly, times measured on both networks in turns."""
+
+import copy
+
+import pytest
+import torch
+from small_networks import make_dual
+from torch import nn
+
+from sigcam_core import SigcamError
+from sigcam_core.overhead import count_parameters, measure_overhead, overhead_rows
+
+
+def test_parameters_are_counted() -> None:
+    assert count_parameters(nn.Linear(3, 5)) == 20
+    assert count_parameters(nn.Linear(3, 5), nn.Conv2d(2, 4, 3, bias=False)) == 92
+
+
+@pytest.mark.parametrize(("name", "method"), [("small_cnn-gap", "cam"), ("small_cnn-mlp", "gradcam")])
+def test_dual_branch_costs_one_head_more(name: str, method: str) -> None:
+    dual = make_dual(name, torch.float32)
+    measured = measure_overhead(dual, "small_cnn", batch_size=2, repeats=3)
+    baseline, both = measured["parameters"]
+    assert both - baseline == sum(parameter.numel() for parameter in dual.softmax_head.parameters())
+    assert baseline == sum(
+        parameter.numel() for parameter in nn.Sequential(dual.backbone, dual.softmax_head).parameters()
+    )
+    assert measured["method"] == method
+    assert min(measured["inference_time_with_cam"]) > 0
+    assert measured["inference_ratio"] > 0
+
+
+def test_times_are_medians_of_pairs_in_ms_an_image(monkeypatch: pytest.MonkeyPatch) -> None:
+    # Two pairs to warm up, then three; one pair is disturbed and must not count.
+    seconds = iter([9.0, 9.0, 9.0, 9.0, 0.010, 0.012, 5.0, 1.0, 0.020, 0.030])
+    monkeypatch.setattr("sigcam_core.overhead._seconds", lambda *_: next(seconds))
+    measured = measure_overhead(make_dual(dtype=torch.float32), "small_cnn", batch_size=2, repeats=3)
+    assert measured["inference_time_with_cam"] == pytest.approx((10, 15))
+    assert measured["inference_ratio"] == pytest.approx(1.2)
+    assert next(seconds, None) is None
+
+
+def test_both_passes_do_their_work(monkeypatch: pytest.MonkeyPatch) -> None:
+    asked: list[tuple[str, ...]] = []
+    monkeypatch.setattr(
+        "sigcam_core.overhead.maps_from_features", lambda dual, features, k, methods, heads: asked.append(heads)
+    )
+    measure_overhead(make_dual(dtype=torch.float32), "small_cnn", batch_size=1, repeats=1)
+    assert asked == 3 * [("softmax",), ("softmax", "sigmoid")]
+
+
+def test_measuring_changes_nothing() -> None:
+    dual = make_dual(dtype=torch.float32)
+    before = copy.deepcopy(dual.state_dict())
+    measure_overhead(dual, "small_cnn", batch_size=1, repeats=1)
+    assert all(torch.equal(value, before[name]) for name, value in dual.state_dict().items())
+
+
+def test_rows_have_the_units_of_the_paper() -> None:
+    measured = {
+        "method": "cam",
+        "parameters": (25_560_000, 27_610_000),
+        "inference_time_with_cam": (100.0, 118.0),
+        "inference_ratio": 1.17,
+        "training_time": (3600.0, 4500.0),
+    }
+    rows = {row["quantity"]: row for row in overhead_rows("net", measured)}
+    assert {quantity: row["unit"] for quantity, row in rows.items()} == {
+        "training_time": "h",
+        "inference_time_with_cam": "ms",
+        "parameters": "M",
+    }
+    assert rows["parameters"]["baseline"] == pytest.approx(25.56)
+    assert rows["parameters"]["dual_branch"] == pytest.approx(27.61)
+    assert rows["training_time"]["dual_branch"] == pytest.approx(1.25)
+    assert rows["training_time"]["ratio"] == pytest.approx(1.25)
+    assert rows["inference_time_with_cam"]["ratio"] == 1.17  # of the pairs, not of the medians
+    del measured["training_time"]
+    assert len(overhead_rows("net", measured)) == 2
+
+
+@pytest.mark.parametrize(("batch_size", "repeats"), [(0, 1), (1, 0)])
+def test_measuring_nothing_is_refused(batch_size: int, repeats: int) -> None:
+    with pytest.raises(SigcamError, match=f"at least 1 image, not {repeats} on {batch_size}"):
+        measure_overhead(make_dual(), "small_cnn", batch_size, repeats)
