@@ -98,7 +98,7 @@ def train_classifier(
         val: images for the accuracy in the history; they choose nothing.
         backbone: name known to :func:`sigcam_core.backbones.build`.
         head: ``"gap"`` or ``"mlp"``.
-        recipe: lengths and rates; ``None`` takes the head's of :data:`CLASSIFIER_RECIPES`.
+        recipe: lengths and rates; ``None`` takes the head's of ``CLASSIFIER_RECIPES``.
         seed: of weights, order and augmentation.
         report: called with one line an epoch.
         start_from: a classifier of the same backbone whose ``features`` to start from, instead of random ones.
