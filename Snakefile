@@ -53,7 +53,7 @@ NETWORK = ("backbones", "small_cnn", "data", "manifest")
 READS = {
     "01_invariance": [photos, *sources("invariance", "figures", "dual", "cams")],
     "02_training": [*all_heads(sigmoid_head), *sources("figures")],
-    "03_table1_wsol": [*all_heads(evidence), *sources("tables", "figures", "localization")],
+    "03_table1_wsol": [*all_heads(evidence), *sources("tables", "figures", "protocol")],
     "04_table2_fidelity": [*all_heads(evidence), *sources("tables", "figures")],
     "05_table3_overhead": [*all_heads(sigmoid_head), *sources("overhead", "figures", "dual", "cams")],
     "06_qualitative_localization": [*all_heads(sigmoid_head), *sources("qualitative", "figures", "cams")],
@@ -124,7 +124,7 @@ rule evidence:
     input:
         manifest,
         sigmoid_head,
-        sources("eval", "cams", "localization", "fidelity", "dual", *NETWORK),
+        sources("eval", "cams", "protocol", "contours", "fidelity", "dual", *NETWORK),
     output:
         evidence,
         evidence.with_suffix(".json"),

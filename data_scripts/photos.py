@@ -15,13 +15,19 @@ import numpy as np
 import numpy.typing as npt
 import pandas as pd
 import skimage.data
-from sklearn.datasets import load_sample_image
-from torchvision.models import ResNet50_Weights
 
 from data_scripts.shapes import write_png
 from sigcam_core.data import Manifest, write_manifest
 
 Pixels = npt.NDArray[np.uint8]
+
+
+def _scikit_learn_sample(name: str) -> Pixels:
+    from sklearn.datasets import load_sample_image  # slow to import, and the other data sets need neither of the two
+
+    pixels: Pixels = load_sample_image(name)
+    return pixels
+
 
 PHOTOS: dict[str, tuple[Callable[[], Pixels], str]] = {
     # ImageNet's three domestic tabbies look alike; EfficientNet-Lite0 says Egyptian cat (0.77; tabby 0.08).
@@ -34,9 +40,9 @@ PHOTOS: dict[str, tuple[Callable[[], Pixels], str]] = {
     # A cruiser: ImageNet has no motorcycle, moped is the nearest of its two-wheelers (and the network's choice).
     "motorcycle_left": (lambda: skimage.data.stereo_motorcycle()[0], "moped"),
     # A dahlia: daisy is the only garden flower of the same family, and the network's choice.
-    "flower": (lambda: load_sample_image("flower.jpg"), "daisy"),
+    "flower": (lambda: _scikit_learn_sample("flower.jpg"), "daisy"),
     # A tower of the Summer Palace in Beijing.
-    "china": (lambda: load_sample_image("china.jpg"), "palace"),
+    "china": (lambda: _scikit_learn_sample("china.jpg"), "palace"),
 }
 
 
@@ -56,6 +62,8 @@ def prepare(folder: Path, parameters: dict[str, Any]) -> Manifest:
         folder: where ``images/`` and ``manifest.parquet`` go.
         parameters: from :func:`check_parameters`.
     """
+    from torchvision.models import ResNet50_Weights
+
     class_names = ResNet50_Weights.DEFAULT.meta["categories"]
     (folder / "images").mkdir(exist_ok=True)
     rows = []

@@ -25,7 +25,7 @@ from .data import Manifest, image_batches, load_masks, scaled_boxes
 from .dual import HEADS, DualBranch
 from .errors import fail
 from .fidelity import explain_images
-from .localization import (
+from .protocol import (
     FIRST_THRESHOLD_OF_LEVEL,
     GT_LOC_THRESHOLD_INDEX,
     LEVELS,

@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 
 from .errors import check_choice, fail
 from .eval import expand_levels
-from .localization import GT_LOC_IOU, IOU_PERCENTAGES, NUM_BINS
+from .protocol import GT_LOC_IOU, IOU_PERCENTAGES, NUM_BINS
 from .published import published
 
 FloatArray = NDArray[np.float64]

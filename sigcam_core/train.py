@@ -7,10 +7,9 @@ import sys
 import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
-from typing import Any, Literal
+from typing import TYPE_CHECKING, Any, Literal
 
 import torch
-from lightning_fabric import Fabric
 from torch import Tensor, nn
 from torch.nn.functional import cross_entropy
 
@@ -19,6 +18,9 @@ from .data import Manifest, image_batches
 from .dual import DualBranch
 from .errors import fail
 from .losses import class_balanced_bce
+
+if TYPE_CHECKING:
+    from lightning_fabric import Fabric
 
 Report = Callable[[str], None]
 
@@ -76,6 +78,8 @@ def print_to_stderr(line: str) -> None:
 
 def start_fabric(seed: int, accelerator: str = "auto") -> Fabric:
     """A Fabric on one device, CUDA where there is one, with every random generator seeded."""
+    from lightning_fabric import Fabric  # takes seconds to import, which whoever only evaluates need not spend
+
     fabric = Fabric(accelerator=accelerator, devices=1)
     fabric.seed_everything(seed, verbose=False)
     return fabric

@@ -10,13 +10,11 @@ from hypothesis.extra.numpy import arrays
 from numpy.typing import NDArray
 
 from sigcam_core.errors import SigcamError
-from sigcam_core.localization import (
+from sigcam_core.localization import MaxBoxAcc, PixelAP, best_iou_per_threshold
+from sigcam_core.protocol import (
     GT_LOC_THRESHOLD_INDEX,
     NUM_BINS,
     THRESHOLDS,
-    MaxBoxAcc,
-    PixelAP,
-    best_iou_per_threshold,
     iou_curves,
     pixel_average_precision,
     score_histograms,

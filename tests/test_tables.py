@@ -7,7 +7,7 @@ import pandas as pd
 import pytest
 
 from sigcam_core.errors import SigcamError
-from sigcam_core.localization import NUM_BINS, pixel_average_precision
+from sigcam_core.protocol import NUM_BINS, pixel_average_precision
 from sigcam_core.tables import (
     beside_published,
     bootstrap_weights,
