@@ -67,7 +67,7 @@ def add_options(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--seed", type=int, default=0, help="seed of all random choices (default: %(default)s)")
     parser.add_argument("--train", type=int, default=3200, help="training images (default: %(default)s)")
     parser.add_argument("--val", type=int, default=400, help="validation images (default: %(default)s)")
-    parser.add_argument("--test", type=int, default=400, help="test images (default: %(default)s)")
+    parser.add_argument("--test", type=int, default=300, help="test images (default: %(default)s)")
     parser.add_argument("--image-size", type=int, default=96, help="side in pixels (default: %(default)s)")
     parser.add_argument(
         "--context-correlation",

@@ -35,12 +35,10 @@ def iou_by_level(gray: NDArray[np.uint8], boxes: BoxArray) -> tuple[NDArray[np.f
     order, starts = _order_by_gray(gray)
     hole_iou, num_holes = _sweep_holes(gray, order, starts, boxes)
     object_iou, largest, is_clear = _sweep_objects(gray, order, starts, boxes, num_holes)
-    multi = np.maximum(object_iou, hole_iou)
-    best, first = np.empty(NUM_LEVELS), np.empty(NUM_LEVELS)
-    for level in range(NUM_LEVELS):
-        box = largest[level] if is_clear[level] else largest_contour_box(gray, level)
-        best[level], first[level] = _iou_with_boxes(box, boxes)
-    return multi, best, first
+    for level in np.flatnonzero(~is_clear).tolist():
+        largest[level] = largest_contour_box(gray, level)
+    best, first = _iou_of_each(largest, boxes)
+    return np.maximum(object_iou, hole_iou), best, first
 
 
 def largest_contour_box(gray: NDArray[np.uint8], level: int) -> BoxArray:
@@ -70,6 +68,14 @@ def _iou_with_boxes(box: Any, boxes: Any) -> Any:
             best = max(best, iou)
             if m == 0:
                 first = iou
+    return best, first
+
+
+@njit(cache=True)
+def _iou_of_each(estimated: Any, boxes: Any) -> Any:
+    best, first = np.empty(len(estimated)), np.empty(len(estimated))
+    for i in range(len(estimated)):
+        best[i], first[i] = _iou_with_boxes(estimated[i], boxes)
     return best, first
 
 

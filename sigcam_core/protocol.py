@@ -80,7 +80,11 @@ def score_histograms(score_map: NDArray[np.floating[Any]], mask: NDArray[np.uint
         (2, 1002) counts: row 0 for the object, row 1 for the background. Bins start at the 1,000 thresholds, at
         1 and at 2.
     """
-    bins = np.searchsorted(HISTOGRAM_EDGES, score_map, side="right") - 1
+    score_map = score_map.astype(np.float64)
+    bins = (1000 * score_map).astype(np.int64)
+    # The product may round across an edge; the edges themselves decide.
+    bins -= score_map < HISTOGRAM_EDGES[bins]
+    bins += score_map >= HISTOGRAM_EDGES[bins + 1]
     return np.stack([np.bincount(bins[mask == value], minlength=NUM_BINS) for value in (OBJECT, BACKGROUND)])
 
 

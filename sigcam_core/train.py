@@ -59,7 +59,7 @@ CLASSIFIER_RECIPES = {
     "gap": Recipe(epochs=8, batch_size=32, learning_rate=5e-3, weight_decay=0.05),
     "mlp": Recipe(epochs=2, batch_size=32, learning_rate=2e-3, weight_decay=0.05),
 }
-SIGMOID_RECIPE = Recipe(epochs=20, batch_size=64, learning_rate=2e-3, weight_decay=5e-4, views=2)
+SIGMOID_RECIPE = Recipe(epochs=12, batch_size=64, learning_rate=2e-3, weight_decay=5e-4)
 
 
 @dataclass(frozen=True)
