@@ -4,14 +4,13 @@ Run `make reproduce`, or `snakemake --cores all`; `snakemake -n` shows the plan.
 run that is killed goes on where it stopped. Options: `--config seed=1 train=400 epochs=2`.
 """
 
-import os
 import sys
 from pathlib import Path
 
 from snakemake.exceptions import WorkflowError
 
 # Let glibc keep freed memory: handing every batch back to the system costs up to a third of the training time.
-os.environ |= {"MALLOC_MMAP_THRESHOLD_": str(2**30), "MALLOC_TRIM_THRESHOLD_": str(2**30)}
+KEEP_MEMORY = "MALLOC_MMAP_THRESHOLD_=1073741824 MALLOC_TRIM_THRESHOLD_=1073741824"
 
 DEFAULTS = {"work_dir": "build", "seed": 0, "train": None, "val": None, "test": None, "epochs": None, "repeats": 7}
 if unknown := set(config) - set(DEFAULTS):
@@ -105,7 +104,7 @@ rule classifier:
     priority: 2
     shell:
         # A fixed number of threads, here and below: it decides the order of additions, and so the last bits of results.
-        "OMP_NUM_THREADS=2 {PYTHON} -m sigcam_core classifier " + run_options + " " + option("epochs")
+        "{KEEP_MEMORY} OMP_NUM_THREADS=2 {PYTHON} -m sigcam_core classifier " + run_options + " " + option("epochs")
 
 
 rule sigmoid_head:
@@ -120,7 +119,7 @@ rule sigmoid_head:
     threads: 1
     priority: 2
     shell:
-        "OMP_NUM_THREADS=1 {PYTHON} -m sigcam_core sigmoid-head " + run_options + " " + option("epochs")
+        "{KEEP_MEMORY} OMP_NUM_THREADS=1 {PYTHON} -m sigcam_core sigmoid-head " + run_options + " " + option("epochs")
 
 
 rule evidence:
@@ -135,7 +134,7 @@ rule evidence:
     threads: 1
     priority: 1
     shell:
-        "OMP_NUM_THREADS=1 {PYTHON} -m sigcam_core evidence " + run_options
+        "{KEEP_MEMORY} OMP_NUM_THREADS=1 {PYTHON} -m sigcam_core evidence " + run_options
 
 
 rule notebook:

@@ -16,6 +16,7 @@ from matplotlib.patches import Rectangle
 from numpy.typing import NDArray
 
 from .errors import fail
+from .tables import METRIC_NAMES
 
 COLORS = {"softmax": "#0072B2", "sigmoid": "#D55E00"}  # blue and vermilion: distinct for colour-blind readers
 METHOD_MARKERS = {"cam": "o", "gradcam": "s", "gradcam++": "^", "xgradcam": "D", "layercam": "v"}
@@ -26,15 +27,6 @@ METHOD_NAMES = {
     "gradcam++": "Grad-CAM++",
     "xgradcam": "XGrad-CAM",
     "layercam": "Layer-CAM",
-}
-METRIC_NAMES = {
-    "top1_loc": "Top-1 Loc",
-    "gt_loc": "GT-Loc",
-    "maxboxacc_v2": "MaxBoxAccV2",
-    "pxap": "PxAP",
-    "average_drop": "average drop",
-    "increase_in_confidence": "increase in confidence",
-    "coverage": "coverage",
 }
 
 Image = NDArray[np.uint8]  # (H, W, 3)

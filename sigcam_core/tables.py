@@ -25,6 +25,16 @@ PROTOCOLS = ("standard", "paper")
 SCORERS = ("softmax", "sigmoid")
 WSOL_METRICS = ("top1_cls", "top1_loc", "gt_loc", "maxboxacc_v2", "pxap")
 FIDELITY_METRICS = ("average_drop", "increase_in_confidence", "coverage")
+METRIC_NAMES = {
+    "top1_cls": "Top-1 Cls",
+    "top1_loc": "Top-1 Loc",
+    "gt_loc": "GT-Loc",
+    "maxboxacc_v2": "MaxBoxAccV2",
+    "pxap": "PxAP",
+    "average_drop": "average drop",
+    "increase_in_confidence": "increase in confidence",
+    "coverage": "coverage",
+}
 
 
 def wsol_statistics(rows: pd.DataFrame, weights: FloatArray, protocol: str = "standard") -> Statistics:
@@ -175,8 +185,14 @@ def beside_published(ours: pd.DataFrame, dataset: str, table: str) -> pd.DataFra
 
 
 def show(table: pd.DataFrame, caption: str, decimals: int = 2) -> pd.io.formats.style.Styler:
-    """A table for a notebook: figures to ``decimals`` places, a dash where there is none."""
+    """A table for a notebook: figures to ``decimals`` places, a dash where there is none, narrow enough for a page."""
+    table = table.rename(columns={name: METRIC_NAMES.get(name, name.replace("_", " ")) for name in table.columns})
     style = table.style.format(precision=decimals, na_rep="–").hide(axis="index").set_caption(caption)
     return style.set_table_styles(
-        [{"selector": "caption", "props": "caption-side: top; text-align: left; font-weight: 600;"}]
+        [
+            {"selector": "", "props": "font-size: 0.75rem; display: table; width: 100%;"},
+            {"selector": "caption", "props": "caption-side: top; text-align: left; font-weight: 600;"},
+            {"selector": "th", "props": "padding: 2px 4px; vertical-align: bottom; text-align: left;"},
+            {"selector": "td", "props": "padding: 1px 4px; text-align: left;"},
+        ]
     )
