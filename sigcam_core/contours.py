@@ -120,6 +120,23 @@ def _merge(parent: Any, corners: Any, area: Any, a: Any, b: Any) -> Any:
 
 
 @njit(cache=True)
+def _start(parent: Any, corners: Any, pixel: Any, x: Any, y: Any) -> None:
+    """Make ``pixel`` the root of a tree of its own."""
+    parent[pixel] = pixel
+    corners[pixel, 0] = corners[pixel, 2] = x
+    corners[pixel, 1] = corners[pixel, 3] = y
+
+
+@njit(cache=True)
+def _widen(corners: Any, root: Any, x: Any, y: Any) -> None:
+    """Let the box of the tree ``root`` hold the pixel (x, y)."""
+    corners[root, 0] = min(corners[root, 0], x)
+    corners[root, 1] = min(corners[root, 1], y)
+    corners[root, 2] = max(corners[root, 2], x)
+    corners[root, 3] = max(corners[root, 3], y)
+
+
+@njit(cache=True)
 def _sweep_holes(gray: Any, order: Any, starts: Any, boxes: Any) -> Any:
     """From the lowest level up: best IoU of hole boundaries, and the number of holes, at each level.
 
@@ -154,15 +171,10 @@ def _sweep_holes(gray: Any, order: Any, starts: Any, boxes: Any) -> Any:
                         root = _merge(parent, corners, area, root, other)
             if root < 0:
                 root = pixel
-                parent[pixel] = pixel
-                corners[pixel, 0] = corners[pixel, 2] = x
-                corners[pixel, 1] = corners[pixel, 3] = y
                 live[num_live] = pixel
                 num_live += 1
-            corners[root, 0] = min(corners[root, 0], x)
-            corners[root, 1] = min(corners[root, 1], y)
-            corners[root, 2] = max(corners[root, 2], x)
-            corners[root, 3] = max(corners[root, 3], y)
+                _start(parent, corners, pixel, x, y)
+            _widen(corners, root, x, y)
             is_stale[root] = True
         kept = 0
         for i in range(num_live):
@@ -224,15 +236,10 @@ def _sweep_objects(gray: Any, order: Any, starts: Any, boxes: Any, num_holes: An
                         root = _merge(parent, corners, area, root, other)
             if root < 0:
                 root = pixel
-                parent[pixel] = pixel
-                corners[pixel, 0] = corners[pixel, 2] = x
-                corners[pixel, 1] = corners[pixel, 3] = y
                 live[num_live] = pixel
                 num_live += 1
-            corners[root, 0] = min(corners[root, 0], x)
-            corners[root, 1] = min(corners[root, 1], y)
-            corners[root, 2] = max(corners[root, 2], x)
-            corners[root, 3] = max(corners[root, 3], y)
+                _start(parent, corners, pixel, x, y)
+            _widen(corners, root, x, y)
             for i in range(0, 8, 2):
                 if int(placed[i - 1]) + int(placed[i]) + int(placed[i + 1]) >= 2:
                     area[root] += 1
