@@ -78,7 +78,7 @@ rule shapes:
         manifest,
     shell:
         "{PYTHON} -m data_scripts shapes --root {WORK}/data "
-        + " ".join(option(name) for name in ("seed", "train", "val", "test") if name != "seed")
+        + " ".join(option(name) for name in ("train", "val", "test"))
 
 
 rule photos:

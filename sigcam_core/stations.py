@@ -56,7 +56,7 @@ class Run:
         work_dir: folder of everything that is made.
 
     Raises:
-        SigcamError: for an unknown name.
+        SigcamError: for an unknown name, or a seed that is out of range.
 
     >>> Run("shapes", "small_cnn", "gap", work_dir=Path("build")).evidence.as_posix()
     'build/evidence/shapes-small_cnn-gap-seed0.parquet'
@@ -72,6 +72,8 @@ class Run:
         check_choice("data set", self.dataset, TRAINABLE_DATASETS)
         check_choice("backbone", self.backbone, BACKBONES)
         check_choice("head", self.head, CLASSIFIER_HEADS)
+        if not 0 <= self.seed < 2**32:
+            fail(f"seed {self.seed} is out of range: give a whole number from 0 to {2**32 - 1}.")
 
     @property
     def network(self) -> str:

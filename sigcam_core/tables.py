@@ -190,9 +190,9 @@ def show(table: pd.DataFrame, caption: str, decimals: int = 2) -> pd.io.formats.
     style = table.style.format(precision=decimals, na_rep="–").hide(axis="index").set_caption(caption)
     return style.set_table_styles(
         [
-            {"selector": "", "props": "font-size: 0.75rem; display: table; width: 100%;"},
+            {"selector": "", "props": "font-size: 0.68rem; display: table; width: 100%;"},
             {"selector": "caption", "props": "caption-side: top; text-align: left; font-weight: 600;"},
-            {"selector": "th", "props": "padding: 2px 4px; vertical-align: bottom; text-align: left;"},
-            {"selector": "td", "props": "padding: 1px 4px; text-align: left;"},
+            {"selector": "th", "props": "padding: 2px 3px; vertical-align: bottom; text-align: left;"},
+            {"selector": "td", "props": "padding: 1px 3px; text-align: left;"},
         ]
     )

@@ -71,6 +71,7 @@ def test_a_checkpoint_of_another_network_gets_one_sentence(run: Run, tmp_path: P
         (["classifier", "--backbone", "alexnet"], "unknown backbone 'alexnet': choose one of small_cnn"),
         (["evidence", "--head", "linear"], "unknown head 'linear': choose one of gap, mlp."),
         (["sigmoid-head", "--epochs", "0"], "--epochs is 0: train at least 1 epoch."),
+        (["classifier", "--seed", "-1"], "seed -1 is out of range: give a whole number from 0"),
         (["evidence", "--epochs", "3"], "unrecognized arguments: --epochs 3"),
         (["headline"], "invariance.json does not exist: run the step that writes it first"),
     ],
