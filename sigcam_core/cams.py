@@ -8,6 +8,7 @@ and no hook is needed. All maps stay on the device of the images.
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from functools import partial
 
 import torch
 from torch import Tensor, nn
@@ -160,11 +161,8 @@ def _maps_of_head(
         maps["cam"] = cam(features, weights.clamp(min=0) if cut else weights)
     if set(methods) - {"cam"}:
         gradients = logit_gradients(head, features, class_idx)
-        for method in methods:
-            if method == "gradcam++":
-                maps[method] = gradcam_plus_plus(features, gradients, cut, eps)
-            elif method != "cam":
-                maps[method] = GRADIENT_METHODS[method](features, gradients, cut)
+        functions = GRADIENT_METHODS | {"gradcam++": partial(gradcam_plus_plus, eps=eps)}
+        maps |= {method: functions[method](features, gradients, cut) for method in methods if method != "cam"}
     return {method: maps[method] for method in methods}
 
 

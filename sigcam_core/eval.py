@@ -107,7 +107,7 @@ def evaluate(
         for indices, images, labels in image_batches(manifest, batch_size, *INPUT_FORMATS[backbone]):
             table = _evidence_of_batch(dual, images.to(device), labels.to(device), rows)
             batch = manifest.take(indices.tolist())
-            table |= _localization_of_batch(table.pop("label_maps"), batch, [boxes[i] for i in indices], rows)
+            table |= _localization_of_batch(table.pop("label_maps"), batch, [boxes[i] for i in indices])
             table["image_id"] = np.repeat(batch.table["image_id"].to_numpy(), len(rows))
             table["network"] = [network] * len(table["image_id"])
             writer.write_table(pa.table({field.name: table[field.name] for field in SCHEMA}, schema=SCHEMA))
@@ -198,9 +198,7 @@ def _explained_scores(
     return {head: values.gather(1, source) for head, values in scores.items()}, coverage.gather(1, source)
 
 
-def _localization_of_batch(
-    maps: Tensor, batch: Manifest, boxes: list[BoxArray], rows: list[tuple[str, str]]
-) -> dict[str, list[Any]]:
+def _localization_of_batch(maps: Tensor, batch: Manifest, boxes: list[BoxArray]) -> dict[str, list[Any]]:
     """Localisation columns of N x R maps, image-major; None where an image has no boxes or no mask."""
     has_masks = batch.table["mask"].map(lambda name: isinstance(name, str)).all()
     masks = load_masks(batch, MAP_SIZE).numpy() if has_masks else None
@@ -210,17 +208,13 @@ def _localization_of_batch(
     ]
     columns: dict[str, list[Any]] = {name: [] for name in names}
     for image in range(len(maps)):
-        score_maps = normalize_maps(maps[image], (MAP_SIZE, MAP_SIZE)).cpu().numpy()
-        measured: list[dict[str, Any]] = []
-        for row in range(len(rows)):
-            if source[image, row] < row:
-                measured.append(measured[source[image, row]])
-            else:
-                mask = None if masks is None else masks[image]
-                measured.append(localization_of_map(score_maps[row], boxes[image], mask))
-        for values in measured:
+        mask = None if masks is None else masks[image]
+        distinct, index = np.unique(source[image], return_inverse=True)
+        score_maps = normalize_maps(maps[image, distinct], (MAP_SIZE, MAP_SIZE)).cpu().numpy()
+        measured = [localization_of_map(score_map, boxes[image], mask) for score_map in score_maps]
+        for position in index:
             for name in names:
-                columns[name].append(values.get(name))
+                columns[name].append(measured[position].get(name))
     return columns
 
 
@@ -267,7 +261,7 @@ def read_evidence(*paths: Path) -> pd.DataFrame:
     frames = []
     for path in paths:
         if not path.exists():
-            fail(f"evidence {path} does not exist: run `python -m sigcam_core evaluate` first.")
+            fail(f"evidence {path} does not exist: run `python -m sigcam_core evidence` first.")
         try:
             frame: pd.DataFrame = pq.read_table(path, schema=SCHEMA).to_pandas()
             frames.append(frame)

@@ -1,4 +1,4 @@
-"""The line that data travels: prepare, train, evaluate. Each station is a file, made only when it is out of date.
+"""The line that data travels: prepare, train, evaluate. Each station is a file, made where there is none.
 
 A notebook, the command line and the workflow all come through here, so that they agree on names and places. A
 station that finds its file returns at once, and makes what it builds on first where that is missing; so a notebook
