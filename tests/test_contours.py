@@ -3,7 +3,7 @@
 import cv2
 import numpy as np
 from golden_wsol import load
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
 from numpy.typing import NDArray
@@ -54,6 +54,27 @@ def maps_and_boxes(draw: st.DrawFn) -> tuple[NDArray[np.uint8], BoxArray]:
         for a, b in draw(st.lists(st.tuples(corners, corners), min_size=1, max_size=3))
     ]
     return gray, np.array(boxes, dtype=np.int64)
+
+
+@st.composite
+def bumpy_maps(draw: st.DrawFn) -> tuple[NDArray[np.uint8], BoxArray]:
+    """Maps of random sides, tall and wide ones too, from rough to smooth, with one box."""
+    height, width = draw(st.integers(1, 80)), draw(st.integers(1, 80))
+    generator = np.random.default_rng(draw(st.integers(0, 2**32)))
+    coarse = generator.random((draw(st.integers(1, 9)), draw(st.integers(1, 9))))
+    smooth = cv2.resize(coarse, (width, height), interpolation=cv2.INTER_LINEAR).reshape(height, width)
+    noise = draw(st.sampled_from([0, 0.02, 0.3])) * generator.random((height, width))
+    gray = (255 * (smooth + noise) / 1.3).astype(np.uint8)
+    return gray, np.array([[width // 4, height // 5, width // 2, height // 2]])
+
+
+@given(bumpy_maps())
+@settings(max_examples=40)
+def test_rough_and_smooth_maps_of_any_shape(case: tuple[NDArray[np.uint8], BoxArray]) -> None:
+    gray, boxes = case
+    expected = search_each_level(gray, boxes)
+    np.testing.assert_array_equal(np.stack(iou_by_level(gray, boxes)), expected)
+    np.testing.assert_array_equal(iou_by_level(gray, boxes, with_largest=False), expected[:1])
 
 
 @given(maps_and_boxes())
