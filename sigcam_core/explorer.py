@@ -14,13 +14,14 @@ from matplotlib.figure import Figure
 from torch import Tensor, nn
 
 from .backbones import INPUT_FORMATS
-from .cams import maps_from_features, methods_of, normalize_maps
+from .cams import maps_from_features, methods_of
 from .data import Manifest, load_images, normalize
 from .dual import HEADS, DualBranch, linear_head_weight
 from .errors import check_choice, fail
 from .figures import COLORS, METHOD_NAMES, Panel, draw_panel
 from .invariance import sign_collapse_delta
 from .qualitative import to_pictures
+from .score_maps import normalize_maps
 
 
 def shift_heads(dual: DualBranch, class_idx: int, shift: float) -> DualBranch:

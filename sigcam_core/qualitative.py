@@ -10,12 +10,13 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from .backbones import INPUT_FORMATS
-from .cams import cam_maps, normalize_maps
+from .cams import cam_maps
 from .contours import largest_contour_box
 from .data import Manifest, load_images, normalize, scaled_boxes
 from .dual import HEADS, DualBranch
 from .fidelity import explain_images
 from .figures import METHOD_NAMES, Panel
+from .score_maps import normalize_maps
 
 BOX_THRESHOLD = 0.2  # tau of the protocol's GT-Loc
 

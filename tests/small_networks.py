@@ -5,7 +5,7 @@ from pathlib import Path
 
 import torch
 from torch import Tensor, nn
-from torchvision.models import resnet, vgg
+from torchvision.models import resnet, swin_transformer, vgg, vision_transformer
 
 from data_scripts.__main__ import main as prepare_data
 from sigcam_core import DualBranch
@@ -26,11 +26,27 @@ def slim_vgg11() -> nn.Module:
     return model
 
 
+def slim_vit() -> nn.Module:
+    """torchvision's vision transformer for images of 64 pixels; its classifier, zeros at first, has random weights."""
+    model = vision_transformer.VisionTransformer(
+        image_size=64, patch_size=16, num_layers=3, num_heads=2, hidden_dim=16, mlp_dim=32, num_classes=NUM_CLASSES
+    )
+    nn.init.normal_(model.heads[-1].weight)
+    return model
+
+
+def slim_swin() -> nn.Module:
+    """torchvision's Swin transformer with two stages of one block."""
+    return swin_transformer.SwinTransformer([4, 4], 12, [1, 1], [2, 2], [4, 4], num_classes=NUM_CLASSES)
+
+
 NETWORKS: dict[str, Callable[[], nn.Module]] = {
     "small_cnn-gap": lambda: small_cnn(NUM_CLASSES, "gap", width=8),
     "small_cnn-mlp": lambda: small_cnn(NUM_CLASSES, "mlp", width=8),
     "resnet10": lambda: resnet.ResNet(resnet.BasicBlock, [1, 1, 1, 1], num_classes=NUM_CLASSES),
     "vgg11": slim_vgg11,
+    "vit": slim_vit,
+    "swin": slim_swin,
 }
 
 

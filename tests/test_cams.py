@@ -1,5 +1,8 @@
 """Maps equal those of three other libraries, the published equations, and each other where theory says so."""
 
+import gc
+import resource
+import sys
 from collections.abc import Callable
 
 import cv2
@@ -17,16 +20,34 @@ from small_networks import NETWORKS, make_dual, random_images
 from torch import Tensor, nn
 
 from sigcam_core import METHODS, DualBranch, SigcamError, cam_maps, normalize_maps
-from sigcam_core.cams import gradcam, gradcam_plus_plus, layercam, methods_of, xgradcam
+from sigcam_core.cams import (
+    EXTRA_METHODS,
+    gradcam,
+    gradcam_plus_plus,
+    hirescam,
+    layercam,
+    logit_gradients,
+    maps_from_features,
+    methods_of,
+    xgradcam,
+)
 from sigcam_core.dual import HEADS, linear_head_weight
 
 GRADIENT_METHODS = [method for method in METHODS if method != "cam"]
+FUNCTIONS = {
+    "gradcam": gradcam,
+    "gradcam++": gradcam_plus_plus,
+    "xgradcam": xgradcam,
+    "layercam": layercam,
+    "hirescam": hirescam,
+}
 CLASS_IDX = [4, 0, 2]
 GRAD_CAM_CLASSES = {
     "gradcam": pytorch_grad_cam.GradCAM,
     "gradcam++": pytorch_grad_cam.GradCAMPlusPlus,
     "xgradcam": pytorch_grad_cam.XGradCAM,
     "layercam": pytorch_grad_cam.LayerCAM,
+    "hirescam": pytorch_grad_cam.HiResCAM,
 }
 TORCHCAM_CLASSES = {
     "gradcam": torchcam.methods.GradCAM,
@@ -35,16 +56,23 @@ TORCHCAM_CLASSES = {
 }
 
 
-def by_grad_cam(method: str, network: nn.Sequential, images: Tensor) -> Tensor:
+def by_grad_cam(
+    method: str,
+    network: nn.Module,
+    images: Tensor,
+    layer: nn.Module | None = None,
+    to_maps: Callable[[Tensor], Tensor] | None = None,
+) -> Tensor:
+    layer = network[0] if layer is None else layer
     targets = [ClassifierOutputTarget(k) for k in CLASS_IDX]
-    with GRAD_CAM_CLASSES[method](network, [network[0]]) as extractor:
+    with GRAD_CAM_CLASSES[method](network, [layer], to_maps) as extractor:
         extractor(images, targets)
         activations, gradients = (
             kept[0].numpy()
             for kept in (extractor.activations_and_grads.activations, extractor.activations_and_grads.gradients)
         )
         # Its public result is stretched to [0, 1] already; this is the map before that.
-        raw = extractor.get_cam_image(images, network[0], targets, activations, gradients, False)
+        raw = extractor.get_cam_image(images, layer, targets, activations, gradients, False)
     return torch.from_numpy(np.maximum(raw, 0))
 
 
@@ -67,24 +95,73 @@ REFERENCES: list[tuple[Callable[[str, nn.Sequential, Tensor], Tensor], str]] = [
 ]
 
 
-@pytest.mark.parametrize("name", NETWORKS)
+def relative_error(actual: Tensor, expected: Tensor) -> float:
+    """Greatest difference over the map's greatest value: maps are tiny for some networks."""
+    assert expected.abs().max() > 0
+    return float((actual - expected).abs().max() / expected.abs().max())
+
+
+@pytest.mark.parametrize("name", [name for name in NETWORKS if name != "vit"])
 def test_maps_equal_those_of_other_libraries(name: str) -> None:
     dual, images = make_dual(name), random_images()
-    ours = cam_maps(
-        dual, images, torch.tensor(CLASS_IDX), GRADIENT_METHODS, evidence_only=False, gradcam_plus_plus_eps=1e-6
-    )
+    ours = cam_maps(dual, images, torch.tensor(CLASS_IDX), list(FUNCTIONS), HEADS, False, gradcam_plus_plus_eps=1e-6)
     compared = 0
     for head in HEADS:
         network = nn.Sequential(dual.backbone, dual.head(head))
         network.requires_grad_(True)
         for reference, method in REFERENCES:
-            expected, actual = reference(method, network, images), ours[head, method]
-            # Maps are tiny for some networks: the error is judged against their greatest value.
-            scale = expected.abs().max()
-            assert scale > 0
-            assert float((actual - expected).abs().max() / scale) < 1e-5, (reference.__name__, head, method)
+            error = relative_error(ours[head, method], reference(method, network, images))
+            assert error < 1e-5, (reference.__name__, head, method)
             compared += 1
-    assert compared == 16
+    assert compared == 18
+
+
+def without_class_token(tokens: Tensor) -> Tensor:
+    return tokens[:, 1:].reshape(len(tokens), 4, 4, -1).permute(0, 3, 1, 2)
+
+
+@pytest.mark.parametrize(
+    ("name", "layer", "to_maps"),
+    [
+        ("resnet10", "layer4", None),
+        ("vit", "encoder.layers.encoder_layer_1", without_class_token),  # the last but one: behind the last is too late
+        ("swin", "permute", None),
+    ],
+)
+def test_maps_equal_those_of_the_classifier_as_published(
+    name: str, layer: str, to_maps: Callable[[Tensor], Tensor] | None
+) -> None:
+    model, images = NETWORKS[name]().double().eval(), random_images()
+    expected = {
+        method: by_grad_cam(method, model, images, model.get_submodule(layer), to_maps) for method in GRAD_CAM_CLASSES
+    }
+    dual = DualBranch.from_classifier(model)
+    ours = cam_maps(dual, images, torch.tensor(CLASS_IDX), list(FUNCTIONS), ["softmax"], False, 1e-6)
+    for method in FUNCTIONS:
+        assert relative_error(ours["softmax", method], expected[method]) < 1e-5, method
+
+
+@pytest.mark.parametrize("evidence_only", [False, True])
+@pytest.mark.parametrize("name", ["small_cnn-gap", "swin"])
+def test_what_is_known_of_a_linear_head_equals_what_is_differentiated(name: str, evidence_only: bool) -> None:
+    dual, images = make_dual(name), random_images()
+    class_idx = torch.tensor(CLASS_IDX)
+    maps = cam_maps(dual, images, class_idx, list(FUNCTIONS), HEADS, evidence_only)
+    features = dual.extract(images)
+    for head in HEADS:
+        gradients = logit_gradients(dual.head(head), features, class_idx)
+        assert gradients.shape == features.shape
+        for method, function in FUNCTIONS.items():
+            expected = function(features, gradients, evidence_only)
+            torch.testing.assert_close(maps[head, method], expected, rtol=1e-10, atol=1e-12)
+
+
+def test_hirescam_of_positive_gradients_is_layercam() -> None:
+    maps = cam_maps(make_dual("small_cnn-mlp"), random_images(), 2, ["hirescam", "layercam"], evidence_only=True)
+    signed = cam_maps(make_dual("small_cnn-mlp"), random_images(), 2, ["hirescam", "layercam"], evidence_only=False)
+    for head in HEADS:
+        torch.testing.assert_close(maps[head, "hirescam"], maps[head, "layercam"])
+        assert (signed[head, "hirescam"] - signed[head, "layercam"]).abs().max() > 0
 
 
 @pytest.mark.parametrize("head", HEADS)
@@ -156,7 +233,7 @@ def test_eps_of_libraries_swamps_small_gradients() -> None:
 def test_silent_channels_and_zero_gradients_give_zeros() -> None:
     features, gradients = torch.zeros(1, 2, 2, 2), torch.zeros(1, 2, 2, 2)
     features[0, 0], gradients[0, 1] = 1.0, 1.0  # a channel without gradient, and one without activation
-    for method in (gradcam, gradcam_plus_plus, xgradcam, layercam):
+    for method in FUNCTIONS.values():
         assert torch.equal(method(features, gradients, False), torch.zeros(1, 2, 2))
 
 
@@ -207,12 +284,17 @@ def test_a_map_does_not_depend_on_its_batch() -> None:
         ({"class_idx": 5}, r"class index 5 at position 0 is out of range: there are 5 classes, 0 to 4\."),
         ({"class_idx": torch.tensor([0, -1, 0])}, r"class index -1 at position 1 is out of range"),
         ({"class_idx": torch.tensor([0, 1])}, r"class_idx must have shape \(3,\), one class an image, got \(2,\)"),
+        ({"class_idx": None}, r"class_idx must be one class, or one class an image, got None"),
         ({"class_idx": torch.tensor([0.5, 1, 1])}, r"class indices must be int64, got torch.float32"),
         ({"images": random_images()[0]}, r"images must have shape \(N, 3, height, width\), got \(3, 64, 64\)"),
         ({"images": random_images()[:, :1]}, r"images must have shape .* got \(3, 1, 64, 64\)"),
         ({"images": torch.zeros(1, 3, 64, 64, dtype=torch.uint8)}, r"must be normalised floats, got torch.uint8"),
         ({"images": random_images().index_fill(0, torch.tensor(1), float("nan"))}, r"image 1 of the batch holds NaN"),
-        ({"methods": ["scorecam"]}, r"unknown method 'scorecam': choose one of cam, gradcam, gradcam\+\+"),
+        (
+            {"methods": ["eigencam"]},
+            r"unknown method 'eigencam': choose one of cam, .*, layercam, hirescam, scorecam\.",
+        ),
+        ({"autocast": torch.float32}, r"autocast must be torch.float16, torch.bfloat16 or None, got torch.float32"),
         ({"heads": ["tanh"]}, r"unknown head 'tanh': choose one of softmax, sigmoid\."),
         ({"evidence_only": "yes"}, r"unknown evidence_only 'yes': choose 'paper', True or False"),
     ],
@@ -223,6 +305,108 @@ def test_bad_input_is_refused_with_one_sentence(changed: dict[str, object], sent
     with pytest.raises(SigcamError, match=sentence) as caught:
         cam_maps(make_dual(), **arguments)
     assert "\n" not in str(caught.value)
+
+
+def test_the_paper_has_five_methods() -> None:
+    assert METHODS == ("cam", "gradcam", "gradcam++", "xgradcam", "layercam")
+    assert EXTRA_METHODS == ("hirescam", "scorecam")
+    assert {method for _, method in cam_maps(make_dual(), random_images(), 0)} == set(METHODS)
+
+
+ALL_METHODS = METHODS + EXTRA_METHODS
+
+
+@pytest.mark.parametrize("name", ["small_cnn-gap", "small_cnn-mlp", "vit"])
+@pytest.mark.parametrize("by", ["us", "the caller", "both"])
+def test_autocast_touches_the_backbone_alone(name: str, by: str) -> None:
+    dual, images = make_dual(name, torch.float32), random_images(dtype=torch.float32)
+    methods = ALL_METHODS if name == "small_cnn-gap" else ALL_METHODS[1:]
+    expected = cam_maps(dual, images, 3, methods, evidence_only=False)
+    with torch.autocast("cpu", torch.bfloat16, enabled=by != "us"):
+        maps = cam_maps(dual, images, 3, methods, evidence_only=False, autocast=None if by == "the caller" else BF16)
+        features = dual.extract(images)
+    assert features.dtype == (torch.float32 if by == "us" or name == "vit" else BF16)
+    for (head, method), values in maps.items():
+        assert values.dtype == torch.float32
+        tolerance = {"cam": 0.05, "gradcam": 0.05, "scorecam": 0.3}.get(method)  # others divide by small numbers
+        if tolerance:
+            assert 0 < relative_error(values, expected[head, method]) < tolerance, (head, method)
+    # From the same features, maps are those of full precision to the last bit.
+    again = dual.extract(images, autocast=BF16)
+    assert again.dtype == torch.float32
+    exact = maps_from_features(dual, again, 3, ["gradcam"], evidence_only=False)
+    assert all(torch.equal(maps[head, "gradcam"], exact[head, "gradcam"]) for head in HEADS)
+
+
+BF16 = torch.bfloat16
+
+
+@pytest.mark.parametrize("name", ["small_cnn-gap", "small_cnn-mlp"])
+def test_maps_of_a_network_in_half_precision_are_made_in_full(name: str) -> None:
+    dual, images = make_dual(name, torch.float32), random_images(dtype=torch.float32)
+    methods = GRADIENT_METHODS
+    expected = cam_maps(dual, images, 3, methods, evidence_only=False)
+    for (head, method), values in cam_maps(dual.half(), images.half(), 3, methods, evidence_only=False).items():
+        assert values.dtype == torch.float32
+        stretched = [normalize_maps(maps, (16, 16)) for maps in (values, expected[head, method])]
+        assert float((stretched[0] - stretched[1]).abs().max()) < 0.05, (head, method)
+
+
+@pytest.mark.parametrize("name", ["small_cnn-gap", "small_cnn-mlp", "vit"])
+def test_inference_mode_changes_nothing(name: str) -> None:
+    dual, images = make_dual(name), random_images()
+    expected = cam_maps(dual, images, torch.tensor(CLASS_IDX), GRADIENT_METHODS)
+    with torch.inference_mode():
+        maps = cam_maps(dual, images, torch.tensor(CLASS_IDX), GRADIENT_METHODS)
+        features = dual.extract(images)
+    later = maps_from_features(dual, features, torch.tensor(CLASS_IDX), GRADIENT_METHODS)
+    for key, values in expected.items():
+        assert torch.equal(maps[key], values)
+        assert torch.equal(later[key], values)
+
+
+@pytest.mark.parametrize("name", ["small_cnn-gap", "small_cnn-mlp", "vit"])
+def test_an_empty_batch_gives_empty_maps(name: str) -> None:
+    dual = make_dual(name)
+    methods = [method for method in ALL_METHODS if method != "cam"]
+    for values in cam_maps(dual, random_images(3)[:0], torch.zeros(0, dtype=torch.int64), methods).values():
+        assert len(values) == 0
+        assert values.ndim == 3
+
+
+def test_signed_features_can_give_grad_cam_plus_plus_a_negative_weight() -> None:
+    features = torch.tensor([[[[-10.0, -10], [-10, -10]], [[1, 1], [1, 2]]]])
+    gradients = torch.ones_like(features)
+    signed, cut = (gradcam_plus_plus(features, gradients, evidence_only) for evidence_only in (False, True))
+    assert not torch.allclose(signed, cut)
+
+
+def test_autocast_leaves_double_precision_alone() -> None:
+    dual, images = make_dual(), random_images()
+    expected = cam_maps(dual, images, 3)
+    for key, values in cam_maps(dual, images, 3, autocast=BF16).items():
+        assert torch.equal(values, expected[key])
+
+
+def num_tensors() -> int:
+    gc.collect()
+    return sum(issubclass(type(thing), Tensor) for thing in gc.get_objects())
+
+
+def test_a_thousand_batches_leave_nothing_behind() -> None:
+    dual, images = make_dual("small_cnn-mlp", torch.float32), random_images(4, 64, torch.float32)
+
+    def batches(count: int) -> None:
+        for _ in range(count):
+            cam_maps(dual, images, 3, GRADIENT_METHODS)
+
+    batches(20)
+    tensors, peak = num_tensors(), resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    batches(1000)
+    assert num_tensors() <= tensors
+    unit = 1 if sys.platform == "darwin" else 1024
+    # The images and features of all batches would be 200 megabytes.
+    assert unit * (resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - peak) < 20e6
 
 
 def test_cam_needs_a_linear_head() -> None:

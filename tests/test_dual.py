@@ -1,4 +1,4 @@
-"""The classifier is frozen to the last bit, only the sigmoid head learns, and the split recomposes the network."""
+"""The classifier is frozen to the last bit, and only the sigmoid head learns."""
 
 import copy
 from collections.abc import Callable
@@ -7,37 +7,13 @@ import pytest
 import timm
 import torch
 import torchvision.models as tv
-from small_networks import make_dual, random_images, slim_vgg11
+from small_networks import make_dual, random_images, slim_vit
 from torch import Tensor, nn
 
 from sigcam_core import DualBranch, SigcamError, class_balanced_bce
-from sigcam_core.dual import linear_head_weight, split_classifier
+from sigcam_core.dual import check_images, linear_head_weight
 from sigcam_core.small_cnn import small_cnn
-
-CLASSIFIERS: dict[str, Callable[[], nn.Module]] = {
-    "torchvision resnet18": lambda: tv.resnet18(num_classes=5),
-    "torchvision vgg11": slim_vgg11,
-    "torchvision densenet121": lambda: tv.densenet121(num_classes=5),
-    "torchvision mobilenet_v2": lambda: tv.mobilenet_v2(num_classes=5),
-    "torchvision efficientnet_b0": lambda: tv.efficientnet_b0(num_classes=5),
-    "torchvision inception_v3": lambda: tv.inception_v3(num_classes=5, init_weights=False),
-    "timm resnet18": lambda: timm.create_model("resnet18", num_classes=5),
-}
-
-
-@pytest.mark.parametrize("name", CLASSIFIERS)
-def test_softmax_branch_is_the_classifier(name: str) -> None:
-    model = CLASSIFIERS[name]().eval()
-    images = random_images(2, 96, torch.float32)
-    with torch.no_grad():
-        expected = model(images)
-    dual = DualBranch.from_classifier(model, num_classes=5)
-    out = dual(images)
-    torch.testing.assert_close(out.softmax_logits, expected, rtol=1e-4, atol=1e-5)
-    assert out.features.ndim == 4
-    assert out.sigmoid_logits.shape == (2, 5)
-    assert not out.features.requires_grad
-    assert out.sigmoid_logits.requires_grad
+from sigcam_core.split import TokensToMaps
 
 
 class NoisyNetwork(nn.Module):
@@ -91,6 +67,16 @@ def test_fresh_head_is_drawn_from_the_published_distribution() -> None:
             assert not torch.equal(fresh.weight, old.weight)
 
 
+def test_fresh_attention_is_drawn_too() -> None:
+    dual = DualBranch.from_classifier(slim_vit(), init="fresh")
+    attention = dual.sigmoid_head[0].self_attention
+    for weight in (attention.in_proj_weight, attention.out_proj.weight, dual.sigmoid_head[-1][-1].weight):
+        assert weight.std().item() == pytest.approx(0.01, rel=0.25)
+    for bias in (attention.in_proj_bias, attention.out_proj.bias, dual.sigmoid_head[1].bias):
+        assert torch.count_nonzero(bias) == 0
+    assert torch.equal(dual.sigmoid_head[1].weight, torch.ones(16))
+
+
 def test_copied_head_starts_equal_and_apart() -> None:
     dual = DualBranch.from_classifier(small_cnn(5), init="copy")
     for copied, original in zip(dual.sigmoid_head.parameters(), dual.softmax_head.parameters(), strict=True):
@@ -98,32 +84,9 @@ def test_copied_head_starts_equal_and_apart() -> None:
         assert copied.data_ptr() != original.data_ptr()
 
 
-def test_the_classifiers_own_modules_are_used_and_its_modes_kept_while_splitting() -> None:
-    model = NoisyNetwork().train()
-    model.features[3].eval()
-    modes = [module.training for module in model.modules()]
-    features, head = split_classifier(model)
-    assert [module.training for module in model.modules()] == modes
-    assert features is model.features
-    assert model.classifier in list(head.children())
-
-
 class ScaledNetwork(NoisyNetwork):
     def forward(self, images: Tensor) -> Tensor:
         return 3 * super().forward(images)
-
-
-@pytest.mark.parametrize(
-    ("make", "name"),
-    [
-        (ScaledNetwork, "ScaledNetwork"),  # parts that are there but do not make up the network
-        (lambda: nn.Sequential(nn.Flatten(), nn.Linear(3 * 224 * 224, 2)), "Sequential"),
-        (lambda: timm.create_model("resnet18", num_classes=5, global_pool="max"), "ResNet"),
-    ],
-)
-def test_a_network_that_cannot_be_split_is_refused(make: Callable[[], nn.Module], name: str) -> None:
-    with pytest.raises(SigcamError, match=f"cannot split {name} into features and head: pass `features`"):
-        DualBranch.from_classifier(make())
 
 
 def test_parts_may_be_given_and_are_verified() -> None:
@@ -134,10 +97,82 @@ def test_parts_may_be_given_and_are_verified() -> None:
     images = random_images(2, 12, torch.float32)
     out = DualBranch.from_classifier(model, features=model.features, head=head)(images)
     torch.testing.assert_close(out.softmax_logits, model(images))
-    with pytest.raises(SigcamError, match=r"head\(features\(images\)\) differs from model\(images\)"):
+    with pytest.raises(
+        SigcamError, match=r"head\(features\(images\)\) differs from model\(images\), or .*`to_maps` is missing"
+    ):
         DualBranch.from_classifier(NoisyNetwork(), features=model.features, head=head)
     with pytest.raises(SigcamError, match="pass both `features` and `head`, or neither"):
         DualBranch.from_classifier(model, features=model.features)
+    with pytest.raises(SigcamError, match="`to_maps` goes with them"):
+        DualBranch.from_classifier(model, to_maps=nn.Identity())
+
+
+class Tokens(nn.Module):
+    """Patches of 4 x 4 pixels as tokens (N, L, K)."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.embed = nn.Conv2d(3, 6, 4, stride=4)
+
+    def forward(self, images: Tensor) -> Tensor:
+        return self.embed(images).flatten(2).mT
+
+
+class MeanOfTokens(nn.Module):
+    def forward(self, tokens: Tensor) -> Tensor:
+        return tokens.mean(dim=1)
+
+
+def test_parts_of_a_transformer_may_be_given() -> None:
+    features, head = Tokens(), nn.Sequential(MeanOfTokens(), nn.Linear(6, 4))
+    model = nn.Sequential(features, head)
+    dual = DualBranch.from_classifier(model, features=features, head=head, to_maps=TokensToMaps(0, (56, 56)))
+    images = random_images(2, 224, torch.float32)
+    assert dual.extract(images).shape == (2, 56 * 56, 6)
+    torch.testing.assert_close(dual(images).features, features.embed(images))
+    with pytest.raises(SigcamError, match=r"features must be tokens \(N, 0 \+ 56 \* 56, K\), got \(2, 16, 6\)"):
+        dual(random_images(2, 16, torch.float32))
+
+
+def test_features_that_are_no_maps_are_refused() -> None:
+    dual = DualBranch(Tokens(), *(nn.Sequential(MeanOfTokens(), nn.Linear(6, 4)) for _ in range(2)))
+    with pytest.raises(SigcamError, match=r"must be maps \(N, K, h, w\), got \(2, 16, 6\): for tokens, pass `to_maps`"):
+        dual(random_images(2, 16, torch.float32))
+
+
+@pytest.mark.parametrize(
+    ("make", "sentence"),
+    [
+        (slim_vit, "does not take images of 64 x 48 pixels: Wrong image width! Expected 64 but got 48!"),
+        (
+            lambda: timm.create_model("vit_tiny_patch16_224", num_classes=5, img_size=64),
+            r"does not take images of 64 x 48 pixels: Input width \(48\) doesn't match model \(64\)",
+        ),
+        (
+            lambda: timm.create_model("vit_tiny_patch16_224", num_classes=5, img_size=64, dynamic_img_size=True),
+            r"features must be tokens \(N, 1 \+ 4 \* 4, K\), got \(3, 13, 192\)",
+        ),
+    ],
+)
+def test_images_of_another_size_are_refused_where_the_network_is_of_one_size(
+    make: Callable[[], nn.Module], sentence: str
+) -> None:
+    images = random_images(dtype=torch.float32)[..., :48]
+    with pytest.raises(SigcamError, match=sentence):
+        DualBranch.from_classifier(make())(images)
+
+
+def test_errors_of_a_backbone_are_its_own() -> None:
+    dual = DualBranch.from_classifier(small_cnn(5))
+    with pytest.raises(RuntimeError, match="expected scalar type Double but found Float"):
+        dual(random_images())  # float64 images, float32 weights
+    dual.backbone.register_forward_pre_hook(refuse)
+    with pytest.raises(AssertionError, match=r"^the moon is full$"):
+        dual(random_images(dtype=torch.float32))
+
+
+def refuse(*_: object) -> None:
+    raise AssertionError("the moon is full")
 
 
 @pytest.mark.parametrize(
@@ -147,9 +182,12 @@ def test_parts_may_be_given_and_are_verified() -> None:
         ({"num_classes": 7}, "the classifier has 5 classes, but num_classes is 7"),
     ],
 )
-def test_wrong_arguments_are_refused(arguments: dict[str, object], sentence: str) -> None:
+@pytest.mark.parametrize("make", [small_cnn, tv.squeezenet1_1])  # the last layer of the second is a convolution
+def test_wrong_arguments_are_refused(
+    make: Callable[..., nn.Module], arguments: dict[str, object], sentence: str
+) -> None:
     with pytest.raises(SigcamError, match=sentence):
-        DualBranch.from_classifier(small_cnn(5), **arguments)
+        DualBranch.from_classifier(make(num_classes=5), **arguments)
 
 
 def test_heads_are_asked_for_by_name() -> None:
@@ -168,6 +206,22 @@ def test_broken_images_are_refused_by_number(value: float) -> None:
         make_dual()(images)
 
 
+def test_great_images_are_no_infinite_images() -> None:
+    check_images(torch.full((2, 3, 64, 64), 60000, dtype=torch.float16))  # their sum is infinite
+
+
+class RectifiedHead(nn.Sequential):
+    def forward(self, features: Tensor) -> Tensor:
+        return super().forward(features.relu())
+
+
+class Cosine(nn.Linear):
+    """A linear layer that computes something else."""
+
+    def forward(self, features: Tensor) -> Tensor:
+        return nn.functional.linear(nn.functional.normalize(features), nn.functional.normalize(self.weight))
+
+
 LINEAR = nn.Linear(4, 3)
 
 
@@ -181,6 +235,8 @@ LINEAR = nn.Linear(4, 3)
         (nn.Sequential(nn.AdaptiveAvgPool2d(1), nn.Flatten(1), nn.ReLU(), LINEAR), False),
         (nn.Sequential(nn.AdaptiveAvgPool2d(1), nn.Flatten(1), LINEAR, nn.Linear(3, 3)), False),
         (nn.Sequential(nn.Flatten(1), LINEAR), False),
+        (nn.Sequential(nn.AdaptiveAvgPool2d(1), nn.Flatten(1), Cosine(4, 3)), False),
+        (RectifiedHead(nn.AdaptiveAvgPool2d(1), nn.Flatten(1), LINEAR), False),  # its layers do not tell all
     ],
 )
 def test_weights_are_those_of_global_average_pooling_and_one_linear_layer(head: nn.Module, is_linear: bool) -> None:

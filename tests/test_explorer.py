@@ -72,7 +72,7 @@ def test_figure_shows_both_branches_before_and_after() -> None:
     ("changed", "sentence"),
     [
         ({"head": "relu"}, "unknown head 'relu'"),
-        ({"method": "scorecam"}, "unknown method 'scorecam'"),
+        ({"method": "eigencam"}, "unknown method 'eigencam'"),
         ({"class_idx": 7}, "class index 7 .*is out of range: there are 5 classes"),
         ({"class_idx": 7, "shift": 0.0}, "class index 7 .*is out of range: there are 5 classes"),
     ],
