@@ -7,6 +7,7 @@ seconds and no network.
 from __future__ import annotations
 
 from collections.abc import Sequence
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -19,24 +20,26 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from .backbones import INPUT_FORMATS
-from .cams import maps_from_features, methods_of, normalize_maps
+from .cams import maps_from_features, methods_of
 from .contours import BoxArray
 from .data import Manifest, image_batches, load_masks, scaled_boxes
 from .dual import HEADS, DualBranch
 from .errors import fail
-from .fidelity import explain_images
+from .fidelity import class_scores, distinct_maps, explained_scores, same_as_earlier
+from .perturbation import deletion_auc, insertion_auc, perturbation_curves
 from .protocol import (
     FIRST_THRESHOLD_OF_LEVEL,
     GT_LOC_THRESHOLD_INDEX,
     LEVELS,
     iou_curves,
+    over_cores,
     score_histograms,
 )
 from .provenance import atomic_path
+from .score_maps import normalize_maps
 from .train import Report, print_to_stderr
 
 MAP_SIZE = 224  # pixels; the protocol of Choe et al. 2020 scores maps at this size
-SAME_MAP_TOLERANCE = 1e-5  # of a map's range; rounding in float32 leaves about 1e-6
 
 SCHEMA = pa.schema(
     [
@@ -55,12 +58,20 @@ SCHEMA = pa.schema(
         ("background_histogram", pa.list_(pa.int32())),
         # Of the map of the predicted class: fidelity. The scorer is the softmax over one branch's logits.
         ("coverage", pa.float32()),
+        ("coherency", pa.float32()),
         ("image_score_softmax", pa.float64()),
         ("explained_score_softmax", pa.float64()),
         ("image_score_sigmoid", pa.float64()),
         ("explained_score_sigmoid", pa.float64()),
+        # Of the map of the predicted class, on the first images only: insertion and deletion from the mean colour,
+        # scored by the softmax branch. The curve is over the share of pixels that is kept.
+        ("insertion_auc", pa.float32()),
+        ("deletion_auc", pa.float32()),
+        ("insertion_fractions", pa.list_(pa.float32())),
+        ("insertion_curve", pa.list_(pa.float32())),
     ]
 )
+PERTURBATION_COLUMNS = ("insertion_auc", "deletion_auc", "insertion_fractions", "insertion_curve")
 
 
 def evaluate(
@@ -72,12 +83,15 @@ def evaluate(
     methods: Sequence[str] | None = None,
     heads: Sequence[str] = HEADS,
     batch_size: int = 32,
+    perturbation_images: int = 0,
+    perturbation_steps: int = 10,
     report: Report = print_to_stderr,
 ) -> Path:
     """Write the evidence of a network on a split: one Parquet row an image, head and method.
 
     Localisation uses the map of the image's label, as the protocol does; fidelity uses the map of the class that
-    the softmax branch predicts. Rows are written batch by batch, so memory does not grow with the data set.
+    the softmax branch predicts. Rows are written batch by batch, so memory does not grow with the data set. An
+    image with M distinct maps costs 1 + M forward passes, and (2 S - 1) M more where it is perturbed in S steps.
 
     Args:
         dual: the network.
@@ -85,27 +99,32 @@ def evaluate(
         backbone: name of the network, for its input format.
         network: what to call this network in the evidence, such as ``"small_cnn-gap"``.
         path: Parquet file to write, whole or not at all.
-        methods: names from :data:`sigcam_core.cams.METHODS`; ``None`` takes all that the head allows.
+        methods: names from :data:`sigcam_core.cams.METHODS` and ``EXTRA_METHODS``; ``None`` takes those of the paper
+            that the head allows.
         heads: the heads to evaluate.
-        batch_size: images a batch.
+        batch_size: images a batch, and a forward pass.
+        perturbation_images: how many images get insertion and deletion, the first in the order of the manifest.
+        perturbation_steps: steps of these curves.
         report: called with a line from time to time.
 
     Returns:
         ``path``.
 
     Raises:
-        SigcamError: for an empty split, or anything wrong with images, boxes or masks.
+        SigcamError: for an empty split, counts out of range, or anything wrong with images, boxes or masks.
     """
     if len(manifest) == 0:
         fail(f"there are no images to evaluate in {manifest.name}: choose a split that has some.")
+    if perturbation_images < 0 or perturbation_steps < 1:
+        fail(f"cannot perturb {perturbation_images} images in {perturbation_steps} steps: give at least 0 and 1.")
     methods = methods or methods_of(dual.softmax_head)
     rows = [(head, method) for head in heads for method in methods]
     boxes = scaled_boxes(manifest, MAP_SIZE)
-    device = next(dual.parameters()).device
     done = 0
     with atomic_path(path) as temporary, pq.ParquetWriter(temporary, SCHEMA, compression="zstd") as writer:
         for indices, images, labels in image_batches(manifest, batch_size, *INPUT_FORMATS[backbone]):
-            table = _evidence_of_batch(dual, images.to(device), labels.to(device), rows)
+            num_perturbed = min(len(images), max(0, perturbation_images - done))
+            table = _evidence_of_batch(dual, images, labels, rows, batch_size, num_perturbed, perturbation_steps)
             batch = manifest.take(indices.tolist())
             table |= _localization_of_batch(table.pop("label_maps"), batch, [boxes[i] for i in indices])
             table["image_id"] = np.repeat(batch.table["image_id"].to_numpy(), len(rows))
@@ -116,86 +135,92 @@ def evaluate(
     return path
 
 
-def _evidence_of_batch(dual: DualBranch, images: Tensor, labels: Tensor, rows: list[tuple[str, str]]) -> dict[str, Any]:
+def _evidence_of_batch(
+    dual: DualBranch,
+    images: Tensor,
+    labels: Tensor,
+    rows: list[tuple[str, str]],
+    batch_size: int,
+    num_perturbed: int,
+    steps: int,
+) -> dict[str, Any]:
     """Columns of N images x R rows, image-major; and the label maps (N, R, h, w) for localisation."""
+    device = next(dual.parameters()).device
+    images, labels = images.to(device), labels.to(device)
     features = dual.extract(images)
     with torch.no_grad():
         logits = {head: dual.head(head)(features) for head in HEADS}
     predicted = logits["softmax"].argmax(dim=1)
-    label_maps = _stack(dual, features, labels, rows)
+    label_maps = _stack(dual, images, features, labels, rows, batch_size)
     wrong = predicted != labels
     predicted_maps = label_maps.clone()
     if bool(wrong.any()):
-        predicted_maps[wrong] = _stack(dual, features[wrong], predicted[wrong], rows)
-    image_scores = {head: _scores(logits[head], predicted) for head in HEADS}
-    explained, coverage = _explained_scores(dual, images, predicted, predicted_maps)
-    count = len(rows)
+        predicted_maps[wrong] = _stack(dual, images[wrong], features[wrong], predicted[wrong], rows, batch_size)
+    image_scores = {head: class_scores(logits[head], predicted) for head in HEADS}
+    maps = dict(zip(rows, predicted_maps.unbind(1), strict=True))
+    explained = explained_scores(dual, images, predicted, maps, batch_size)
+    first = slice(num_perturbed)
+    perturbation = _perturbation_columns(
+        dual, images[first], predicted[first], predicted_maps[first], image_scores["softmax"][first], steps, batch_size
+    )
+    count, missing = len(rows), [None] * ((len(images) - num_perturbed) * len(rows))
     return {
         "label_maps": label_maps,
         "label": np.repeat(labels.cpu().numpy(), count),
         "predicted": np.repeat(predicted.cpu().numpy(), count),
         "head": [head for _ in range(len(images)) for head, _ in rows],
         "method": [method for _ in range(len(images)) for _, method in rows],
-        "coverage": coverage.flatten().cpu().numpy(),
+        "coverage": explained.coverage.flatten().cpu().numpy(),
+        "coherency": explained.coherency.flatten().cpu().numpy(),
         **{f"image_score_{head}": np.repeat(image_scores[head].cpu().numpy(), count) for head in HEADS},
-        **{f"explained_score_{head}": explained[head].flatten().cpu().numpy() for head in HEADS},
+        **{f"explained_score_{head}": explained.scores[head].flatten().cpu().numpy() for head in HEADS},
+        **{name: perturbation[name] + missing for name in PERTURBATION_COLUMNS},
     }
 
 
-def _stack(dual: DualBranch, features: Tensor, class_idx: Tensor, rows: list[tuple[str, str]]) -> Tensor:
+def _perturbation_columns(
+    dual: DualBranch,
+    images: Tensor,
+    class_idx: Tensor,
+    maps: Tensor,
+    image_scores: Tensor,
+    steps: int,
+    batch_size: int,
+) -> dict[str, list[Any]]:
+    """Insertion and deletion of N x R maps, image-major, each distinct map once."""
+    columns: dict[str, list[Any]] = {name: [] for name in PERTURBATION_COLUMNS}
+    owners, rank = distinct_maps(maps)
+    for start in range(0, len(owners), batch_size):
+        chosen = slice(start, start + batch_size)
+        image, row = owners[chosen].unbind(1)
+        score_maps = normalize_maps(maps[image, row], (images.shape[2], images.shape[3]))
+        score = partial(_softmax_scores, dual, class_idx[image])
+        curves = perturbation_curves(
+            score, images[image], score_maps, steps, batch_size=batch_size, image_scores=image_scores[image]
+        )
+        columns["insertion_auc"] += insertion_auc(curves).tolist()
+        columns["deletion_auc"] += deletion_auc(curves).tolist()
+        columns["insertion_fractions"] += [curves.fractions.tolist()] * len(image)
+        columns["insertion_curve"] += curves.insertion.tolist()
+    return {name: [values[position] for position in rank.flatten().tolist()] for name, values in columns.items()}
+
+
+def _softmax_scores(dual: DualBranch, class_idx: Tensor, images: Tensor, index: Tensor) -> Tensor:
+    return class_scores(dual.softmax_head(dual.extract(images)), class_idx[index])
+
+
+def _stack(
+    dual: DualBranch,
+    images: Tensor,
+    features: Tensor,
+    class_idx: Tensor,
+    rows: list[tuple[str, str]],
+    batch_size: int,
+) -> Tensor:
     """Maps (N, R, h, w) in the order of ``rows``."""
     heads, methods = list(dict.fromkeys(h for h, _ in rows)), list(dict.fromkeys(m for _, m in rows))
-    maps = maps_from_features(dual, features, class_idx, methods, heads)
+    maps = maps_from_features(dual, features, class_idx, methods, heads, images=images, batch_size=batch_size)
     return torch.stack([maps[row] for row in rows], dim=1)
-
-
-def _scores(logits: Tensor, class_idx: Tensor) -> Tensor:
-    return logits.double().softmax(dim=1).gather(1, class_idx[:, None])[:, 0]
-
-
-def same_as_earlier(maps: Tensor) -> NDArray[np.int64]:
-    """For each of R maps of an image, the first of them that is the same map once stretched to [0, 1].
-
-    On a head of global average pooling and one linear layer most methods coincide (up to rounding), and there is
-    no need to score one map twice.
-
-    Args:
-        maps: (N, R, h, w), before normalisation.
-
-    Returns:
-        (N, R) indices into the R maps.
-    """
-    flat = maps.flatten(2).double()
-    low = flat.amin(dim=2, keepdim=True)
-    span = flat.amax(dim=2, keepdim=True) - low
-    flat = torch.where(span > 0, (flat - low) / span, 0.0)
-    same = ((flat[:, :, None] - flat[:, None]).abs().amax(dim=3) <= SAME_MAP_TOLERANCE).cpu().numpy()
-    source = np.tile(np.arange(same.shape[1]), (len(same), 1))
-    for row in range(1, same.shape[1]):
-        # Only maps that stand for themselves qualify: closeness within a tolerance is not transitive.
-        earlier = same[:, row, :row] & (source[:, :row] == np.arange(row))
-        source[:, row] = np.where(earlier.any(axis=1), earlier.argmax(axis=1), row)
-    return source
-
-
-@torch.no_grad()
-def _explained_scores(
-    dual: DualBranch, images: Tensor, predicted: Tensor, maps: Tensor
-) -> tuple[dict[str, Tensor], Tensor]:
-    """Scores (N, R) of the predicted class on the explained images by each branch, and coverage (N, R)."""
-    num_images, num_rows = maps.shape[:2]
-    source = torch.from_numpy(same_as_earlier(maps)).to(images.device)
-    scores = {head: torch.zeros(num_images, num_rows, dtype=torch.float64, device=images.device) for head in HEADS}
-    coverage = torch.zeros(num_images, num_rows, dtype=torch.float64, device=images.device)
-    for row in range(num_rows):
-        own = (source[:, row] == row).nonzero()[:, 0]
-        if len(own):
-            score_maps = normalize_maps(maps[own, row], (images.shape[2], images.shape[3]))
-            output = dual(explain_images(images[own], score_maps))
-            scores["softmax"][own, row] = _scores(output.softmax_logits, predicted[own])
-            scores["sigmoid"][own, row] = _scores(output.sigmoid_logits, predicted[own])
-            coverage[own, row] = score_maps.mean(dim=(1, 2))
-    return {head: values.gather(1, source) for head, values in scores.items()}, coverage.gather(1, source)
 
 
 def _localization_of_batch(maps: Tensor, batch: Manifest, boxes: list[BoxArray]) -> dict[str, list[Any]]:
@@ -203,19 +228,21 @@ def _localization_of_batch(maps: Tensor, batch: Manifest, boxes: list[BoxArray])
     has_masks = batch.table["mask"].map(lambda name: isinstance(name, str)).all()
     masks = load_masks(batch, MAP_SIZE).numpy() if has_masks else None
     source = same_as_earlier(maps)
+    rows = over_cores(_localization_of_image, maps, source, boxes, masks if masks is not None else [None] * len(maps))
     names = [
         field.name for field in SCHEMA if field.name.startswith(("best_iou", "gt_loc")) or "histogram" in field.name
     ]
-    columns: dict[str, list[Any]] = {name: [] for name in names}
-    for image in range(len(maps)):
-        mask = None if masks is None else masks[image]
-        distinct, index = np.unique(source[image], return_inverse=True)
-        score_maps = normalize_maps(maps[image, distinct], (MAP_SIZE, MAP_SIZE)).cpu().numpy()
-        measured = [localization_of_map(score_map, boxes[image], mask) for score_map in score_maps]
-        for position in index:
-            for name in names:
-                columns[name].append(measured[position].get(name))
-    return columns
+    return {name: [row.get(name) for image_rows in rows for row in image_rows] for name in names}
+
+
+def _localization_of_image(
+    maps: Tensor, source: NDArray[np.int64], boxes: BoxArray, mask: NDArray[np.uint8] | None
+) -> list[dict[str, Any]]:
+    """The quantities of each of an image's R maps (R, h, w); equal maps are measured once."""
+    distinct, index = np.unique(source, return_inverse=True)
+    score_maps = normalize_maps(maps[distinct], (MAP_SIZE, MAP_SIZE)).cpu().numpy()
+    measured = [localization_of_map(score_map, boxes, mask) for score_map in score_maps]
+    return [measured[position] for position in index]
 
 
 def localization_of_map(
@@ -256,15 +283,18 @@ def read_evidence(*paths: Path) -> pd.DataFrame:
     """Read evidence files into one table.
 
     Raises:
-        SigcamError: if a file is missing or is not evidence.
+        SigcamError: if a file is missing, is not evidence, or was written by a version with other columns.
     """
     frames = []
     for path in paths:
         if not path.exists():
             fail(f"evidence {path} does not exist: run `python -m sigcam_core evidence` first.")
         try:
+            columns = pq.read_schema(path).names
             frame: pd.DataFrame = pq.read_table(path, schema=SCHEMA).to_pandas()
-            frames.append(frame)
         except (pa.ArrowInvalid, KeyError, ValueError) as error:
             fail(f"{path} is not an evidence file ({error}): delete it and evaluate again.")
+        if missing := set(SCHEMA.names) - set(columns):  # they have been read as nulls
+            fail(f"{path} lacks column {min(missing)}, as another version wrote it: delete it and evaluate again.")
+        frames.append(frame)
     return pd.concat(frames, ignore_index=True)

@@ -20,7 +20,15 @@ from .errors import fail
 from .tables import METRIC_NAMES
 
 COLORS = {"softmax": "#0072B2", "sigmoid": "#D55E00"}  # blue and vermilion: distinct for colour-blind readers
-METHOD_MARKERS = {"cam": "o", "gradcam": "s", "gradcam++": "^", "xgradcam": "D", "layercam": "v"}
+METHOD_MARKERS = {
+    "cam": "o",
+    "gradcam": "s",
+    "gradcam++": "^",
+    "xgradcam": "D",
+    "layercam": "v",
+    "hirescam": "P",
+    "scorecam": "X",
+}
 MAP_COLORS = "viridis"
 METHOD_NAMES = {
     "cam": "CAM",
@@ -28,6 +36,8 @@ METHOD_NAMES = {
     "gradcam++": "Grad-CAM++",
     "xgradcam": "XGrad-CAM",
     "layercam": "Layer-CAM",
+    "hirescam": "HiResCAM",
+    "scorecam": "Score-CAM",
 }
 
 Image = NDArray[np.uint8]  # (H, W, 3)
@@ -221,6 +231,46 @@ def coverage_figure(table: pd.DataFrame) -> Figure:
     style: dict[str, Any] = {"linestyle": "none", "markerfacecolor": "none"}
     entries = [Line2D([], [], marker=METHOD_MARKERS[m], color="black", label=METHOD_NAMES[m], **style) for m in methods]
     entries += [Line2D([], [], color=color, linewidth=4, label=f"{head} head") for head, color in COLORS.items()]
+    figure.legend(handles=entries, loc="outside right center", fontsize=8)
+    return figure
+
+
+def matched_coverage_figure(points: pd.DataFrame) -> Figure:
+    """Average drop where every map keeps the same share of the image, one panel a network, one curve a map.
+
+    Args:
+        points: what :func:`sigcam_core.tables.matched_coverage` returns.
+    """
+    networks = list(dict.fromkeys(points["network"]))
+    methods = [method for method in METHOD_NAMES if method in set(points["method"])]
+    lines: dict[str, tuple[Any, float]] = {"softmax": ("-", 3.0), "sigmoid": ("--", 1.3)}
+    figure, axes = plt.subplots(
+        1, len(networks), figsize=(3.6 * len(networks) + 1.6, 3.8), sharey=True, squeeze=False, layout="constrained"
+    )
+    for network, ax in zip(networks, axes[0], strict=True):
+        for (method, head), curve in points[points["network"] == network].groupby(["method", "head"], sort=False):
+            # Widths, dashes, shapes and sizes keep curves apart where they coincide.
+            ax.plot(
+                curve["coverage"],
+                curve["average_drop"],
+                METHOD_MARKERS[method],
+                color=COLORS[head],
+                linestyle=lines[head][0],
+                linewidth=lines[head][1],
+                markerfacecolor="none",
+                markeredgewidth=0.9,
+                markersize=9 - 1.2 * methods.index(method),
+            )
+        ax.set_title(network, fontsize=10)
+        ax.set(xlabel="coverage: pixels kept (%)", xlim=(-3, 103))
+        ax.grid(alpha=0.3)
+    axes[0, 0].set_ylabel("average drop (%), lower is better")
+    style: dict[str, Any] = {"linestyle": "none", "markerfacecolor": "none"}
+    entries = [Line2D([], [], marker=METHOD_MARKERS[m], color="black", label=METHOD_NAMES[m], **style) for m in methods]
+    entries += [
+        Line2D([], [], color=COLORS[head], linestyle=dashes, linewidth=width, label=f"{head} head")
+        for head, (dashes, width) in lines.items()
+    ]
     figure.legend(handles=entries, loc="outside right center", fontsize=8)
     return figure
 

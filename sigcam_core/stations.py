@@ -28,15 +28,18 @@ from .train import CLASSIFIER_RECIPES, SIGMOID_RECIPE, Recipe, Trained, train_cl
 
 TRAINABLE_DATASETS = ("shapes",)
 GENERATED_DATASETS = ("shapes", "photos")
+PERTURBATION_IMAGES = 100  # insertion and deletion take some twenty times the passes of all other figures
+
+
+def project_folder() -> Path:
+    """The project that encloses the current folder, or that folder itself where there is none."""
+    here = Path.cwd()
+    return next((folder for folder in (here, *here.parents) if (folder / "pyproject.toml").exists()), here)
 
 
 def default_work_dir() -> Path:
-    """``SIGCAM_WORK_DIR`` if it is set, else ``build`` in the project that encloses the current folder."""
-    if chosen := os.environ.get("SIGCAM_WORK_DIR"):
-        return Path(chosen)
-    here = Path.cwd()
-    project = next((folder for folder in (here, *here.parents) if (folder / "pyproject.toml").exists()), here)
-    return project / "build"
+    """``SIGCAM_WORK_DIR`` if it is set, else ``build`` in the project."""
+    return Path(os.environ.get("SIGCAM_WORK_DIR") or project_folder() / "build")
 
 
 def resolve_work_dir(work_dir: str) -> Path:
@@ -162,12 +165,20 @@ def ensure_evidence(run: Run) -> Path:
         manifest = ensure_manifest(run.dataset, run.work_dir)
         device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
         start = time.perf_counter()
-        evaluate(dual.to(device), manifest.split("test"), run.backbone, run.network, run.evidence)
+        evaluate(
+            dual.to(device),
+            manifest.split("test"),
+            run.backbone,
+            run.network,
+            run.evidence,
+            perturbation_images=PERTURBATION_IMAGES,
+        )
         facts = {
             "split": "test",
             "manifest_checksum": manifest.checksum,
             "classifier_sha256": sha256_of_file(run.classifier),
             "sigmoid_head_sha256": sha256_of_file(run.sigmoid_head),
+            "perturbation_images": PERTURBATION_IMAGES,
         }
         _describe(run, run.evidence, device=device, seconds=time.perf_counter() - start, **facts)
     return run.evidence

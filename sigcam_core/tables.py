@@ -10,21 +10,25 @@ from collections.abc import Callable
 
 import numpy as np
 import pandas as pd
+import torch
 from numpy.typing import NDArray
 
 from .errors import check_choice, fail
 from .eval import expand_levels
-from .protocol import GT_LOC_IOU, IOU_PERCENTAGES, NUM_BINS
+from .fidelity import adcc
+from .perturbation import average_drop_at_coverage
+from .protocol import GT_LOC_IOU, IOU_PERCENTAGES, NUM_BINS, PROTOCOLS
 from .published import published
 
 FloatArray = NDArray[np.float64]
 Statistics = dict[str, FloatArray]
 
 KEYS = ["network", "method", "head"]
-PROTOCOLS = ("standard", "paper")
 SCORERS = ("softmax", "sigmoid")
 WSOL_METRICS = ("top1_cls", "top1_loc", "gt_loc", "maxboxacc_v2", "pxap")
 FIDELITY_METRICS = ("average_drop", "increase_in_confidence", "coverage")
+ADCC_METRICS = ("coherency", "coverage", "average_drop", "adcc")
+PERTURBATION_METRICS = ("insertion_auc", "deletion_auc")
 METRIC_NAMES = {
     "top1_cls": "Top-1 Cls",
     "top1_loc": "Top-1 Loc",
@@ -34,6 +38,10 @@ METRIC_NAMES = {
     "average_drop": "average drop",
     "increase_in_confidence": "increase in confidence",
     "coverage": "coverage",
+    "coherency": "coherency",
+    "adcc": "ADCC",
+    "insertion_auc": "insertion AUC",
+    "deletion_auc": "deletion AUC",
 }
 
 
@@ -71,7 +79,7 @@ def wsol_statistics(rows: pd.DataFrame, weights: FloatArray, protocol: str = "st
 
 
 def _pxap(rows: pd.DataFrame, weights: FloatArray) -> FloatArray:
-    """PxAP (B,): :func:`sigcam_core.localization.pixel_average_precision` for all resamples at once."""
+    """PxAP (B,): :func:`sigcam_core.protocol.pixel_average_precision` for all resamples at once."""
     histograms = [np.stack(rows[f"{kind}_histogram"].to_list()) for kind in ("object", "background")]
     true_positive, false_positive = ((weights @ h.astype(np.float64))[:, ::-1].cumsum(axis=1) for h in histograms)
     recall = true_positive / true_positive[:, -1:]
@@ -91,17 +99,71 @@ def fidelity_statistics(rows: pd.DataFrame, weights: FloatArray, scorer: str = "
             code scores maps of the sigmoid head by the sigmoid branch and all others by the softmax branch.
 
     Returns:
-        ``average_drop``, ``increase_in_confidence`` and ``coverage`` (mean of the maps), each (B,).
+        ``average_drop``, ``increase_in_confidence``, ``coverage`` (mean of the maps, which ADCC calls complexity),
+        ``coherency`` and ``adcc``, each (B,).
     """
     check_choice("scorer", scorer, SCORERS)
     count = weights.sum(axis=1)
     y = rows[f"image_score_{scorer}"].to_numpy()
     o = rows[f"explained_score_{scorer}"].to_numpy()
-    return {
-        "average_drop": 100 * (weights @ ((y - o).clip(min=0) / y)) / count,
+    drop = (weights @ ((y - o).clip(min=0) / y)) / count
+    statistics = {
+        "average_drop": 100 * drop,
         "increase_in_confidence": 100 * (weights @ (o > y).astype(np.float64)) / count,
-        "coverage": 100 * (weights @ rows["coverage"].to_numpy(dtype=np.float64)) / count,
     }
+    coverage, coherency = (weights @ rows[name].to_numpy(np.float64) / count for name in ("coverage", "coherency"))
+    terms = [torch.from_numpy(term.clip(0, 1)) for term in (coherency, coverage, drop)]  # rounding may pass 1
+    return statistics | {"coverage": 100 * coverage, "coherency": 100 * coherency, "adcc": adcc(*terms).numpy()}
+
+
+def perturbation_statistics(rows: pd.DataFrame, weights: FloatArray) -> Statistics:
+    """Areas under the insertion and deletion curves in % of one network, method and head.
+
+    Args:
+        rows: evidence, one row an image, of images that were perturbed: see :func:`perturbed`.
+        weights: (B, N) resampling weights.
+
+    Returns:
+        ``insertion_auc`` (higher is better) and ``deletion_auc`` (lower is better), each (B,).
+    """
+    count = weights.sum(axis=1)
+    return {name: 100 * (weights @ rows[name].to_numpy(np.float64)) / count for name in PERTURBATION_METRICS}
+
+
+def perturbed(evidence: pd.DataFrame) -> pd.DataFrame:
+    """The rows of images that were perturbed.
+
+    Raises:
+        SigcamError: if there are none.
+    """
+    rows = evidence[evidence["insertion_curve"].notna()]
+    if rows.empty:
+        fail("no image of this evidence was perturbed: evaluate with perturbation_images above 0.")
+    return rows
+
+
+def matched_coverage(evidence: pd.DataFrame) -> pd.DataFrame:
+    """Average drop where every map keeps the same share of the image, the pixels that it ranks highest.
+
+    Args:
+        evidence: of which some images were perturbed; the others do not count.
+
+    Returns:
+        Columns ``network, method, head, coverage, average_drop`` in %, one row a point of the insertion curves.
+
+    Raises:
+        SigcamError: if no image was perturbed.
+    """
+    points = []
+    for keys, rows in perturbed(evidence).groupby(KEYS, sort=False):
+        drops = average_drop_at_coverage(torch.from_numpy(np.stack(rows["insertion_curve"].to_list())))
+        points.append(
+            pd.DataFrame(
+                dict(zip(KEYS, keys, strict=True))
+                | {"coverage": 100 * rows["insertion_fractions"].iloc[0].astype(np.float64), "average_drop": drops}
+            )
+        )
+    return pd.concat(points, ignore_index=True)
 
 
 def bootstrap_weights(num_images: int, resamples: int, seed: int) -> FloatArray:
@@ -192,7 +254,8 @@ def show(table: pd.DataFrame, caption: str, decimals: int = 2) -> pd.io.formats.
         [
             {"selector": "", "props": "font-size: 0.68rem; display: table; width: 100%;"},
             {"selector": "caption", "props": "caption-side: top; text-align: left; font-weight: 600;"},
-            {"selector": "th", "props": "padding: 2px 3px; vertical-align: bottom; text-align: left;"},
-            {"selector": "td", "props": "padding: 1px 3px; text-align: left;"},
+            {"selector": "th", "props": "padding: 2px 3px; vertical-align: bottom;"},
+            {"selector": "td", "props": "padding: 1px 3px;"},
+            {"selector": "th, td", "props": "text-align: left; white-space: normal;"},
         ]
     )

@@ -3,6 +3,9 @@
 from pathlib import Path
 
 import numpy as np
+import pandas as pd
+import pyarrow as pa
+import pyarrow.parquet as pq
 import pytest
 import small_run
 import torch
@@ -11,9 +14,10 @@ from sigcam_core import cam_maps, normalize_maps
 from sigcam_core.backbones import INPUT_FORMATS
 from sigcam_core.data import load_images, load_masks, normalize, read_manifest, scaled_boxes
 from sigcam_core.errors import SigcamError
-from sigcam_core.eval import MAP_SIZE, expand_levels, read_evidence, same_as_earlier
-from sigcam_core.fidelity import average_drop, explain_images, increase_in_confidence
+from sigcam_core.eval import MAP_SIZE, PERTURBATION_COLUMNS, evaluate, expand_levels, read_evidence
+from sigcam_core.fidelity import adcc, average_drop, class_scores, coherency, explain_images, increase_in_confidence
 from sigcam_core.localization import MaxBoxAcc, PixelAP, best_iou_per_threshold
+from sigcam_core.perturbation import deletion_auc, insertion_auc, perturbation_curves
 from sigcam_core.provenance import read_json
 from sigcam_core.stations import Run, ensure_sigmoid_head
 from sigcam_core.tables import fidelity_statistics, wsol_statistics
@@ -29,7 +33,7 @@ def test_one_row_an_image_head_and_method(run: Run) -> None:
     methods = {"gap": 5, "mlp": 4}[run.head]
     assert len(evidence) == 24 * 2 * methods
     assert not evidence.duplicated(["image_id", "head", "method"]).any()
-    assert not evidence.isna().any().any()
+    assert not evidence.drop(columns=list(PERTURBATION_COLUMNS)).isna().any().any()
 
 
 def test_figures_from_evidence_equal_the_metrics_on_the_images(run: Run) -> None:
@@ -61,11 +65,16 @@ def test_figures_from_evidence_equal_the_metrics_on_the_images(run: Run) -> None
         expected["top1_cls"] = 100 * float((predicted == test.labels).double().mean())
 
         kept = normalize_maps(cam_maps(dual, images, predicted, [method])[head, method], (form.size, form.size))
-        after = dual(explain_images(images, kept)).softmax_logits.double().softmax(1)
+        explained = explain_images(images, kept)
+        after = dual(explained).softmax_logits.double().softmax(1)
         y, o = (scores.gather(1, predicted[:, None])[:, 0].detach() for scores in (before, after))
         expected["average_drop"] = average_drop(y, o)
         expected["increase_in_confidence"] = increase_in_confidence(y, o)
         expected["coverage"] = 100 * float(kept.mean())
+        own = normalize_maps(cam_maps(dual, explained, predicted, [method])[head, method], (form.size, form.size))
+        expected["coherency"] = 100 * float(coherency(kept, own).mean())
+        terms = [torch.tensor(expected[name] / 100) for name in ("coherency", "coverage", "average_drop")]
+        expected["adcc"] = float(adcc(*terms))
         for name, value in expected.items():
             assert found[name] == pytest.approx(value, abs=1e-3), (head, method, name)
 
@@ -87,14 +96,43 @@ def test_provenance_lies_beside_the_evidence(run: Run) -> None:
     assert {"seed", "commit", "versions", "device", "date", "seconds", "classifier_sha256", "sha256"} <= set(record)
 
 
-def test_equal_maps_share_the_first_and_only_what_stands_for_itself_is_shared() -> None:
-    ramp = torch.linspace(0, 1, 16).view(4, 4)
-    nearly = ramp.clone()
-    nearly[1, 1] += 9e-6
-    further = ramp.clone()
-    further[1, 1] += 1.8e-5  # close to `nearly`, not to `ramp`
-    maps = torch.stack([ramp, 3 * ramp + 2, nearly, further, ramp.flip(0)])[None]
-    np.testing.assert_array_equal(same_as_earlier(maps), [[0, 0, 0, 3, 4]])
+@pytest.fixture(scope="module")
+def perturbed(run: Run, tmp_path_factory: pytest.TempPathFactory) -> pd.DataFrame:
+    """Evidence in batches of 5, whose first 7 images are perturbed in 4 steps."""
+    path = tmp_path_factory.mktemp("perturbed") / "evidence.parquet"
+    dual, test = ensure_sigmoid_head(run), read_manifest(run.manifest).split("test")
+    evaluate(dual, test, run.backbone, run.network, path, batch_size=5, perturbation_images=7, perturbation_steps=4)
+    return read_evidence(path)
+
+
+def test_the_first_images_are_perturbed(run: Run, perturbed: pd.DataFrame) -> None:
+    first = perturbed["image_id"].isin(read_manifest(run.manifest).split("test").table["image_id"][:7])
+    for name in PERTURBATION_COLUMNS:
+        assert (perturbed[name].notna() == first).all(), name
+    rest = perturbed.drop(columns=list(PERTURBATION_COLUMNS))
+    pd.testing.assert_frame_equal(rest, read_evidence(run.evidence)[rest.columns], rtol=1e-4, atol=1e-5)
+
+
+def test_perturbed_evidence_equals_the_curves_of_the_images(run: Run, perturbed: pd.DataFrame) -> None:
+    test, form = read_manifest(run.manifest).split("test").take(list(range(7))), INPUT_FORMATS[run.backbone]
+    dual, images = ensure_sigmoid_head(run), normalize(load_images(test, form.size), form.mean, form.std)
+    predicted = dual(images).softmax_logits.argmax(1)
+    for head, method in (("softmax", "gradcam"), ("sigmoid", "layercam")):
+        maps = normalize_maps(cam_maps(dual, images, predicted, [method])[head, method], (form.size, form.size))
+        curves = perturbation_curves(
+            lambda batch, index: class_scores(dual(batch).softmax_logits.detach(), predicted[index]), images, maps, 4
+        )
+        rows = perturbed[(perturbed["head"] == head) & (perturbed["method"] == method)].iloc[:7]
+        np.testing.assert_allclose(rows["insertion_auc"], insertion_auc(curves), atol=1e-5)
+        np.testing.assert_allclose(rows["deletion_auc"], deletion_auc(curves), atol=1e-5)
+        np.testing.assert_allclose(np.stack(rows["insertion_curve"]), curves.insertion, atol=1e-5)
+        np.testing.assert_allclose(rows["insertion_fractions"].iloc[0], curves.fractions, atol=1e-6)
+
+
+def test_counts_that_make_no_sense_get_one_sentence(run: Run, tmp_path: Path) -> None:
+    dual, test = ensure_sigmoid_head(run), read_manifest(run.manifest).split("test")
+    with pytest.raises(SigcamError, match="cannot perturb -1 images in 10 steps"):
+        evaluate(dual, test, run.backbone, run.network, tmp_path / "none", perturbation_images=-1)
 
 
 def test_files_that_are_not_evidence_get_one_sentence(tmp_path: Path) -> None:
@@ -103,4 +141,7 @@ def test_files_that_are_not_evidence_get_one_sentence(tmp_path: Path) -> None:
     other = tmp_path / "other.parquet"
     other.write_bytes(b"not parquet")
     with pytest.raises(SigcamError, match="is not an evidence file"):
+        read_evidence(other)
+    pq.write_table(pa.table({"network": ["gap"]}), other)
+    with pytest.raises(SigcamError, match=r"lacks column background_histogram, .*: delete it and"):
         read_evidence(other)

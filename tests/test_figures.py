@@ -9,7 +9,7 @@ import pytest
 from matplotlib.colors import same_color, to_rgba
 from matplotlib.figure import Figure
 
-from sigcam_core import METHODS, SigcamError
+from sigcam_core import EXTRA_METHODS, METHODS, SigcamError
 from sigcam_core.dual import HEADS
 from sigcam_core.figures import (
     COLORS,
@@ -20,6 +20,7 @@ from sigcam_core.figures import (
     difference_figure,
     draw_panel,
     invariance_figure,
+    matched_coverage_figure,
     overhead_figure,
     panel_grid,
     training_figure,
@@ -41,9 +42,9 @@ def texts(figure: Figure) -> set[str]:
 
 
 def test_every_method_and_head_has_a_name_a_marker_and_a_colour() -> None:
-    assert set(METHOD_NAMES) == set(METHOD_MARKERS) == set(METHODS)
+    assert set(METHOD_NAMES) == set(METHOD_MARKERS) == {*METHODS, *EXTRA_METHODS}
     assert set(COLORS) == set(HEADS)
-    assert len(set(METHOD_MARKERS.values())) == len(METHODS)
+    assert len(set(METHOD_MARKERS.values())) == len(METHOD_MARKERS)
 
 
 def test_boxes_are_drawn_at_their_place() -> None:
@@ -162,3 +163,32 @@ def test_overhead_figure_draws_one_bar_a_network_and_quantity() -> None:
     assert ax.get_xlabel() == "dual branch / baseline"
     assert [[bar.get_width() for bar in container] for container in ax.containers] == [[1.1, 1.2], [1.3, 1.4]]
     assert [line.get_xdata() for line in ax.lines if line.get_color() == "gray"] == [[1, 1]]
+
+
+def test_curves_at_matched_coverage_have_a_panel_a_network_and_a_line_a_map() -> None:
+    coverage = np.array([0.0, 50.0, 100.0])
+    points = pd.concat(
+        pd.DataFrame(
+            {
+                "network": network,
+                "method": method,
+                "head": head,
+                "coverage": coverage,
+                "average_drop": 80 - 0.8 * coverage + HEADS.index(head),
+            }
+        )
+        for network, methods in (("small_cnn-gap", ("cam", "gradcam")), ("small_cnn-mlp", ("gradcam",)))
+        for method in methods
+        for head in HEADS
+    )
+    figure = matched_coverage_figure(points)
+    gap, mlp = figure.axes
+    assert [ax.get_title() for ax in (gap, mlp)] == ["small_cnn-gap", "small_cnn-mlp"]
+    assert (len(gap.lines), len(mlp.lines)) == (4, 2)
+    softmax, sigmoid = mlp.lines
+    np.testing.assert_array_equal(softmax.get_xydata(), np.stack([coverage, 80 - 0.8 * coverage], axis=1))
+    assert same_color(softmax.get_color(), COLORS["softmax"])
+    assert same_color(sigmoid.get_color(), COLORS["sigmoid"])
+    assert softmax.get_linestyle() != sigmoid.get_linestyle()  # told apart without colour too
+    assert {"CAM", "Grad-CAM", "softmax head", "sigmoid head", "coverage: pixels kept (%)"} <= texts(figure)
+    assert "Layer-CAM" not in texts(figure)

@@ -13,6 +13,9 @@ from sigcam_core.tables import (
     bootstrap_weights,
     fidelity_statistics,
     head_differences,
+    matched_coverage,
+    perturbation_statistics,
+    perturbed,
     show,
     table_of,
     wsol_statistics,
@@ -41,10 +44,15 @@ def made_up_evidence(head: str = "softmax", method: str = "cam", seed: int = 0) 
                 "object_histogram": generator.integers(0, 50, NUM_BINS),
                 "background_histogram": generator.integers(0, 50, NUM_BINS),
                 "coverage": generator.random(),
+                "coherency": 0.7,
                 "image_score_softmax": 0.8,
                 "explained_score_softmax": 0.4 if i < 3 else 0.9,
                 "image_score_sigmoid": 0.5,
                 "explained_score_sigmoid": 0.5,
+                "insertion_auc": np.float32(0.2 * i) if i < 4 else np.nan,
+                "deletion_auc": np.float32(0.1) if i < 4 else np.nan,
+                "insertion_fractions": np.array([0, 0.5, 1], dtype=np.float32) if i < 4 else None,
+                "insertion_curve": np.array([0.2, 0.2 + 0.1 * i, 0.4], dtype=np.float32) if i < 4 else None,
             }
         )
     return pd.DataFrame(rows)
@@ -94,6 +102,38 @@ def test_fidelity_figures_by_hand_and_by_either_scorer() -> None:
     assert value(figures, "increase_in_confidence") == pytest.approx(50)
     other = fidelity_statistics(rows, np.ones((1, NUM_IMAGES)), scorer="sigmoid")
     assert value(other, "average_drop") == value(other, "increase_in_confidence") == 0
+
+
+def test_adcc_takes_the_means_of_the_images() -> None:
+    rows = made_up_evidence()
+    figures = fidelity_statistics(rows, np.array([[1, 1, 1, 1, 1, 1], [2, 0, 0, 0, 0, 1]]))
+    for draw, images in enumerate(([0, 1, 2, 3, 4, 5], [0, 0, 5])):
+        coverage = rows["coverage"].to_numpy()[images].mean()
+        drop = np.mean([0.5 if i < 3 else 0 for i in images])
+        expected = 100 * 3 / (1 / 0.7 + 1 / (1 - coverage) + 1 / (1 - drop))
+        assert figures["adcc"][draw] == pytest.approx(expected)
+        assert figures["coherency"][draw] == pytest.approx(70)
+
+
+def test_perturbation_figures_are_of_the_images_that_were_perturbed() -> None:
+    evidence = pd.concat([made_up_evidence(), made_up_evidence("sigmoid", "gradcam")])
+    rows = perturbed(evidence)
+    assert len(rows) == 8
+    table = table_of(rows, perturbation_statistics)
+    assert table["head"].tolist() == ["softmax", "sigmoid"]
+    assert table["insertion_auc"].tolist() == pytest.approx([30, 30])
+    assert table["deletion_auc"].tolist() == pytest.approx([10, 10])
+    with pytest.raises(SigcamError, match="no image of this evidence was perturbed"):
+        perturbed(evidence[evidence["image_id"] == "image5"])
+
+
+def test_drop_at_matched_coverage_by_hand() -> None:
+    points = matched_coverage(pd.concat([made_up_evidence(), made_up_evidence("sigmoid", "gradcam")]))
+    assert points[["network", "method", "head"]].drop_duplicates().shape[0] == 2
+    for _, curve in points.groupby("head"):
+        assert curve["coverage"].tolist() == [0, 50, 100]
+        # Half kept, the scores are 0.2, 0.3, 0.4, 0.5 of 0.4.
+        assert curve["average_drop"].tolist() == pytest.approx([50, 100 * (0.5 + 0.25) / 4, 0], abs=1e-5)
 
 
 def test_differences_are_paired() -> None:
