@@ -28,7 +28,10 @@ PYTHON_NEEDED = $(or $(PYTHON),python3) is not Python 3.11, 3.12 or 3.13 with th
 # --nolock: every step renames whole files into place, so the lock of a killed run must not stop the next one.
 SNAKEMAKE = PATH="$(BIN):$$PATH" $(BIN)/snakemake --cores $(CORES) --rerun-incomplete --nolock
 
-.PHONY: help setup reproduce plan book lab test lint format lock clean
+# Let glibc keep freed memory, for ours and peers alike: else a forward pass takes up to twice as long.
+KEEP_MEMORY = MALLOC_MMAP_THRESHOLD_=1073741824 MALLOC_TRIM_THRESHOLD_=1073741824
+
+.PHONY: help setup reproduce plan book bench lab test lint format lock clean
 
 help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-10s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -45,6 +48,10 @@ plan: setup ## show the steps that `make reproduce` would run
 
 book: setup ## build the book again from results that are already there
 	@PATH="$(BIN):$$PATH" $(BIN)/python workflow/build_book.py --work-dir build
+
+bench: setup ## measure speed side by side with other tools, then put the page into the book
+	@$(KEEP_MEMORY) $(BIN)/python -m benchmarks
+	@$(MAKE) reproduce
 
 lab: setup ## open the notebooks in JupyterLab
 	@PATH="$(BIN):$$PATH" $(BIN)/jupyter lab notebooks

@@ -27,7 +27,7 @@ HEADS = ("gap", "mlp")
 NAME = f"{DATASET}-{BACKBONE}-{{head}}-seed{SEED}"
 PYTHON = sys.executable
 NOTEBOOKS = sorted(path.stem for path in Path(workflow.basedir, "notebooks").glob("*.ipynb"))
-SEEDED = [name for name in NOTEBOOKS if name != "01_invariance"]
+SEEDED = [name for name in NOTEBOOKS if name not in ("01_invariance", "09_benchmarks")]
 
 
 def sources(*modules):
@@ -57,11 +57,12 @@ READS = {
     "01_invariance": [photos, *sources("invariance", "figures", "dual", "cams")],
     "02_training": [*all_heads(sigmoid_head), *sources("figures")],
     "03_table1_wsol": [*all_heads(evidence), *sources("tables", "figures", "protocol")],
-    "04_table2_fidelity": [*all_heads(evidence), *sources("tables", "figures")],
+    "04_table2_fidelity": [*all_heads(evidence), *sources("tables", "figures", "perturbation")],
     "05_table3_overhead": [*all_heads(sigmoid_head), *sources("overhead", "figures", "dual", "cams")],
     "06_qualitative_localization": [*all_heads(sigmoid_head), *sources("qualitative", "figures", "cams")],
     "07_qualitative_explanations": [*all_heads(sigmoid_head), *sources("qualitative", "figures", "cams")],
     "08_explorer": [*all_heads(sigmoid_head), *sources("explorer", "figures", "cams")],
+    "09_benchmarks": [*Path(workflow.basedir, "results", "benchmarks").glob("*.json"), *sources("speed")],
 }
 
 
@@ -112,7 +113,7 @@ rule sigmoid_head:
     input:
         manifest,
         classifier,
-        sources("train", "losses", "dual", *NETWORK),
+        sources("train", "losses", "dual", "split", *NETWORK),
     output:
         sigmoid_head,
         sigmoid_head.with_suffix(".json"),
@@ -127,7 +128,7 @@ rule evidence:
     input:
         manifest,
         sigmoid_head,
-        sources("eval", "cams", "protocol", "contours", "fidelity", "dual", *NETWORK),
+        sources("eval", "cams", "score_maps", "protocol", "contours", "fidelity", "perturbation", "dual", "split", *NETWORK),
     output:
         evidence,
         evidence.with_suffix(".json"),
@@ -150,10 +151,11 @@ rule notebook:
     # The overhead is a timing: nothing else may run beside it.
     threads: lambda wildcards: workflow.cores if "overhead" in wildcards.notebook else 1
     shell:
-        "OMP_NUM_THREADS={threads} MPLBACKEND=module://matplotlib_inline.backend_inline {PYTHON} -m papermill --no-progress-bar --log-level WARNING {input.notebook} {output}.part.ipynb"
-        " -p work_dir {WORK} {params.seed} {params.repeats} && mv {output}.part.ipynb {output}"
+        "OMP_NUM_THREADS={threads} MPLBACKEND=module://matplotlib_inline.backend_inline"
+        " {PYTHON} -m papermill --no-progress-bar --log-level WARNING {input.notebook} {output}.part.ipynb"
+        " -p work_dir {WORK} {params.seed} {params.repeats}"
         # ipykernel warns at every start that a kernel on this machine talks to itself unencrypted.
-        " 2> >(grep -v IPKernelApp >&2)"
+        " 2> >(grep -v IPKernelApp >&2) && mv {output}.part.ipynb {output}"
 
 
 rule book:

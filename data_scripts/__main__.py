@@ -2,27 +2,20 @@
 
 from __future__ import annotations
 
-import argparse
 from collections.abc import Sequence
 from pathlib import Path
 from types import ModuleType
-from typing import NoReturn
 
 from rich.console import Console
 from rich.table import Table
 
 from data_scripts import photos, shapes
 from sigcam_core.data import Manifest, read_manifest
-from sigcam_core.errors import SigcamError, fail, run_command_line
+from sigcam_core.errors import CommandLine, SigcamError, fail, run_command_line
 from sigcam_core.provenance import read_json
 
 # Each module has add_options(parser), check_parameters(**options) -> parameters, prepare(folder, parameters).
 DATA_SETS: dict[str, ModuleType] = {"shapes": shapes, "photos": photos}
-
-
-class _Parser(argparse.ArgumentParser):
-    def error(self, message: str) -> NoReturn:
-        fail(f"{message}: see `python -m data_scripts --help`.")
 
 
 def main(arguments: Sequence[str] | None = None) -> None:
@@ -31,7 +24,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
     Raises:
         SigcamError: on an unknown data set or option, a parameter out of range, or a folder that cannot be written.
     """
-    parser = _Parser(prog="python -m data_scripts", description="Prepare a data set and its manifest.")
+    parser = CommandLine(prog="python -m data_scripts", description="Prepare a data set and its manifest.")
     commands = parser.add_subparsers(dest="name", metavar="NAME", required=True, help=", ".join(DATA_SETS))
     for name, module in DATA_SETS.items():
         command = commands.add_parser(name, help=(module.__doc__ or "").split("\n")[0])
@@ -53,7 +46,7 @@ def prepare(name: str, root: Path, **options: object) -> Manifest:
         options: those of the command line, by the same names; what is left out has the command line's default.
     """
     module = DATA_SETS[name]
-    parser = _Parser()
+    parser = CommandLine()
     module.add_options(parser)
     parameters = module.check_parameters(**(vars(parser.parse_args([])) | options))
     folder = root / name

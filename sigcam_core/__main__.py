@@ -2,12 +2,10 @@
 
 from __future__ import annotations
 
-import argparse
 from dataclasses import replace
 from pathlib import Path
-from typing import NoReturn
 
-from .errors import fail, run_command_line
+from .errors import CommandLine, fail, run_command_line
 from .stations import Run, default_work_dir, ensure_classifier, ensure_evidence, ensure_sigmoid_head
 from .summary import print_headline
 from .train import CLASSIFIER_RECIPES, SIGMOID_RECIPE
@@ -20,14 +18,9 @@ STATIONS = {
 }
 
 
-class _Parser(argparse.ArgumentParser):
-    def error(self, message: str) -> NoReturn:
-        fail(f"{message}: see `python -m sigcam_core --help`.")
-
-
 def main() -> None:
     """Run the station that the command line names."""
-    parser = _Parser(prog="python -m sigcam_core", description="Run one station; finished files are kept.")
+    parser = CommandLine(prog="python -m sigcam_core", description="Run one station; finished files are kept.")
     commands = parser.add_subparsers(dest="station", metavar="STATION", required=True, help=", ".join(STATIONS))
     for station, purpose in STATIONS.items():
         command = commands.add_parser(station, help=purpose, description=purpose)

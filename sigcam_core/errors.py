@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import argparse
 import sys
 from collections.abc import Callable, Collection
 from typing import NoReturn
@@ -32,6 +33,14 @@ def check_choice(kind: str, value: str, choices: Collection[str]) -> str:
     if value not in choices:
         fail(f"unknown {kind} {value!r}: choose one of {', '.join(choices)}.")
     return value
+
+
+class CommandLine(argparse.ArgumentParser):
+    """A parser of arguments whose complaints are sentences like all others."""
+
+    def error(self, message: str) -> NoReturn:
+        """Refuse the arguments."""
+        fail(f"{message}: see `{self.prog} --help`.")
 
 
 def run_command_line(main: Callable[[], None]) -> None:

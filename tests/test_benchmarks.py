@@ -1,0 +1,137 @@
+"""Every benchmark runs, compares equal things, and says so; the page shows what was measured and nothing else.
+
+How fast anything is, is no test: it depends on what else the machine does.
+"""
+
+import copy
+import json
+import sys
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+from small_networks import NETWORKS, calibrate
+
+from benchmarks import __main__ as command
+from benchmarks.case import Case, make_case
+from benchmarks.fidelity import measure_fidelity
+from benchmarks.localization import measure_localization
+from benchmarks.maps import measure_maps
+from benchmarks.memory import peak_mebibytes
+from benchmarks.timing import ForwardPass, Pairs, Row, side_by_side
+from sigcam_core.errors import SigcamError
+from sigcam_core.provenance import write_json
+from sigcam_core.speed import NOT_MEASURED, read_benchmarks, speed_figure, speed_table
+
+ROOT = Path(__file__).parent.parent
+
+
+@pytest.fixture(scope="module")
+def case() -> Case:
+    torch.manual_seed(0)
+    model = NETWORKS["resnet10"]()
+    calibrate(model, torch.randn(16, 3, 64, 64))
+    return make_case(model.eval(), "ResNet-10", batch_size=4, size=64, device=torch.device("cpu"))
+
+
+def test_maps_are_measured_against_three_libraries_and_equal_theirs(case: Case) -> None:
+    rows = measure_maps(case, repeats=1)
+    assert [row.peer for row in rows] == ["one forward pass", "grad-cam", "torchcam", "captum"]
+    assert [row.max_difference is None for row in rows] == [True, False, False, False]
+    assert all(row.max_difference < 1e-4 for row in rows[1:])
+    assert not any(parameter.requires_grad for parameter in case.dual.backbone.parameters())
+
+
+@pytest.mark.filterwarnings("ignore:__array_wrap__:DeprecationWarning")  # grad-cam's ROAD, with NumPy 2
+def test_fidelity_is_measured_and_equals_the_libraries(case: Case) -> None:
+    rows = measure_fidelity(case, repeats=1)
+    assert len(rows) == 4
+    assert all(row.max_difference < 1e-5 for row in rows[1:])
+
+
+def test_localisation_is_measured_and_equals_the_plain_way(case: Case) -> None:
+    rows = measure_localization(num_maps=2, repeats=1, forward=case.forward)
+    assert len({row.task for row in rows}) == len(rows) >= 5
+    assert all(row.unit == "map" and row.speed_up > 0 for row in rows)
+    assert all(row.max_difference < 1e-12 for row in rows if row.max_difference is not None)
+
+
+def test_the_memory_of_an_evaluation_is_measured_in_its_own_process() -> None:
+    assert peak_mebibytes(8) > 100
+
+
+def test_pairs_take_turns_after_a_turn_that_does_not_count() -> None:
+    calls: list[str] = []
+    forward = ForwardPass(lambda: calls.append("pass"), 2, torch.device("cpu"))
+    pairs = side_by_side(lambda: calls.append("ours"), lambda: calls.append("peer"), 2, forward)
+    assert calls == ["ours", "peer", "peer", "ours", "pass", "ours", "peer", "pass"]
+    assert pairs.ours > 0
+    row = Pairs(2.0, 6.0, 20.0, 60.0, 3.5, (None, None)).row("task", "setting", "peer", 4, goal=3.0)
+    assert (row.seconds, row.peer_seconds, row.passes, row.peer_passes) == (0.5, 1.5, 5.0, 15.0)
+    assert (row.speed_up, row.is_met) == (3.5, True)
+    with pytest.raises(SigcamError, match="at least 1 pair of runs, not 0"):
+        side_by_side(list, list, 0, forward)
+
+
+@pytest.mark.parametrize(
+    ("options", "sentence"),
+    [
+        (["--device", "tpu"], "unknown device 'tpu': choose cpu or cuda"),
+        (["--repeats", "0"], "--repeats 0 and --batch-size 16 must be at least 1"),
+        (["--fast"], "unrecognized arguments: --fast: see `python -m benchmarks --help`"),
+    ],
+)
+def test_wrong_options_are_refused(options: list[str], sentence: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(sys, "argv", ["benchmarks", *options])
+    with pytest.raises(SigcamError, match=sentence):
+        command.main()
+
+
+# What was measured
+
+
+def published() -> dict[str, Any]:
+    return json.loads((ROOT / "results" / "benchmarks" / "cpu.json").read_text())
+
+
+def test_published_results_are_complete_and_say_where_they_come_from() -> None:
+    result = published()
+    rows = [Row(**row) for row in result["rows"]]
+    assert sum(row.goal is not None for row in rows) >= 6
+    assert {"grad-cam", "torchcam", "captum", "np.histogram", "OpenCV at each threshold"} <= {row.peer for row in rows}
+    assert {"device", "commit", "versions", "date", "peers", "threads", "environment"} <= result["provenance"].keys()
+    assert "+" not in result["provenance"]["commit"]  # of a clean tree
+    assert {"1000", "10000"} == result["peak_memory_mebibytes"].keys()
+
+
+def test_the_table_shows_each_device_and_says_what_was_not_measured(tmp_path: Path) -> None:
+    result = published()
+    write_json(tmp_path / "cpu.json", result)
+    table = speed_table(read_benchmarks(tmp_path))
+    assert len(table) == len(result["rows"])
+    assert table.loc[0, "CPU"] == f"{result['rows'][0]['speed_up']:.2f} ×"
+    assert (table["GPU"] == NOT_MEASURED).all()
+
+    on_gpu = copy.deepcopy(result)
+    on_gpu["rows"] = [{**on_gpu["rows"][1], "speed_up": 123.0}]
+    write_json(tmp_path / "cuda.json", on_gpu)
+    table = speed_table(read_benchmarks(tmp_path))
+    assert table["GPU"].tolist()[:3] == [NOT_MEASURED, "123.00 ×", NOT_MEASURED]
+    assert len(table) == len(result["rows"])
+
+
+def test_the_figure_draws_a_pair_of_marks_a_row() -> None:
+    result = published()
+    (ax,) = speed_figure(result).axes
+    assert len(ax.get_yticklabels()) == len(result["rows"])
+    drawn = {round(float(line.get_xdata()[0]), 9) for line in ax.lines if len(line.get_xdata()) == 1}
+    assert {round(row[key], 9) for row in result["rows"] for key in ("passes", "peer_passes")} <= drawn
+
+
+def test_missing_and_broken_results_get_one_sentence(tmp_path: Path) -> None:
+    with pytest.raises(SigcamError, match=r"there are no benchmark results in .*: run `make bench` first"):
+        read_benchmarks(tmp_path)
+    write_json(tmp_path / "cpu.json", [1])
+    with pytest.raises(SigcamError, match=r"cpu\.json is not a benchmark result: delete it"):
+        read_benchmarks(tmp_path)
