@@ -122,7 +122,8 @@ def evaluate(
     boxes = scaled_boxes(manifest, MAP_SIZE)
     done = 0
     with atomic_path(path) as temporary, pq.ParquetWriter(temporary, SCHEMA, compression="zstd") as writer:
-        for indices, images, labels in image_batches(manifest, batch_size, *INPUT_FORMATS[backbone]):
+        # No image is kept: each is needed once.
+        for indices, images, labels in image_batches(manifest, batch_size, *INPUT_FORMATS[backbone], memory_budget=0):
             num_perturbed = min(len(images), max(0, perturbation_images - done))
             table = _evidence_of_batch(dual, images, labels, rows, batch_size, num_perturbed, perturbation_steps)
             batch = manifest.take(indices.tolist())
