@@ -22,8 +22,8 @@ from benchmarks.memory import MALLOC_VARIABLES, peak_mebibytes
 from benchmarks.timing import Row
 from sigcam_core.errors import CommandLine, fail, run_command_line
 from sigcam_core.provenance import provenance, write_json
+from sigcam_core.speed import PUBLISHED_BENCHMARKS
 
-RESULTS = Path(__file__).resolve().parent.parent / "results" / "benchmarks"
 NETWORK, IMAGE_SIZE = "ResNet-50", 224
 MEMORY_IMAGES = (1_000, 10_000)
 PEERS = ("grad-cam", "torchcam", "captum", "opencv-python-headless", "numpy")
@@ -45,7 +45,7 @@ def main() -> None:
         fail(f"--repeats {options.repeats} and --batch-size {options.batch_size} must be at least 1.")
     result = measure(torch.device(options.device), options.repeats, options.batch_size)
     print_table(result)
-    path = write_json(options.output or RESULTS / f"{options.device}.json", result)
+    path = write_json(options.output or PUBLISHED_BENCHMARKS / f"{options.device}.json", result)
     print(f"saved to {path}")
 
 

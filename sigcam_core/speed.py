@@ -14,6 +14,8 @@ from .provenance import read_json
 
 DEVICES = {"cpu": "CPU", "cuda": "GPU"}
 NOT_MEASURED = "not measured"
+PUBLISHED_BENCHMARKS = Path(__file__).resolve().parent.parent / "results" / "benchmarks"
+"""Where ``make bench`` leaves its results, in a checkout of the project."""
 
 
 def read_benchmarks(folder: Path) -> dict[str, dict[str, Any]]:

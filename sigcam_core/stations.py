@@ -31,15 +31,13 @@ GENERATED_DATASETS = ("shapes", "photos")
 PERTURBATION_IMAGES = 100  # insertion and deletion take some twenty times the passes of all other figures
 
 
-def project_folder() -> Path:
-    """The project that encloses the current folder, or that folder itself where there is none."""
-    here = Path.cwd()
-    return next((folder for folder in (here, *here.parents) if (folder / "pyproject.toml").exists()), here)
-
-
 def default_work_dir() -> Path:
-    """``SIGCAM_WORK_DIR`` if it is set, else ``build`` in the project."""
-    return Path(os.environ.get("SIGCAM_WORK_DIR") or project_folder() / "build")
+    """``SIGCAM_WORK_DIR`` if it is set, else ``build`` in the project that encloses the current folder."""
+    if chosen := os.environ.get("SIGCAM_WORK_DIR"):
+        return Path(chosen)
+    here = Path.cwd()
+    project = next((folder for folder in (here, *here.parents) if (folder / "pyproject.toml").exists()), here)
+    return project / "build"
 
 
 def resolve_work_dir(work_dir: str) -> Path:
