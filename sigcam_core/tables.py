@@ -246,8 +246,11 @@ def beside_published(ours: pd.DataFrame, dataset: str, table: str) -> pd.DataFra
     return pd.concat([ours[columns], theirs[columns]], ignore_index=True)
 
 
-def show(table: pd.DataFrame, caption: str, decimals: int = 2) -> pd.io.formats.style.Styler:
-    """A table for a notebook: figures to ``decimals`` places, a dash where there is none, narrow enough for a page."""
+def show(table: pd.DataFrame, caption: str, decimals: int = 2, *, wrap: bool = False) -> pd.io.formats.style.Styler:
+    """A table for a notebook: figures to ``decimals`` places, a dash where there is none, narrow enough for a page.
+
+    Headings are wrapped; with ``wrap``, long cells are too.
+    """
     table = table.rename(columns={name: METRIC_NAMES.get(name, name.replace("_", " ")) for name in table.columns})
     style = table.style.format(precision=decimals, na_rep="–").hide(axis="index").set_caption(caption)
     return style.set_table_styles(
@@ -255,7 +258,8 @@ def show(table: pd.DataFrame, caption: str, decimals: int = 2) -> pd.io.formats.
             {"selector": "", "props": "font-size: 0.68rem; display: table; width: 100%;"},
             {"selector": "caption", "props": "caption-side: top; text-align: left; font-weight: 600;"},
             {"selector": "th", "props": "padding: 2px 3px; vertical-align: bottom;"},
-            {"selector": "td", "props": "padding: 1px 3px;"},
-            {"selector": "th, td", "props": "text-align: left; white-space: normal;"},
+            {"selector": "td", "props": f"padding: 1px 3px; white-space: {'normal' if wrap else 'nowrap'};"},
+            {"selector": "th", "props": "white-space: normal;"},
+            {"selector": "th, td", "props": "text-align: left;"},
         ]
     )
