@@ -19,7 +19,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from .backbones import INPUT_FORMATS
+from .backbones import input_format
 from .cams import maps_from_features, methods_of
 from .contours import BoxArray
 from .data import Manifest, image_batches, load_masks, scaled_boxes
@@ -123,7 +123,7 @@ def evaluate(
     done = 0
     with atomic_path(path) as temporary, pq.ParquetWriter(temporary, SCHEMA, compression="zstd") as writer:
         # No image is kept: each is needed once.
-        for indices, images, labels in image_batches(manifest, batch_size, *INPUT_FORMATS[backbone], memory_budget=0):
+        for indices, images, labels in image_batches(manifest, batch_size, *input_format(backbone), memory_budget=0):
             num_perturbed = min(len(images), max(0, perturbation_images - done))
             table = _evidence_of_batch(dual, images, labels, rows, batch_size, num_perturbed, perturbation_steps)
             batch = manifest.take(indices.tolist())

@@ -13,7 +13,7 @@ import torch
 from matplotlib.figure import Figure
 from torch import Tensor, nn
 
-from .backbones import INPUT_FORMATS
+from .backbones import input_format
 from .cams import maps_from_features, methods_of
 from .data import Manifest, load_images, normalize
 from .dual import HEADS, DualBranch, linear_head_weight
@@ -68,7 +68,7 @@ def explorer_figure(
         shift: see :func:`shift_heads`.
     """
     check_choice("head", head, HEADS)
-    form = INPUT_FORMATS[backbone]
+    form = input_format(backbone)
     shifted = shift_heads(dual, class_idx, shift) if shift else dual
     features = dual.extract(normalize(images, form.mean, form.std))
     maps = maps_from_features(shifted, features, class_idx, [method], [head], evidence_only=False)
@@ -104,9 +104,9 @@ def explorer(dual: DualBranch, manifest: Manifest, backbone: str, heads: Sequenc
     """
     import ipywidgets as widgets
 
-    images = load_images(manifest, INPUT_FORMATS[backbone].size)
+    images = load_images(manifest, input_format(backbone).size)
     with torch.no_grad():
-        form = INPUT_FORMATS[backbone]
+        form = input_format(backbone)
         predicted = dual(normalize(images, form.mean, form.std)).softmax_logits.argmax(dim=1).tolist()
     image = widgets.Dropdown(
         options=[(name, i) for i, name in enumerate(manifest.table["image_id"])], description="image"

@@ -10,7 +10,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from .backbones import INPUT_FORMATS
+from .backbones import input_format
 from .cams import maps_from_features, methods_of
 from .dual import HEADS, DualBranch
 from .errors import fail
@@ -46,7 +46,7 @@ def measure_overhead(
     if repeats < 1 or batch_size < 1:
         fail(f"measure at least 1 pair of passes on at least 1 image, not {repeats} on {batch_size}.")
     device = next(dual.parameters()).device
-    size = INPUT_FORMATS[backbone].size
+    size = input_format(backbone).size
     generator = torch.Generator().manual_seed(seed)
     images = torch.randn(batch_size, 3, size, size, generator=generator).to(device)
     method = methods_of(dual.softmax_head)[0]

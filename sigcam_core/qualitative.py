@@ -9,7 +9,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from .backbones import INPUT_FORMATS
+from .backbones import input_format
 from .cams import cam_maps
 from .contours import largest_contour_box
 from .data import Manifest, load_images, normalize, scaled_boxes
@@ -45,7 +45,7 @@ def localization_panels(
         method: name from :data:`sigcam_core.cams.METHODS`.
         heads: one column each.
     """
-    form = INPUT_FORMATS[backbone]
+    form = input_format(backbone)
     images = load_images(manifest, form.size)
     boxes = scaled_boxes(manifest, form.size)
     maps = cam_maps(dual, normalize(images, form.mean, form.std), manifest.labels, [method], heads)
@@ -76,7 +76,7 @@ def explanation_panels(
         methods: one column each.
         heads: one row each.
     """
-    form = INPUT_FORMATS[backbone]
+    form = input_format(backbone)
     images = load_images(manifest, form.size)
     inputs = normalize(images, form.mean, form.std)
     before = dual(inputs).softmax_logits.softmax(dim=1)

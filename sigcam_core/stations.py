@@ -18,7 +18,7 @@ from safetensors import SafetensorError
 from safetensors.torch import load_file, save_file
 from torch import nn
 
-from .backbones import BACKBONES, CLASSIFIER_HEADS, build
+from .backbones import CLASSIFIER_HEADS, build, check_backbone
 from .data import Manifest, read_manifest
 from .dual import DualBranch
 from .errors import check_choice, fail
@@ -71,7 +71,7 @@ class Run:
 
     def __post_init__(self) -> None:
         check_choice("data set", self.dataset, TRAINABLE_DATASETS)
-        check_choice("backbone", self.backbone, BACKBONES)
+        check_backbone(self.backbone)
         check_choice("head", self.head, CLASSIFIER_HEADS)
         if not 0 <= self.seed < 2**32:
             fail(f"seed {self.seed} is out of range: give a whole number from 0 to {2**32 - 1}.")

@@ -13,7 +13,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn.functional import cross_entropy
 
-from .backbones import INPUT_FORMATS, build
+from .backbones import build, input_format
 from .data import Manifest, image_batches
 from .dual import DualBranch
 from .errors import fail
@@ -118,7 +118,7 @@ def train_classifier(
         model.get_submodule("features").load_state_dict(start_from.get_submodule("features").state_dict())
     model.to(memory_format=torch.channels_last)  # type: ignore[call-overload]  # missing in torch's stubs
     generator = torch.Generator().manual_seed(seed)
-    form = INPUT_FORMATS[backbone]
+    form = input_format(backbone)
 
     def batches() -> Iterator[tuple[Tensor, Tensor]]:
         for _, images, labels in image_batches(
@@ -232,7 +232,7 @@ def cache_head_inputs(
     inputs, labels = [], []
     for _ in range(views):
         for _, images, batch_labels in image_batches(
-            manifest, 128, *INPUT_FORMATS[backbone], augment=augment, generator=generator
+            manifest, 128, *input_format(backbone), augment=augment, generator=generator
         ):
             inputs.append(pool(dual.extract(images.to(device))))
             labels.append(batch_labels.to(device))
@@ -245,7 +245,7 @@ def top1_accuracy(model: nn.Module, manifest: Manifest, backbone: str) -> float:
     model.eval()
     device = next(model.parameters()).device
     correct = 0
-    for _, images, labels in image_batches(manifest, 128, *INPUT_FORMATS[backbone]):
+    for _, images, labels in image_batches(manifest, 128, *input_format(backbone)):
         correct += int((model(images.to(device)).argmax(1).cpu() == labels).sum())
     return 100 * correct / len(manifest)
 

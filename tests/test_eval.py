@@ -11,7 +11,7 @@ import small_run
 import torch
 
 from sigcam_core import cam_maps, normalize_maps
-from sigcam_core.backbones import INPUT_FORMATS
+from sigcam_core.backbones import input_format
 from sigcam_core.data import load_images, load_masks, normalize, read_manifest, scaled_boxes
 from sigcam_core.errors import SigcamError
 from sigcam_core.eval import MAP_SIZE, PERTURBATION_COLUMNS, evaluate, expand_levels, read_evidence
@@ -40,7 +40,7 @@ def test_figures_from_evidence_equal_the_metrics_on_the_images(run: Run) -> None
     evidence = read_evidence(run.evidence)
     test = read_manifest(run.manifest).split("test")
     dual = ensure_sigmoid_head(run)
-    form = INPUT_FORMATS[run.backbone]
+    form = input_format(run.backbone)
     images = normalize(load_images(test, form.size), form.mean, form.std)
     boxes, masks = scaled_boxes(test, MAP_SIZE), load_masks(test, MAP_SIZE)
     before = dual(images).softmax_logits.double().softmax(1)
@@ -81,7 +81,7 @@ def test_figures_from_evidence_equal_the_metrics_on_the_images(run: Run) -> None
 
 def test_evidence_expands_to_the_thousand_thresholds(run: Run) -> None:
     test = read_manifest(run.manifest).split("test").take([3])
-    dual, form = ensure_sigmoid_head(run), INPUT_FORMATS[run.backbone]
+    dual, form = ensure_sigmoid_head(run), input_format(run.backbone)
     images = normalize(load_images(test, form.size), form.mean, form.std)
     score_map = normalize_maps(cam_maps(dual, images, test.labels, ["gradcam"])["softmax", "gradcam"], (224, 224))[0]
     evidence = read_evidence(run.evidence)
@@ -114,7 +114,7 @@ def test_the_first_images_are_perturbed(run: Run, perturbed: pd.DataFrame) -> No
 
 
 def test_perturbed_evidence_equals_the_curves_of_the_images(run: Run, perturbed: pd.DataFrame) -> None:
-    test, form = read_manifest(run.manifest).split("test").take(list(range(7))), INPUT_FORMATS[run.backbone]
+    test, form = read_manifest(run.manifest).split("test").take(list(range(7))), input_format(run.backbone)
     dual, images = ensure_sigmoid_head(run), normalize(load_images(test, form.size), form.mean, form.std)
     predicted = dual(images).softmax_logits.argmax(1)
     for head, method in (("softmax", "gradcam"), ("sigmoid", "layercam")):

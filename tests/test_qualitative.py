@@ -7,12 +7,12 @@ import torch
 from small_networks import tiny_shapes
 
 from sigcam_core import METHODS, DualBranch, cam_maps, normalize_maps
-from sigcam_core.backbones import INPUT_FORMATS, build
+from sigcam_core.backbones import build, input_format
 from sigcam_core.data import load_images, normalize, scaled_boxes
 from sigcam_core.manifest import Manifest
 from sigcam_core.qualitative import denormalize, estimated_box, explanation_panels, localization_panels, to_pictures
 
-FORM = INPUT_FORMATS["small_cnn"]
+FORM = input_format("small_cnn")
 
 
 @pytest.fixture(scope="module")

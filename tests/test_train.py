@@ -8,7 +8,7 @@ from small_networks import calibrate, tiny_shapes
 from torch import Tensor, nn
 
 from sigcam_core import DualBranch, SigcamError
-from sigcam_core.backbones import INPUT_FORMATS, build
+from sigcam_core.backbones import build, input_format
 from sigcam_core.data import load_images, normalize
 from sigcam_core.manifest import Manifest
 from sigcam_core.train import (
@@ -59,7 +59,7 @@ def equal_weights(one: nn.Module, other: nn.Module) -> bool:
 
 
 def inputs_of(manifest: Manifest) -> Tensor:
-    form = INPUT_FORMATS["small_cnn"]
+    form = input_format("small_cnn")
     return normalize(load_images(manifest, form.size), form.mean, form.std)
 
 
