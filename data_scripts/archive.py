@@ -1,0 +1,267 @@
+"""Archives of data sets: found or downloaded, recorded, and unpacked where nothing can go astray."""
+
+from __future__ import annotations
+
+import gzip
+import hashlib
+import lzma
+import os
+import shutil
+import stat
+import tarfile
+import zipfile
+import zlib
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import AbstractContextManager, contextmanager
+from dataclasses import dataclass
+from functools import partial
+from pathlib import Path, PurePosixPath
+from typing import IO, Any, BinaryIO
+
+import rich.progress
+from rich.console import Console
+
+from data_scripts.download import download
+from sigcam_core.errors import fail
+
+# Folders where archives lie already, separated like those of PATH.
+ARCHIVES_VARIABLE = "SIGCAM_DATA"
+MARKER = ".archive"
+DAMAGE = (zipfile.BadZipFile, tarfile.TarError, EOFError, zlib.error, lzma.LZMAError, gzip.BadGzipFile)
+
+
+@dataclass(frozen=True)
+class Archive:
+    """A file that a data set is made from.
+
+    Attributes:
+        name: file name, or path below a folder of archives.
+        url: where to download it; None if it must be fetched by hand.
+        size: bytes to announce before the download, where known.
+        checksum: published ``algorithm:hexadecimal digest``, where there is one.
+        by_hand: how to get it without this program.
+        other_names: names under which it may lie as well.
+    """
+
+    name: str
+    url: str | None = None
+    size: int | None = None
+    checksum: str | None = None
+    by_hand: str = ""
+    other_names: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True)
+class Found:
+    """An archive on disk, with what the manifest records about it."""
+
+    path: Path
+    checksum: str
+    published: bool
+
+    def record(self) -> dict[str, Any]:
+        """JSON value: name, bytes, checksum, and whether it is the published archive (no: the user's own)."""
+        size = self.path.stat().st_size
+        return {"name": self.path.name, "bytes": size, "checksum": self.checksum, "published": self.published}
+
+
+def archive_folders(given: Sequence[Path], folder: Path) -> list[Path]:
+    """Where archives are looked for, in this order: ``--archives``, ``SIGCAM_DATA``, ``folder/archives``.
+
+    The last of them is where downloads go.
+
+    Raises:
+        SigcamError: if a folder that was named does not exist.
+    """
+    variable = [Path(name) for name in os.environ.get(ARCHIVES_VARIABLE, "").split(os.pathsep) if name]
+    for origin, named in (("--archives", given), (ARCHIVES_VARIABLE, variable)):
+        for path in named:
+            if not path.is_dir():
+                fail(f"folder {path} of {origin} does not exist: name a folder that holds archives, or leave it out.")
+    return [*given, *variable, folder / "archives"]
+
+
+def find(archive: Archive, folders: Sequence[Path]) -> Path | None:
+    """The first file of that name, or of one of its other names."""
+    paths = (folder / name for folder in folders for name in (archive.name, *archive.other_names))
+    return next((path for path in paths if path.is_file()), None)
+
+
+def obtain(archive: Archive, folders: Sequence[Path]) -> Found:
+    """Find an archive, or download it into the last folder, after announcing its size.
+
+    An archive that was put there by hand is accepted as it is, and said not to be the published one where it differs.
+
+    Raises:
+        SigcamError: if it is neither there nor to be downloaded; the sentence says how to get it by hand.
+    """
+    console = Console()
+    path = find(archive, folders)
+    if path is None:
+        advice = (
+            f"{archive.by_hand or f'get it from {archive.url}'} and put it into {folders[-1]}, "
+            f"or into a folder that --archives or {ARCHIVES_VARIABLE} names"
+        )
+        if archive.url is None:
+            fail(f"{archive.name} is missing: {advice}.")
+        console.print(f"{archive.name}: {_megabytes(archive.size)} from {archive.url}", soft_wrap=True)
+        path = download(archive.url, folders[-1] / archive.name, archive.checksum, f"try again, or {advice}")
+        return Found(path, archive.checksum or f"sha256:{_digest(path, 'sha256')}", published=True)
+    if archive.checksum:
+        algorithm, expected = archive.checksum.split(":")
+        if _digest(path, algorithm) == expected:
+            console.print(f"{path}: {_megabytes(path.stat().st_size)}, the published file", soft_wrap=True)
+            return Found(path, archive.checksum, published=True)
+    found = Found(path, f"sha256:{_digest(path, 'sha256')}", published=False)
+    remark = "not the published file, and used as it is" if archive.checksum else "no checksum is published"
+    console.print(f"{path}: {_megabytes(path.stat().st_size)}, {remark}", soft_wrap=True)
+    return found
+
+
+def is_unchanged(record: dict[str, Any], folders: Sequence[Path]) -> bool:
+    """Whether no file of a recorded archive's name has another size now; one that is gone has not changed."""
+    path = find(Archive(record["name"]), folders)
+    return path is None or path.stat().st_size == record["bytes"]
+
+
+def _megabytes(size: int | None) -> str:
+    return "size unknown" if size is None else f"{size / 1e6:,.1f} MB"
+
+
+def _digest(path: Path, algorithm: str) -> str:
+    with open_with_bar(path, "checking") as file:
+        digest = hashlib.new(algorithm)
+        while chunk := file.read(1 << 20):
+            digest.update(chunk)
+    return digest.hexdigest()
+
+
+def open_with_bar(path: Path, verb: str) -> AbstractContextManager[BinaryIO]:
+    """Open a file for reading, with a bar on a terminal that shows how far the reading is."""
+    # Elsewhere a bar that clears itself leaves nothing but empty lines.
+    hidden = not Console().is_terminal
+    return rich.progress.open(path, "rb", description=f"{verb} {path.name}", transient=True, disable=hidden)
+
+
+@dataclass(frozen=True)
+class Member:
+    """A plain file inside an archive."""
+
+    name: str
+    size: int
+    open: Callable[[], IO[bytes] | None]
+
+
+def members(file: IO[bytes], source: str) -> Iterator[Member]:
+    """The plain files of a zip or tar, in order, each to be read before the next is asked for.
+
+    Raises:
+        SigcamError: if a name is absolute or climbs with ``..``, or an entry is a link or a device.
+    """
+    if zipfile.is_zipfile(file):
+        with zipfile.ZipFile(file) as archive:
+            for info in archive.infolist():
+                # Zips made on Unix keep the kind of file here; others leave it at 0.
+                kind = stat.S_IFMT(info.external_attr >> 16)
+                _refuse_unsafe(info.filename, info.is_dir() or kind in (0, stat.S_IFREG), source)
+                if not info.is_dir():
+                    yield Member(info.filename, info.file_size, partial(archive.open, info))
+        return
+    file.seek(0)
+    with tarfile.open(fileobj=file) as tar:
+        for entry in tar:
+            _refuse_unsafe(entry.name, entry.isdir() or entry.isreg(), source)
+            if entry.isreg():
+                yield Member(entry.name, entry.size, partial(tar.extractfile, entry))
+
+
+def _refuse_unsafe(name: str, is_plain: bool, source: str) -> None:
+    # Stricter than tarfile's data filter, and the same for zip: neither absolute nor drive paths, "..", links, devices.
+    if name.startswith("/") or "\\" in name or ":" in name or ".." in PurePosixPath(name).parts:
+        fail(f"{source} holds the unsafe path {name!r}: it was not unpacked; get the archive from its original source.")
+    if not is_plain:
+        fail(
+            f"{source} holds {name!r}, a link or device: it was not unpacked; get the archive from its original source."
+        )
+
+
+@contextmanager
+def refuse_damage(path: Path) -> Iterator[None]:
+    """Turn what zip and tar readers raise on damaged bytes into one sentence."""
+    try:
+        yield
+    except DAMAGE as error:
+        fail(f"{path} is truncated or damaged ({error}): delete it, and run the same command or get it again.")
+
+
+def extract(found: Found, folder: Path, keep: Callable[[str], str | None]) -> None:
+    """Unpack an archive into ``folder``, all of it or nothing; a run that was stopped midway is continued.
+
+    Args:
+        found: zip or tar, compressed or not.
+        folder: what is there from another archive is replaced.
+        keep: path below ``folder`` for a member's name, or None to leave it out.
+
+    Raises:
+        SigcamError: if the archive is truncated or damaged, or holds unsafe paths, links or devices.
+    """
+
+    def fill(target: Path) -> None:
+        with refuse_damage(found.path), open_with_bar(found.path, "unpacking") as file:
+            for member in members(file, str(found.path)):
+                if name := keep(member.name):
+                    write_member(member, target / name)
+
+    unpack(folder, found.checksum, fill)
+
+
+def unpack(folder: Path, checksum: str, fill: Callable[[Path], None]) -> None:
+    """Call ``fill`` on a temporary folder that becomes ``folder`` when done, unless this archive is there already."""
+    marker = folder / MARKER
+    if marker.is_file() and marker.read_text() == checksum:
+        return
+    partial_folder = folder.with_name(f".{folder.name}-{checksum[-12:]}.partial")
+    partial_folder.mkdir(parents=True, exist_ok=True)
+    fill(partial_folder)
+    (partial_folder / MARKER).write_text(checksum)
+    if folder.exists():
+        shutil.rmtree(folder)
+    partial_folder.rename(folder)
+
+
+def write_member(member: Member, path: Path) -> None:
+    """Write a member's bytes to ``path``, unless a file of its size is there from a run that was stopped."""
+    try:
+        if path.stat().st_size == member.size:
+            return
+    except FileNotFoundError:
+        path.parent.mkdir(parents=True, exist_ok=True)
+    source = member.open()
+    assert source is not None  # None for links and folders, which members() does not yield
+    with source, path.open("wb") as target:
+        shutil.copyfileobj(source, target, 1 << 20)
+
+
+def read_lines(path: Path) -> list[str]:
+    """The lines of a text file that an archive ought to hold.
+
+    Raises:
+        SigcamError: if it is missing.
+    """
+    if not path.is_file():
+        fail(f"{path} is missing: the archive has not its original layout; get it again from its original source.")
+    return path.read_text(encoding="utf-8").splitlines()
+
+
+def refuse_missing(folder: Path, names: Sequence[str]) -> None:
+    """Refuse a folder that lacks one of the files ``names``.
+
+    Raises:
+        SigcamError: naming the first that is missing, and how many are.
+    """
+    missing = [name for name in names if not (folder / name).is_file()]
+    if missing:
+        fail(
+            f"{len(missing)} of {len(names)} images are missing from {folder}, the first is {missing[0]}: "
+            "the archive is not complete; get it again from its original source."
+        )

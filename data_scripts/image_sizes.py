@@ -1,0 +1,33 @@
+"""Widths and heights of images, from their headers alone."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Sequence
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+
+from PIL import Image
+from rich.progress import track
+
+from sigcam_core.errors import fail
+
+
+def image_sizes(folder: Path, names: Sequence[str]) -> list[tuple[int, int]]:
+    """Width and height in pixels of every image ``folder / name``, as they are stored.
+
+    Raises:
+        SigcamError: if an image is missing or cannot be read; the sentence names it.
+    """
+    with ThreadPoolExecutor(min(16, os.cpu_count() or 1)) as pool:
+        sizes = pool.map(lambda name: _size(folder / name), names)
+        return list(track(sizes, "reading image sizes", total=len(names)))
+
+
+def _size(path: Path) -> tuple[int, int]:
+    try:
+        with Image.open(path) as image:
+            return image.size
+    except (OSError, SyntaxError) as error:
+        reason = "it does not exist" if isinstance(error, FileNotFoundError) else "it is damaged or not an image"
+        fail(f"image {path} cannot be read ({reason}): delete it, and run the same command again.")

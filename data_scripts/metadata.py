@@ -1,0 +1,56 @@
+"""Splits, labels, boxes and sizes that the wsolevaluation and beyond-softmax repositories publish as text files.
+
+Their commits and checksums are pinned in ``wsol_metadata_sha256.csv``, so everybody reads the same lines.
+"""
+
+from __future__ import annotations
+
+import csv
+from collections.abc import Sequence
+from importlib.resources import files
+from pathlib import Path
+
+from data_scripts.archive import Archive, obtain
+from sigcam_core.errors import fail
+
+BASE_URL = "https://raw.githubusercontent.com"
+
+
+def pinned() -> dict[str, Archive]:
+    """The text files by their path in the repository, such as ``metadata/CUB/test/localization.txt``.
+
+    >>> pinned()["metadata/CUB/test/localization.txt"].size
+    391543
+    """
+    with (files("data_scripts") / "wsol_metadata_sha256.csv").open(encoding="utf-8") as file:
+        return {
+            row["path"]: Archive(
+                name=row["path"],
+                url=f"{BASE_URL}/{row['repository']}/{row['commit']}/{row['path']}",
+                size=int(row["bytes"]),
+                checksum=f"sha256:{row['sha256']}",
+            )
+            for row in csv.DictReader(file)
+        }
+
+
+def read_metadata(
+    data_set: str, kind: str, folders: Sequence[Path], other_names: tuple[str, ...] = ()
+) -> list[list[str]]:
+    """The comma-separated lines of one text file, found in a folder of archives or downloaded.
+
+    Args:
+        data_set: data set and split, such as ``CUB/test``.
+        kind: ``class_labels``, ``image_ids``, ``image_sizes`` or ``localization``.
+        folders: where to look, from :func:`~data_scripts.archive.archive_folders`.
+        other_names: paths below those folders where the file may lie as well.
+
+    Raises:
+        SigcamError: if it cannot be downloaded, or differs from the pinned one.
+    """
+    name = f"metadata/{data_set}/{kind}.txt"
+    pin = pinned()[name]
+    found = obtain(Archive(name, pin.url, pin.size, pin.checksum, other_names=other_names), folders)
+    if not found.published:
+        fail(f"{found.path} is not the published {name} ({pin.checksum}): delete it, and it will be downloaded.")
+    return [line.split(",") for line in found.path.read_text(encoding="utf-8").splitlines()]
