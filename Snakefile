@@ -50,7 +50,7 @@ classifier = WORK / "checkpoints" / f"{NAME}.classifier.safetensors"
 sigmoid_head = WORK / "checkpoints" / f"{NAME}.sigmoid_head.safetensors"
 evidence = WORK / "evidence" / f"{NAME}.parquet"
 run_options = f"--work-dir {WORK} --dataset {DATASET} --backbone {BACKBONE} --head {{wildcards.head}} --seed {SEED}"
-NETWORK = ("backbones", "small_cnn", "data", "manifest")
+NETWORK = ("backbones", "paper_networks", "small_cnn", "data", "manifest")
 
 # What each notebook reads, so that the workflow knows when to run it again.
 READS = {
@@ -128,7 +128,8 @@ rule evidence:
     input:
         manifest,
         sigmoid_head,
-        sources("eval", "cams", "score_maps", "protocol", "contours", "fidelity", "perturbation", "dual", "split", *NETWORK),
+        sources("eval", "cams", "score_maps", "protocol", "contours", "fidelity", "perturbation", "dual", "split"),
+        sources(*NETWORK),
     output:
         evidence,
         evidence.with_suffix(".json"),

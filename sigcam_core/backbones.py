@@ -43,6 +43,7 @@ INPUT_FORMATS = {
     "efficientnet_lite2": InputFormat(260, LITE_MEAN, LITE_STD),
 }
 BACKBONES = tuple(INPUT_FORMATS)
+"""Names of the networks that are put together here; those of timm come on top."""
 CLASSIFIER_HEADS = ("gap", "mlp")
 TIMM = "timm/"
 

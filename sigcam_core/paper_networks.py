@@ -1,14 +1,12 @@
 """The paper's networks: torchvision's, changed so that their last feature maps are larger, as wsolevaluation does.
 
-=====================  =======================================================================  =============
-network                change                                                                   maps at 224 px
-=====================  =======================================================================  =============
-VGG-16, GAP            without the last pool and the MLP; conv6 3x3 512 to 1024, GAP, linear    14 x 14
-ResNet-50              stride 1 in layer4                                                       14 x 14
-InceptionV3            padded, stride 1 in Mixed_6a, up to Mixed_6e; two 3x3 convs, GAP, linear  14 x 14
-=====================  =======================================================================  =============
+- VGG-16 without its last pool and its MLP, with a 3x3 convolution from 512 to 1,024 channels, GAP and a linear layer.
+- ResNet-50 with stride 1 in layer4.
+- InceptionV3 with padding and with stride 1 in Mixed_6a, up to Mixed_6e, then two 3x3 convolutions, GAP and a linear
+  layer.
 
-A large feature map leaves out one more stride, for 28 x 28. Sources: Choe et al. 2020 and their code; Oh and Noh 2025.
+Maps are 14 x 14 at 224 pixels; a large feature map leaves out one more stride, for 28 x 28. Sources: Choe et al. 2020
+and their code; Oh and Noh 2025.
 """
 
 from __future__ import annotations
