@@ -80,11 +80,19 @@ def measure_localization(num_maps: int, repeats: int, forward: ForwardPass) -> l
     score_maps = {size: normalize_maps(values, (MAP_SIZE, MAP_SIZE)) for size, values in maps.items()}
     with _one_core():
         rows = [
-            _boxes_row(score_maps[size].numpy(), boxes, f"{size} x {size}", goal, repeats, forward)
+            _boxes_row(
+                score_maps[size].numpy(),
+                boxes,
+                f"boxes at 1,000 thresholds, {size} x {size} maps",
+                goal,
+                repeats,
+                forward,
+            )
             for size, goal in FEATURE_SIZES
         ]
+        largest = "box of the largest contour, 14 x 14 maps"
         rows += [
-            _largest_row(score_maps[14].numpy(), boxes, repeats, forward),
+            _boxes_row(score_maps[14].numpy(), boxes, largest, None, repeats, forward, multi=False),
             _histograms_row(score_maps[7].numpy(), repeats, forward),
             _resizing_row(maps[7], repeats, forward),
         ]
@@ -103,26 +111,17 @@ def _one_core() -> Iterator[None]:
         cv2.setNumThreads(cv2_threads)
 
 
-def _boxes_row(arrays: Maps, boxes: Boxes, kind: str, goal: float | None, repeats: int, forward: ForwardPass) -> Row:
+def _boxes_row(
+    arrays: Maps, boxes: Boxes, task: str, goal: float | None, repeats: int, forward: ForwardPass, multi: bool = True
+) -> Row:
     def ours() -> list[NDArray[np.float64]]:
-        return [best_iou_per_threshold(m, b) for m, b in zip(arrays, boxes, strict=True)]
+        return [best_iou_per_threshold(m, b, multi) for m, b in zip(arrays, boxes, strict=True)]
 
     def plain() -> list[NDArray[np.float64]]:
-        return [boxes_at_each_threshold(m, b) for m, b in zip(arrays, boxes, strict=True)]
+        return [boxes_at_each_threshold(m, b, multi) for m, b in zip(arrays, boxes, strict=True)]
 
-    pairs, task = side_by_side(ours, plain, repeats, forward), f"boxes at 1,000 thresholds, {kind} maps"
+    pairs = side_by_side(ours, plain, repeats, forward)
     return pairs.row(task, ONE_CORE, "OpenCV at each threshold", len(arrays), goal, _difference(pairs), "map")
-
-
-def _largest_row(arrays: Maps, boxes: Boxes, repeats: int, forward: ForwardPass) -> Row:
-    def ours() -> list[NDArray[np.float64]]:
-        return [best_iou_per_threshold(m, b, multi_contour=False) for m, b in zip(arrays, boxes, strict=True)]
-
-    def plain() -> list[NDArray[np.float64]]:
-        return [boxes_at_each_threshold(m, b, multi_contour=False) for m, b in zip(arrays, boxes, strict=True)]
-
-    pairs, task = side_by_side(ours, plain, repeats, forward), "box of the largest contour, 14 x 14 maps"
-    return pairs.row(task, ONE_CORE, "OpenCV at each threshold", len(arrays), None, _difference(pairs), "map")
 
 
 def _histograms_row(arrays: Maps, repeats: int, forward: ForwardPass) -> Row:

@@ -16,7 +16,7 @@ import numpy as np
 
 from data_scripts.__main__ import prepare
 from sigcam_core import DualBranch
-from sigcam_core.errors import fail, run_command_line
+from sigcam_core.errors import CommandLine, fail, run_command_line
 from sigcam_core.eval import evaluate
 from sigcam_core.small_cnn import small_cnn
 
@@ -37,7 +37,11 @@ def peak_mebibytes(num_images: int) -> float:
 
 def main() -> None:
     """Evaluate as many images as the command line says, with boxes and masks, and print the peak memory."""
-    num_images = int(sys.argv[1])
+    parser = CommandLine(prog="python -m benchmarks.memory", description="Print the peak memory of an evaluation.")
+    parser.add_argument("num_images", type=int, help="images to evaluate")
+    num_images = parser.parse_args().num_images
+    if num_images < 1:
+        fail(f"cannot evaluate {num_images} images: give at least 1.")
     with tempfile.TemporaryDirectory() as folder:
         manifest = prepare("shapes", Path(folder), train=8, val=8, test=PREPARED_IMAGES).split("test")
         tiled = manifest.take(np.arange(num_images) % PREPARED_IMAGES)

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import statistics
-import time
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any, NamedTuple
@@ -11,6 +10,7 @@ from typing import Any, NamedTuple
 import torch
 
 from sigcam_core.errors import fail
+from sigcam_core.overhead import seconds_of
 
 
 @dataclass(frozen=True)
@@ -111,8 +111,8 @@ def side_by_side(ours: Callable[[], Any], peer: Callable[[], Any], repeats: int,
     rounds = []
     for number in range(repeats):
         turns = {"ours": ours, "peer": peer} if number % 2 else {"peer": peer, "ours": ours}
-        rounds.append({name: _seconds(run, forward.device) for name, run in turns.items()})
-        rounds[-1]["pass"] = _seconds(forward.run, forward.device) / forward.num_images
+        rounds.append({name: seconds_of(run, forward.device) for name, run in turns.items()})
+        rounds[-1]["pass"] = seconds_of(forward.run, forward.device) / forward.num_images
 
     def median(numerator: str, denominator: str | None = None) -> float:
         return statistics.median(r[numerator] / (r[denominator] if denominator else 1) for r in rounds)
@@ -125,16 +125,3 @@ def side_by_side(ours: Callable[[], Any], peer: Callable[[], Any], repeats: int,
         median("peer", "ours"),
         (results[0], results[1]),
     )
-
-
-def _seconds(run: Callable[[], Any], device: torch.device) -> float:
-    _wait(device)  # for what came before
-    start = time.perf_counter()
-    run()
-    _wait(device)
-    return time.perf_counter() - start
-
-
-def _wait(device: torch.device) -> None:
-    if device.type == "cuda":
-        torch.cuda.synchronize(device)

@@ -44,8 +44,11 @@ def iou_by_level(
         the contour of greatest area with the first box. Without a contour the box is (0, 0, 0, 0).
     """
     pixels = _sorted_pixels(gray, (gray.shape[1] + 1).bit_length())
-    hole_iou, num_holes, _, _ = _sweep(pixels, _HOLES, boxes, np.empty(0, dtype=np.int64))
-    object_iou, num_objects, largest, is_clear = _sweep(pixels, _OBJECTS, boxes, num_holes[: NUM_LEVELS * with_largest])
+    not_wanted = np.empty(0, dtype=np.int64)
+    hole_iou, num_holes, _, _ = _sweep(pixels, _HOLES, boxes, not_wanted)
+    object_iou, num_objects, largest, is_clear = _sweep(
+        pixels, _OBJECTS, boxes, num_holes if with_largest else not_wanted
+    )
     nothing = iou_of_each(np.zeros((1, 4), dtype=np.int64), boxes)[0]
     multi = np.where(num_objects > 0, np.maximum(object_iou, hole_iou), nothing)
     if not with_largest:

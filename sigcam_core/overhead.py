@@ -8,7 +8,7 @@ from collections.abc import Callable
 from typing import Any
 
 import torch
-from torch import Tensor, nn
+from torch import nn
 
 from .backbones import input_format
 from .cams import maps_from_features, methods_of
@@ -61,7 +61,7 @@ def measure_overhead(
 
     baseline, both = passes(("softmax",)), passes(HEADS)
     with torch.no_grad():
-        pairs = [(_seconds(baseline, images), _seconds(both, images)) for _ in range(repeats + 2)][2:]
+        pairs = [(seconds_of(baseline, device), seconds_of(both, device)) for _ in range(repeats + 2)][2:]
     one, two = (1000 / batch_size * statistics.median(times) for times in zip(*pairs, strict=True))
     frozen = count_parameters(dual.backbone, dual.softmax_head)
     return {
@@ -85,9 +85,15 @@ def overhead_rows(network: str, measured: dict[str, Any]) -> list[dict[str, Any]
     return rows
 
 
-def _seconds(run: Callable[[], None], images: Tensor) -> float:
+def seconds_of(run: Callable[[], Any], device: torch.device) -> float:
+    """Seconds that ``run`` takes, with what it leaves to a GPU, and without what was left to it before."""
+    _wait(device)
     start = time.perf_counter()
     run()
-    if images.is_cuda:
-        torch.cuda.synchronize(images.device)
+    _wait(device)
     return time.perf_counter() - start
+
+
+def _wait(device: torch.device) -> None:
+    if device.type == "cuda":
+        torch.cuda.synchronize(device)

@@ -11,7 +11,6 @@ import numpy as np
 import pytest
 import pytorch_grad_cam
 import torch
-import torchcam.methods
 from captum.attr import LayerGradCam
 from hypothesis import given
 from hypothesis import strategies as st
@@ -19,6 +18,7 @@ from pytorch_grad_cam.utils.model_targets import ClassifierOutputTarget
 from small_networks import NETWORKS, make_dual, random_images
 from torch import Tensor, nn
 
+from benchmarks.maps import GRAD_CAM, TORCHCAM
 from sigcam_core import METHODS, DualBranch, SigcamError, cam_maps, normalize_maps
 from sigcam_core.cams import (
     EXTRA_METHODS,
@@ -42,18 +42,7 @@ FUNCTIONS = {
     "hirescam": hirescam,
 }
 CLASS_IDX = [4, 0, 2]
-GRAD_CAM_CLASSES = {
-    "gradcam": pytorch_grad_cam.GradCAM,
-    "gradcam++": pytorch_grad_cam.GradCAMPlusPlus,
-    "xgradcam": pytorch_grad_cam.XGradCAM,
-    "layercam": pytorch_grad_cam.LayerCAM,
-    "hirescam": pytorch_grad_cam.HiResCAM,
-}
-TORCHCAM_CLASSES = {
-    "gradcam": torchcam.methods.GradCAM,
-    "xgradcam": torchcam.methods.XGradCAM,
-    "layercam": torchcam.methods.LayerCAM,
-}
+GRAD_CAM_CLASSES = {**GRAD_CAM, "hirescam": pytorch_grad_cam.HiResCAM}
 
 
 def by_grad_cam(
@@ -77,7 +66,7 @@ def by_grad_cam(
 
 
 def by_torchcam(method: str, network: nn.Sequential, images: Tensor) -> Tensor:
-    with TORCHCAM_CLASSES[method](network, network[0]) as extractor:
+    with TORCHCAM[method](network, network[0]) as extractor:
         (maps,) = extractor(CLASS_IDX, network(images), normalized=False)
     return maps.detach()
 
@@ -90,7 +79,7 @@ def by_captum(method: str, network: nn.Sequential, images: Tensor) -> Tensor:
 
 REFERENCES: list[tuple[Callable[[str, nn.Sequential, Tensor], Tensor], str]] = [
     *((by_grad_cam, method) for method in GRAD_CAM_CLASSES),
-    *((by_torchcam, method) for method in TORCHCAM_CLASSES),
+    *((by_torchcam, method) for method in TORCHCAM),
     (by_captum, "gradcam"),
 ]
 

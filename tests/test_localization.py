@@ -1,6 +1,5 @@
 """MaxBoxAcc, GT-Loc and PxAP against the golden outputs of the reference evaluation."""
 
-import cv2
 import numpy as np
 import pytest
 import torch
@@ -9,9 +8,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
 from numpy.typing import NDArray
-from test_contours import box_iou
 from torchmetrics import Metric
 
+from benchmarks.localization import boxes_at_each_threshold
 from sigcam_core.errors import SigcamError
 from sigcam_core.localization import LocalizationAccuracy, MaxBoxAcc, PixelAP, best_iou_per_threshold
 from sigcam_core.protocol import (
@@ -82,19 +81,7 @@ def score_maps(draw: st.DrawFn) -> NDArray[np.float64]:
 def test_every_threshold_equals_a_contour_search_at_it(score_map: NDArray[np.float64], multi_contour: bool) -> None:
     height, width = score_map.shape
     boxes = np.array([[0, 0, width // 2, height // 2], [width // 3, 0, width - 1, height - 1]])
-    gray = (score_map * 255).astype(np.uint8)
-    expected = np.zeros(1000)
-    for i, threshold in enumerate(THRESHOLDS):
-        _, binary = cv2.threshold(gray, int(threshold * np.max(gray)), 255, cv2.THRESH_BINARY)
-        contours, _ = cv2.findContours(binary, cv2.RETR_TREE, cv2.CHAIN_APPROX_SIMPLE)
-        if not multi_contour and contours:
-            contours = [max(contours, key=cv2.contourArea)]
-        rectangles = [cv2.boundingRect(contour) for contour in contours] or [(-1, -1, 1, 1)]  # none: (0, 0, 0, 0)
-        found = [
-            (max(x, 0), max(y, 0), max(min(x + w, width - 1), 0), max(min(y + h, height - 1), 0))
-            for x, y, w, h in rectangles
-        ]
-        expected[i] = box_iou(np.array(found), boxes).max()
+    expected = boxes_at_each_threshold(score_map, boxes, multi_contour)
     np.testing.assert_allclose(best_iou_per_threshold(score_map, boxes, multi_contour), expected, atol=1e-12)
 
 

@@ -33,7 +33,7 @@ def test_dual_branch_costs_one_head_more(name: str, method: str) -> None:
 def test_times_are_medians_of_pairs_in_ms_an_image(monkeypatch: pytest.MonkeyPatch) -> None:
     # Two pairs to warm up, then three; one pair is disturbed and must not count.
     seconds = iter([9.0, 9.0, 9.0, 9.0, 0.010, 0.012, 5.0, 1.0, 0.020, 0.030])
-    monkeypatch.setattr("sigcam_core.overhead._seconds", lambda *_: next(seconds))
+    monkeypatch.setattr("sigcam_core.overhead.seconds_of", lambda *_: next(seconds))
     measured = measure_overhead(make_dual(dtype=torch.float32), "small_cnn", batch_size=2, repeats=3)
     assert measured["inference_time_with_cam"] == pytest.approx((10, 15))
     assert measured["inference_ratio"] == pytest.approx(1.2)
