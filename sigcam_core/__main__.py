@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+from argparse import Namespace
 from dataclasses import replace
 from pathlib import Path
 
+from .classifiers import ORIGINS
 from .errors import CommandLine, fail, run_command_line
+from .recipes import CLASSIFIER_RECIPES, FREEZINGS, SIGMOID_RECIPES, Recipe
 from .stations import Run, default_work_dir, ensure_classifier, ensure_evidence, ensure_sigmoid_head
 from .summary import print_headline
-from .train import CLASSIFIER_RECIPES, SIGMOID_RECIPE
 
 STATIONS = {
     "classifier": "train the softmax classifier",
@@ -26,27 +28,71 @@ def main() -> None:
         command = commands.add_parser(station, help=purpose, description=purpose)
         command.add_argument("--work-dir", type=Path, default=default_work_dir(), help="default: %(default)s")
         if station != "headline":
-            command.add_argument("--dataset", default="shapes", help="default: %(default)s")
-            command.add_argument("--backbone", default="small_cnn", help="default: %(default)s")
-            command.add_argument("--head", default="gap", help="gap or mlp, default: %(default)s")
-            command.add_argument("--seed", type=int, default=0, help="default: %(default)s")
+            _add_run_options(command)
         if station in ("classifier", "sigmoid-head"):
-            command.add_argument("--epochs", type=int, help="default: the recipe's")
+            _add_training_options(command)
     arguments = parser.parse_args()
     if arguments.station == "headline":
         print_headline(arguments.work_dir)
         return
-    run = Run(arguments.dataset, arguments.backbone, arguments.head, arguments.seed, arguments.work_dir)
-    epochs = getattr(arguments, "epochs", None)
-    if epochs is not None and epochs < 1:
-        fail(f"--epochs is {epochs}: train at least 1 epoch.")
-    if arguments.station == "classifier":
-        recipe = CLASSIFIER_RECIPES[run.head]
-        ensure_classifier(run, replace(recipe, epochs=epochs or recipe.epochs))
-    elif arguments.station == "sigmoid-head":
-        ensure_sigmoid_head(run, replace(SIGMOID_RECIPE, epochs=epochs or SIGMOID_RECIPE.epochs))
-    else:
+    run = Run(
+        arguments.dataset,
+        arguments.backbone,
+        arguments.head,
+        arguments.seed,
+        arguments.work_dir,
+        arguments.origin,
+        arguments.classifier_recipe,
+        arguments.sigmoid_recipe,
+    )
+    if arguments.station == "evidence":
         ensure_evidence(run)
+        return
+    is_classifier = arguments.station == "classifier"
+    usual = run.recipe_of_classifier() if is_classifier else run.recipe_of_sigmoid_head()
+    recipe = usual and _changed(usual, arguments)
+    from .fit import start_fabric
+
+    fabric = start_fabric(arguments.accelerator, arguments.devices, arguments.precision)
+    (ensure_classifier if is_classifier else ensure_sigmoid_head)(run, None if recipe == usual else recipe, fabric)
+
+
+def _add_run_options(command: CommandLine) -> None:
+    command.add_argument("--dataset", default="shapes", help="default: %(default)s")
+    command.add_argument("--backbone", default="small_cnn", help="default: %(default)s")
+    command.add_argument("--head", default="gap", help="gap or mlp, default: %(default)s")
+    command.add_argument("--seed", type=int, default=0, help="default: %(default)s")
+    command.add_argument(
+        "--origin", default="scratch", help=f"of the classifier: {', '.join(ORIGINS)}; default: %(default)s"
+    )
+    command.add_argument(
+        "--classifier-recipe", default="", help=f"{', '.join(CLASSIFIER_RECIPES)}; default: the usual one of the origin"
+    )
+    command.add_argument(
+        "--sigmoid-recipe", default="", help=f"{', '.join(SIGMOID_RECIPES)}; default: the usual one of the network"
+    )
+
+
+def _add_training_options(command: CommandLine) -> None:
+    command.add_argument("--epochs", type=int, help="default: the recipe's")
+    command.add_argument("--batch-size", type=int, help="over all devices, default: the recipe's")
+    command.add_argument("--views", type=int, help="of each image, for a frozen backbone; default: the recipe's")
+    command.add_argument("--on-the-fly", action="store_true", help="run a frozen backbone in every epoch")
+    command.add_argument("--freezing", help=f"{' or '.join(FREEZINGS)}, default: the recipe's")
+    command.add_argument("--accelerator", default="auto", help="auto, cpu, cuda or mps, default: %(default)s")
+    command.add_argument("--devices", type=int, default=1, help="how many, default: %(default)s")
+    command.add_argument("--precision", default="32-true", help="16-mixed, bf16-mixed or the default, %(default)s")
+
+
+def _changed(recipe: Recipe, arguments: Namespace) -> Recipe:
+    """The recipe with what the command line says otherwise."""
+    if arguments.epochs is not None and arguments.epochs < 1:
+        fail(f"--epochs is {arguments.epochs}: train at least 1 epoch.")
+    names = ("epochs", "batch_size", "views", "freezing")
+    changes = {name: value for name in names if (value := getattr(arguments, name)) is not None}
+    if arguments.on_the_fly:
+        changes["cached"] = False
+    return replace(recipe, **changes)
 
 
 if __name__ == "__main__":

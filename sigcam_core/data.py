@@ -9,7 +9,6 @@ from collections.abc import Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from functools import partial
 from pathlib import Path
-from typing import Literal
 from weakref import WeakKeyDictionary
 
 import cv2
@@ -19,8 +18,9 @@ import torch
 from PIL import Image
 from torch import Tensor
 
-from .errors import check_choice, fail
+from .errors import fail
 from .manifest import Manifest, manifest_checksum, plain_value, read_manifest, write_manifest
+from .views import View, show
 
 __all__ = [
     "Manifest",
@@ -34,10 +34,6 @@ __all__ = [
     "scaled_boxes",
     "write_manifest",
 ]
-
-AUGMENTATIONS = ("none", "flip", "crop_flip")
-# The paper trains on random 224 px crops of images resized to 256 px.
-RESIZE_PER_CROP = 256 / 224
 
 
 def load_images(manifest: Manifest, size: int) -> Tensor:
@@ -153,12 +149,11 @@ def image_batches(
     mean: Sequence[float],
     std: Sequence[float],
     *,
-    shuffle: bool = False,
-    augment: Literal["none", "flip", "crop_flip"] | None = None,
-    generator: torch.Generator | None = None,
+    view: View | None = None,
+    batches: Sequence[Tensor] | None = None,
     memory_budget: int = 512 * 2**20,
 ) -> Iterator[tuple[Tensor, Tensor, Tensor]]:
-    """One pass over the images; the same generator state gives the same batches.
+    """One pass over the images.
 
     Images are decoded once and kept as long as ``manifest`` lives if they fit in ``memory_budget`` bytes;
     otherwise threads decode them batch by batch, a few batches ahead, so memory does not grow with the data set.
@@ -169,10 +164,8 @@ def image_batches(
         size: side of the square input, pixels.
         mean: 3 channel means for :func:`normalize`.
         std: 3 channel standard deviations.
-        shuffle: a fresh order from ``generator``.
-        augment: ``flip`` mirrors half of the images; ``crop_flip`` also resizes to ``size * 256 / 224`` and crops
-            at random, as the paper trains.
-        generator: CPU generator of all random choices; torch's global one by default.
+        view: how the images are augmented; ``None`` shows them as they are.
+        batches: rows (B,) of each batch, instead of all rows in their order.
         memory_budget: bytes of decoded images to keep.
 
     Yields:
@@ -180,44 +173,35 @@ def image_batches(
         class indices int64 (B,).
 
     Raises:
-        SigcamError: on an unknown augmentation, a size or batch size below 1, or an unreadable image.
+        SigcamError: on a size or batch size below 1, or an unreadable image.
     """
     _check_size(size)
-    augment = augment or "none"
-    check_choice("augmentation", augment, AUGMENTATIONS)
     if batch_size < 1:
         fail(f"batch size {batch_size} is not possible: give at least 1.")
-    decoded_size = round(size * RESIZE_PER_CROP) if augment == "crop_flip" else size
-    order = torch.randperm(len(manifest), generator=generator) if shuffle else torch.arange(len(manifest))
-    batches = list(torch.split(order, batch_size))
+    view = view or View()
+    if batches is None:
+        batches = torch.split(torch.arange(len(manifest)), batch_size)
+    decoded_size = view.decoded_size(size)
     in_memory = 3 * decoded_size**2 * len(manifest) <= memory_budget
     decode = _remembered_batches if in_memory else _streamed_batches
     labels = manifest.labels
+    corners, mirrored = view.draw(len(manifest), size)
     for indices, images in zip(batches, decode(manifest, batches, decoded_size), strict=True):
-        if augment == "crop_flip":
-            images = _random_crop(images, size, generator)
-        if augment != "none":
-            flipped = torch.rand(len(images), generator=generator) < 0.5
-            images = torch.where(flipped.view(-1, 1, 1, 1), images.flip(3), images)
-        yield indices, normalize(images, mean, std), labels[indices]
-
-
-def _random_crop(images: Tensor, size: int, generator: torch.Generator | None) -> Tensor:
-    places = torch.randint(images.shape[-1] - size + 1, (len(images), 2), generator=generator).tolist()
-    return torch.stack([image[:, y : y + size, x : x + size] for image, (x, y) in zip(images, places, strict=True)])
+        shown = show(images, corners[indices], mirrored[indices], size)
+        yield indices, normalize(shown, mean, std), labels[indices]
 
 
 _decoded: WeakKeyDictionary[Manifest, dict[int, Tensor]] = WeakKeyDictionary()
 
 
-def _remembered_batches(manifest: Manifest, batches: list[Tensor], size: int) -> Iterator[Tensor]:
+def _remembered_batches(manifest: Manifest, batches: Sequence[Tensor], size: int) -> Iterator[Tensor]:
     by_size = _decoded.setdefault(manifest, {})
     if size not in by_size:
         by_size[size] = load_images(manifest, size)
     yield from (by_size[size][indices] for indices in batches)
 
 
-def _streamed_batches(manifest: Manifest, batches: list[Tensor], size: int) -> Iterator[Tensor]:
+def _streamed_batches(manifest: Manifest, batches: Sequence[Tensor], size: int) -> Iterator[Tensor]:
     # Threads, not processes: PIL decodes outside the interpreter lock, and errors arrive as they were raised.
     paths = _image_paths(manifest)
     ahead = 2

@@ -27,6 +27,7 @@ from .dual import HEADS, DualBranch
 from .errors import fail
 from .fidelity import class_scores, distinct_maps, explained_scores, same_as_earlier
 from .perturbation import deletion_auc, insertion_auc, perturbation_curves
+from .progress import Report, print_to_stderr
 from .protocol import (
     FIRST_THRESHOLD_OF_LEVEL,
     GT_LOC_THRESHOLD_INDEX,
@@ -37,7 +38,6 @@ from .protocol import (
 )
 from .provenance import atomic_path
 from .score_maps import normalize_maps
-from .train import Report, print_to_stderr
 
 MAP_SIZE = 224  # pixels; the protocol of Choe et al. 2020 scores maps at this size
 

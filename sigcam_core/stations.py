@@ -7,27 +7,37 @@ runs alone, and the workflow, which knows what is out of date, deletes a file to
 
 from __future__ import annotations
 
+import json
 import os
 import time
+from collections.abc import Mapping
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
-from typing import Any
+from types import MappingProxyType
+from typing import TYPE_CHECKING, Any
 
 import torch
 from safetensors import SafetensorError
 from safetensors.torch import load_file, save_file
-from torch import nn
+from torch import Tensor, nn
 
 from .backbones import CLASSIFIER_HEADS, build, check_backbone
+from .checkpoints import Checkpoint
+from .classifiers import ORIGINS, UNTRAINED, starting_point
 from .data import Manifest, read_manifest
 from .dual import DualBranch
 from .errors import check_choice, fail
 from .eval import evaluate
 from .provenance import provenance, read_json, sha256_of_file, write_atomically, write_json
-from .train import CLASSIFIER_RECIPES, SIGMOID_RECIPE, Recipe, Trained, train_classifier, train_sigmoid_head
+from .recipes import CLASSIFIER_RECIPES, SIGMOID_RECIPES, Recipe
+from .train import Trained, train_classifier, train_head
 
-TRAINABLE_DATASETS = ("shapes",)
+if TYPE_CHECKING:
+    from lightning_fabric import Fabric
+
+TRAINABLE_DATASETS = ("shapes", "tiny_imagenet", "stanford_cars", "cub", "openimages", "imagenet")
 GENERATED_DATASETS = ("shapes", "photos")
+BACKBONE_PREFIX = "backbone/"
 PERTURBATION_IMAGES = 100  # insertion and deletion take some twenty times the passes of all other figures
 
 
@@ -55,12 +65,17 @@ class Run:
         head: ``"gap"`` or ``"mlp"``.
         seed: of training.
         work_dir: folder of everything that is made.
+        origin: where the softmax classifier comes from, one of :data:`sigcam_core.classifiers.ORIGINS`.
+        classifier_recipe: name in :data:`sigcam_core.recipes.CLASSIFIER_RECIPES`; empty for the usual one.
+        sigmoid_recipe: name in :data:`sigcam_core.recipes.SIGMOID_RECIPES`; empty for the usual one.
 
     Raises:
         SigcamError: for an unknown name, or a seed that is out of range.
 
     >>> Run("shapes", "small_cnn", "gap", work_dir=Path("build")).evidence.as_posix()
     'build/evidence/shapes-small_cnn-gap-seed0.parquet'
+    >>> Run("stanford_cars", "efficientnet_lite0", "gap", origin="probe").name
+    'stanford_cars-efficientnet_lite0-gap-probe-seed0'
     """
 
     dataset: str
@@ -68,11 +83,17 @@ class Run:
     head: str
     seed: int = 0
     work_dir: Path = Path("build")
+    origin: str = "scratch"
+    classifier_recipe: str = ""
+    sigmoid_recipe: str = ""
 
     def __post_init__(self) -> None:
         check_choice("data set", self.dataset, TRAINABLE_DATASETS)
         check_backbone(self.backbone)
         check_choice("head", self.head, CLASSIFIER_HEADS)
+        check_choice("origin", self.origin, ORIGINS)
+        check_choice("classifier recipe", self.classifier_recipe, ("", *CLASSIFIER_RECIPES))
+        check_choice("sigmoid recipe", self.sigmoid_recipe, ("", *SIGMOID_RECIPES))
         if not 0 <= self.seed < 2**32:
             fail(f"seed {self.seed} is out of range: give a whole number from 0 to {2**32 - 1}.")
 
@@ -83,8 +104,14 @@ class Run:
 
     @property
     def name(self) -> str:
-        """What the files of this run are called."""
-        return f"{self.dataset}-{self.network}-seed{self.seed}"
+        """What the files of the classifier are called. Whatever is usual is left out."""
+        parts = [self.dataset, self.network, self.origin if self.origin != "scratch" else "", self.classifier_recipe]
+        return "-".join([*filter(None, parts), f"seed{self.seed}"])
+
+    @property
+    def full_name(self) -> str:
+        """What the files of the sigmoid head, and of all that is measured with it, are called."""
+        return "-".join(filter(None, [self.name, self.sigmoid_recipe]))
 
     @property
     def manifest(self) -> Path:
@@ -99,60 +126,118 @@ class Run:
     @property
     def sigmoid_head(self) -> Path:
         """Weights of the sigmoid head."""
-        return self.work_dir / "checkpoints" / f"{self.name}.sigmoid_head.safetensors"
+        return self.work_dir / "checkpoints" / f"{self.full_name}.sigmoid_head.safetensors"
 
     @property
     def evidence(self) -> Path:
         """The raw numbers of the test split."""
-        return self.work_dir / "evidence" / f"{self.name}.parquet"
+        return self.work_dir / "evidence" / f"{self.full_name}.parquet"
+
+    @property
+    def features(self) -> Path:
+        """Folder of the cached features of all runs."""
+        return self.work_dir / "features"
+
+    def recipe_of_classifier(self) -> Recipe | None:
+        """The recipe that ``classifier_recipe`` and ``origin`` name; ``None`` where nothing is trained."""
+        if self.origin in UNTRAINED:
+            return None
+        from_scratch = f"small-{self.head}" if self.backbone == "small_cnn" else "paper"
+        return CLASSIFIER_RECIPES[self.classifier_recipe or (from_scratch if self.origin == "scratch" else self.origin)]
+
+    def recipe_of_sigmoid_head(self) -> Recipe:
+        """The recipe that ``sigmoid_recipe`` names."""
+        return SIGMOID_RECIPES[self.sigmoid_recipe or ("small" if self.backbone == "small_cnn" else "cached")]
 
 
 def ensure_manifest(dataset: str, work_dir: Path) -> Manifest:
-    """Read a generated data set's manifest; generate it with its default parameters where there is none.
+    """Read a data set's manifest; make that of a generated data set with its default parameters where there is none.
 
     Raises:
-        SigcamError: for a data set that is not generated.
+        SigcamError: for an unknown data set, or one that was not prepared.
     """
+    check_choice("data set", dataset, tuple(dict.fromkeys(GENERATED_DATASETS + TRAINABLE_DATASETS)))
+    folder = work_dir / "data"
+    path = folder / dataset / "manifest.parquet"
+    if path.exists():
+        return read_manifest(path)
+    if dataset not in GENERATED_DATASETS:
+        fail(f"{path} does not exist: run `python -m data_scripts {dataset} --root {folder}` first.")
     from data_scripts.__main__ import prepare
 
-    check_choice("data set", dataset, GENERATED_DATASETS)
-    path = work_dir / "data" / dataset / "manifest.parquet"
-    return read_manifest(path) if path.exists() else prepare(dataset, work_dir / "data")
+    return prepare(dataset, folder)
 
 
-def ensure_classifier(run: Run, recipe: Recipe | None = None) -> nn.Module:
-    """Load the softmax classifier; train it where there is none.
+def ensure_classifier(run: Run, recipe: Recipe | None = None, fabric: Fabric | None = None) -> nn.Module:
+    """Load the softmax classifier; make it where there is none.
 
-    The one with the MLP head starts from the convolutions of the one with the GAP head.
+    The small network with the MLP head starts from the convolutions of the one with the GAP head.
+
+    Args:
+        run: which.
+        recipe: instead of the run's.
+        fabric: devices to train on; ``None`` for one device.
     """
     manifest = ensure_manifest(run.dataset, run.work_dir)
-    if not run.classifier.exists():
-        recipe = recipe or CLASSIFIER_RECIPES[run.head]
-        gap = replace(run, head="gap")
-        start_from = ensure_classifier(gap) if run.head == "mlp" else None
-        splits = manifest.split("train"), manifest.split("val")
-        trained = train_classifier(*splits, run.backbone, run.head, recipe, run.seed, start_from=start_from)
-        facts: dict[str, Any] = {"recipe": asdict(recipe), "manifest_checksum": manifest.checksum}
-        if start_from is not None:
-            facts |= {"starts_from": gap.name, "starts_from_sha256": sha256_of_file(gap.classifier)}
-        _save(run, run.classifier, trained, **facts)
-    model = build(run.backbone, manifest.num_classes, run.head)
-    _load(model, run.classifier)
+    if run.classifier.exists():
+        _refuse_another(recipe, run.classifier)
+        model = build(run.backbone, manifest.num_classes, run.head)
+        _load(model, run.classifier)
+        return model.eval()
+    facts: dict[str, Any] = {"origin": run.origin, "manifest_checksum": manifest.checksum}
+    start_from = replace(run, head="gap")
+    starts_from_gap = run.backbone == "small_cnn" and run.head == "mlp"
+    start = ensure_classifier(start_from, fabric=fabric) if starts_from_gap else None
+    torch.manual_seed(run.seed)  # new layers are drawn here
+    model = starting_point(run.origin, run.backbone, run.head, manifest)
+    if start is not None:
+        model.get_submodule("features").load_state_dict(start.get_submodule("features").state_dict())
+        facts |= {"starts_from": start_from.name, "starts_from_sha256": sha256_of_file(start_from.classifier)}
+    recipe = recipe or run.recipe_of_classifier()
+    if recipe is None:
+        _save(run, run.classifier, Trained(model, [], 0.0), fabric, **facts)
+        return model
+    facts["recipe"] = asdict(recipe)
+    checkpoint = _checkpoint(run.classifier, facts)
+    splits = manifest.split("train"), manifest.split("val")
+    options: dict[str, Any] = {"seed": run.seed, "fabric": fabric, "checkpoint": checkpoint}
+    if run.origin == "probe":
+        dual = DualBranch.from_classifier(model)
+        probe = train_head(dual, "softmax", *splits, run.backbone, recipe, run.features, **options)
+        trained = replace(probe, module=model)  # the head is part of it
+    else:
+        trained = train_classifier(model, *splits, run.backbone, recipe, **options)
+    _save(run, run.classifier, trained, fabric, **facts)
+    checkpoint.remove()
     return model.eval()
 
 
-def ensure_sigmoid_head(run: Run, recipe: Recipe = SIGMOID_RECIPE) -> DualBranch:
-    """Load the dual-branch network; train its sigmoid head on the frozen classifier where there is none."""
-    classifier = ensure_classifier(run)
+def ensure_sigmoid_head(run: Run, recipe: Recipe | None = None, fabric: Fabric | None = None) -> DualBranch:
+    """Load the dual-branch network; train its sigmoid head on the frozen classifier where there is none.
+
+    Args:
+        run: which.
+        recipe: instead of the run's.
+        fabric: devices to train on; ``None`` for one device.
+    """
+    classifier = ensure_classifier(run, fabric=fabric)
     manifest = ensure_manifest(run.dataset, run.work_dir)
     torch.manual_seed(run.seed)  # the fresh head is drawn here
     dual = DualBranch.from_classifier(classifier, manifest.num_classes)
-    if not run.sigmoid_head.exists():
-        splits = manifest.split("train"), manifest.split("val")
-        trained = train_sigmoid_head(dual, *splits, run.backbone, recipe, run.seed)
+    if run.sigmoid_head.exists():
+        _refuse_another(recipe, run.sigmoid_head)
+    else:
+        recipe = recipe or run.recipe_of_sigmoid_head()
         facts = {"recipe": asdict(recipe), "manifest_checksum": manifest.checksum}
-        _save(run, run.sigmoid_head, trained, **facts, classifier_sha256=sha256_of_file(run.classifier))
-    _load(dual.sigmoid_head, run.sigmoid_head)
+        facts["classifier_sha256"] = sha256_of_file(run.classifier)
+        checkpoint = _checkpoint(run.sigmoid_head, facts)
+        splits = manifest.split("train"), manifest.split("val")
+        options: dict[str, Any] = {"seed": run.seed, "fabric": fabric, "checkpoint": checkpoint}
+        trained = train_head(dual, "sigmoid", *splits, run.backbone, recipe, run.features, **options)
+        moved = dict(dual.backbone.named_buffers()) if recipe.freezing == "official" else {}
+        _save(run, run.sigmoid_head, trained, fabric, moved, **facts)
+        checkpoint.remove()
+    _load(dual.sigmoid_head, run.sigmoid_head, dual)
     return dual.eval()
 
 
@@ -192,16 +277,49 @@ def _describe(run: Run, path: Path, **facts: Any) -> None:
     write_json(path.with_suffix(".json"), provenance(**names, **facts))
 
 
-def _save(run: Run, path: Path, trained: Trained, **facts: Any) -> None:
-    state = {name: value.contiguous() for name, value in trained.module.state_dict().items()}
-    write_atomically(path, lambda temporary: save_file(state, temporary))
-    device = "cuda" if torch.cuda.is_available() else "cpu"
-    _describe(run, path, device=device, seconds=trained.seconds, history=trained.history, **facts)
+def _refuse_another(recipe: Recipe | None, path: Path) -> None:
+    """Refuse a recipe that was asked for where the file that is there was made by another."""
+    if recipe is None:
+        return
+    recorded, asked = record_of(path).get("recipe") or {}, asdict(recipe)
+    if other := [name for name in asked if recorded.get(name) != asked[name]]:
+        fail(
+            f"{path} was made with {other[0]} {recorded.get(other[0])}, not {asked[other[0]]}: delete it, or choose "
+            "another work dir."
+        )
 
 
-def _load(module: nn.Module, path: Path) -> None:
+def _checkpoint(path: Path, facts: dict[str, Any]) -> Checkpoint:
+    return Checkpoint(path.with_suffix(".unfinished"), key=json.dumps(facts, sort_keys=True))
+
+
+def _save(
+    run: Run,
+    path: Path,
+    trained: Trained,
+    fabric: Fabric | None,
+    moved: Mapping[str, Tensor] = MappingProxyType({}),
+    **facts: Any,
+) -> None:
+    """Write what was trained, and the averages of the backbone's BatchNorm where training has moved them."""
+    if fabric is None or fabric.is_global_zero:
+        state = trained.module.state_dict() | {f"{BACKBONE_PREFIX}{name}": value for name, value in moved.items()}
+        whole = {name: value.contiguous() for name, value in state.items()}
+        write_atomically(path, lambda temporary: save_file(whole, temporary))
+        device = fabric.device if fabric else "cuda" if torch.cuda.is_available() else "cpu"
+        _describe(run, path, device=device, seconds=trained.seconds, history=trained.history, **facts)
+    if fabric:
+        fabric.barrier()
+
+
+def _load(module: nn.Module, path: Path, dual: DualBranch | None = None) -> None:
     try:
-        module.load_state_dict(load_file(path))
+        state = load_file(path)
+        moved = {name: state.pop(name) for name in list(state) if name.startswith(BACKBONE_PREFIX)}
+        module.load_state_dict(state)
+        if moved and dual:
+            buffers = {name.removeprefix(BACKBONE_PREFIX): value for name, value in moved.items()}
+            dual.backbone.load_state_dict(buffers, strict=False)
     except (SafetensorError, RuntimeError) as error:
         reason = str(error).splitlines()[0]
         fail(f"checkpoint {path} does not fit this network ({reason}): delete it and train again.")

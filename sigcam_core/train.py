@@ -1,65 +1,36 @@
-"""Training: the softmax classifier, then the sigmoid head on the frozen classifier's cached head inputs."""
+"""Training: the softmax classifier, then a head on the frozen backbone's cached features."""
 
 from __future__ import annotations
 
-import math
-import sys
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, Literal
+from functools import partial
+from pathlib import Path
+from typing import TYPE_CHECKING
 
 import torch
 from torch import Tensor, nn
-from torch.nn.functional import cross_entropy
+from torch.nn.functional import binary_cross_entropy_with_logits, cross_entropy, one_hot
 
-from .backbones import build, input_format
+from .backbones import input_format
+from .checkpoints import Checkpoint
+from .classifiers import parameter_groups
 from .data import Manifest, image_batches
 from .dual import DualBranch
 from .errors import fail
-from .losses import class_balanced_bce
+from .features import FeatureCache, cache_features
+from .fit import Task, fit, start_fabric
+from .losses import check_class_idx
+from .progress import Report, print_to_stderr
+from .recipes import Recipe
+from .views import View
 
 if TYPE_CHECKING:
     from lightning_fabric import Fabric
 
-Report = Callable[[str], None]
-
-
-@dataclass(frozen=True)
-class Recipe:
-    """How long and how fast to train. Learning rates are peaks of a one-cycle schedule.
-
-    Attributes:
-        epochs: passes over the training split.
-        batch_size: images a step.
-        learning_rate: greatest learning rate.
-        weight_decay: of AdamW.
-        views: for the sigmoid head, how many augmented views of each image are cached.
-
-    Raises:
-        SigcamError: if a count is below 1 or the learning rate is not a positive number.
-    """
-
-    epochs: int
-    batch_size: int
-    learning_rate: float
-    weight_decay: float
-    views: int = 1
-
-    def __post_init__(self) -> None:
-        for name in ("epochs", "batch_size", "views"):
-            if getattr(self, name) < 1:
-                fail(f"{name} must be at least 1, got {getattr(self, name)}.")
-        if not 0 < self.learning_rate < math.inf:
-            fail(f"learning_rate must be a positive number, got {self.learning_rate}.")
-
-
-# The network with the MLP head starts from the convolutions of the one with the GAP head, so it needs little more.
-CLASSIFIER_RECIPES = {
-    "gap": Recipe(epochs=8, batch_size=32, learning_rate=5e-3, weight_decay=0.05),
-    "mlp": Recipe(epochs=2, batch_size=32, learning_rate=2e-3, weight_decay=0.05),
-}
-SIGMOID_RECIPE = Recipe(epochs=12, batch_size=64, learning_rate=2e-3, weight_decay=5e-4)
+VALIDATION_BATCH = 1024  # rows of cached features
 
 
 @dataclass(frozen=True)
@@ -71,131 +42,170 @@ class Trained:
     seconds: float
 
 
-def print_to_stderr(line: str) -> None:
-    """The default progress report: one line, shown at once."""
-    print(line, file=sys.stderr, flush=True)
-
-
-def start_fabric(seed: int, accelerator: str = "auto") -> Fabric:
-    """A Fabric on one device, CUDA where there is one, with every random generator seeded."""
-    from lightning_fabric import Fabric  # takes seconds to import, which whoever only evaluates need not spend
-
-    fabric = Fabric(accelerator=accelerator, devices=1)
-    fabric.seed_everything(seed, verbose=False)
-    return fabric
-
-
 def train_classifier(
+    model: nn.Module,
     train: Manifest,
     val: Manifest,
     backbone: str,
-    head: str,
-    recipe: Recipe | None = None,
+    recipe: Recipe,
     seed: int = 0,
     report: Report = print_to_stderr,
-    start_from: nn.Module | None = None,
+    fabric: Fabric | None = None,
+    checkpoint: Checkpoint | None = None,
 ) -> Trained:
-    """Train a softmax classifier with cross-entropy, AdamW and a one-cycle schedule.
+    """Train all of a softmax classifier with cross-entropy.
 
     Args:
+        model: network to train in place, such as :func:`sigcam_core.classifiers.starting_point` gives.
         train: training images.
         val: images for the accuracy in the history; they choose nothing.
-        backbone: name known to :func:`sigcam_core.backbones.build`.
-        head: ``"gap"`` or ``"mlp"``.
-        recipe: lengths and rates; ``None`` takes the head's of ``CLASSIFIER_RECIPES``.
-        seed: of weights, order and augmentation.
+        backbone: name of the network, for its input format.
+        recipe: lengths and rates.
+        seed: of order, augmentation and dropout.
         report: called with one line an epoch.
-        start_from: a classifier of the same backbone whose ``features`` to start from, instead of random ones.
+        fabric: devices and precision; ``None`` for one device, CUDA where there is one.
+        checkpoint: where to save the run now and then, and to go on from.
 
     Raises:
         SigcamError: if the loss becomes NaN or infinite, or an argument is unknown.
     """
     start = time.perf_counter()
-    fabric = start_fabric(seed)
-    model = build(backbone, train.num_classes, head)
-    recipe = recipe or CLASSIFIER_RECIPES[head]
-    if start_from is not None:
-        model.get_submodule("features").load_state_dict(start_from.get_submodule("features").state_dict())
+    fabric = fabric or start_fabric()
     model.to(memory_format=torch.channels_last)  # type: ignore[call-overload]  # missing in torch's stubs
-    generator = torch.Generator().manual_seed(seed)
     form = input_format(backbone)
 
-    def batches() -> Iterator[tuple[Tensor, Tensor]]:
-        for _, images, labels in image_batches(
-            train, recipe.batch_size, *form, shuffle=True, augment="flip", generator=generator
-        ):
+    def batches(epoch: int, rows: Sequence[Tensor]) -> Iterator[tuple[Tensor, Tensor]]:
+        view = View(recipe.augment, seed, epoch)
+        for _, images, labels in image_batches(train, recipe.batch_size, *form, view=view, batches=rows):
             yield images.to(memory_format=torch.channels_last), labels
 
-    history = _fit(
-        fabric,
-        model,
-        cross_entropy,
-        batches,
+    task = Task(
+        name=f"{backbone} classifier",
+        module=model,
+        loss_function=cross_entropy,
+        batches=batches,
         num_items=len(train),
-        recipe=recipe,
-        accuracy=lambda: top1_accuracy(model, val, backbone),
-        report=lambda line: report(f"{backbone}-{head} classifier: {line}"),
+        validate=lambda: _validate(
+            model,
+            _images_and_labels(val, backbone, fabric.device),
+            cross_entropy,
+        ),
+        groups=parameter_groups(model, recipe.new_layers_ratio),
     )
-    return Trained(model.eval().cpu(), history, time.perf_counter() - start)
+    position = fit(fabric, task, recipe, seed, report, checkpoint)
+    return Trained(model.eval().cpu(), position.history, time.perf_counter() - start)
 
 
-def train_sigmoid_head(
+def train_head(
     dual: DualBranch,
+    head: str,
     train: Manifest,
     val: Manifest,
     backbone: str,
-    recipe: Recipe = SIGMOID_RECIPE,
+    recipe: Recipe,
+    features: Path,
     seed: int = 0,
     report: Report = print_to_stderr,
+    fabric: Fabric | None = None,
+    checkpoint: Checkpoint | None = None,
 ) -> Trained:
-    """Train the sigmoid head with class-balanced BCE; backbone and softmax head stay frozen.
+    """Train one head of a dual branch; the backbone stays frozen.
 
-    The frozen backbone sees each of ``recipe.views`` views of an image once; the head then trains on what the
-    backbone gave, pooled as the head pools it, so that epochs cost next to nothing.
+    The sigmoid head learns by class-balanced BCE (Oh and Noh 2025), the softmax head by cross-entropy. What comes in
+    front of the head's first layer with weights needs no training: the frozen backbone sees each of ``recipe.views``
+    views of an image once, and the rest of the head trains on what it gave, so that epochs cost next to nothing.
+    With ``recipe.cached`` off the backbone runs in every epoch, on the same views.
 
     Args:
-        dual: network whose ``sigmoid_head`` is trained in place.
+        dual: network whose head is trained in place.
+        head: ``"softmax"`` or ``"sigmoid"``.
         train: training images.
         val: images for the accuracy in the history; they choose nothing.
         backbone: name of the network, for its input format.
         recipe: lengths and rates.
-        seed: of order and augmentation.
-        report: called with one line an epoch.
+        features: folder of the cached features.
+        seed: of order, augmentation and dropout.
+        report: called with one line an epoch, and now and then while features are computed.
+        fabric: devices and precision; ``None`` for one device, CUDA where there is one.
+        checkpoint: where to save the run now and then, and to go on from.
 
     Raises:
-        SigcamError: if the loss becomes NaN or infinite.
+        SigcamError: if the loss becomes NaN or infinite, or the head is not a sequence of layers.
     """
     start = time.perf_counter()
-    fabric = start_fabric(seed)
+    fabric = fabric or start_fabric()
     dual.to(fabric.device)
-    pool, rest = split_pooling(dual.sigmoid_head)
-    inputs, labels = cache_head_inputs(dual, pool, train, backbone, recipe.views, seed)
-    val_inputs, val_labels = cache_head_inputs(dual, pool, val, backbone, 1, seed, augment=None)
-    generator = torch.Generator().manual_seed(seed)
+    pool, rest = split_pooling(dual.head(head))
+    body = nn.Sequential(dual.backbone, pool).eval()
+    form = input_format(backbone)
+    cache = partial(cache_features, body, form=form, folder=features, fabric=fabric, report=report)
+    held_out = cache(val, views=[View()], cache_type=recipe.cache_type) if recipe.freezing == "eval" else None
+    views = [View(recipe.augment, seed, number) for number in range(recipe.views)]
+    source: Callable[[int, Sequence[Tensor]], Iterator[tuple[Tensor, Tensor]]]
+    if recipe.cached:
+        source = _cached(cache(train, views=views, cache_type=recipe.cache_type), fabric.device)
+    else:
+        source = _on_the_fly(body, train, backbone, recipe, views, fabric)
 
-    def batches() -> Iterator[tuple[Tensor, Tensor]]:
-        order = torch.randperm(len(labels), generator=generator)
-        for index in torch.split(order, recipe.batch_size):
-            index = index.to(inputs.device)
-            yield inputs[index], labels[index]
+    loss = cross_entropy if head == "softmax" else _balanced_bce(train, fabric.device)
 
-    def accuracy() -> float:
-        rest.eval()
-        with torch.no_grad():
-            return 100 * float((rest(val_inputs).argmax(1) == val_labels).double().mean())
+    def validate() -> dict[str, float]:
+        if held_out is None:  # the backbone has changed since the last time
+            return _validate(nn.Sequential(body, rest), _images_and_labels(val, backbone, fabric.device), loss)
+        rows = torch.split(torch.arange(len(val)), VALIDATION_BATCH)
+        return _validate(rest, held_out.batches(0, rows, fabric.device), loss)
 
-    history = _fit(
-        fabric,
-        rest,
-        class_balanced_bce,
-        batches,
-        num_items=len(labels),
-        recipe=recipe,
-        accuracy=accuracy,
-        report=lambda line: report(f"{backbone} sigmoid head: {line}"),
-    )
+    with _thawed(dual.head(head)):
+        task = Task(f"{backbone} {head} head", rest, loss, source, len(train), validate)
+        if recipe.freezing == "official":
+            task.also_changing = {"backbone": dual.backbone}
+        position = fit(fabric, task, recipe, seed, report, checkpoint)
     dual.eval().cpu()
-    return Trained(dual.sigmoid_head, history, time.perf_counter() - start)
+    return Trained(dual.head(head), position.history, time.perf_counter() - start)
+
+
+def _cached(cache: FeatureCache, device: torch.device) -> Callable[..., Iterator[tuple[Tensor, Tensor]]]:
+    return lambda epoch, rows: cache.batches(epoch % len(cache.views), rows, device)
+
+
+def _on_the_fly(
+    body: nn.Module, train: Manifest, backbone: str, recipe: Recipe, views: Sequence[View], fabric: Fabric
+) -> Callable[..., Iterator[tuple[Tensor, Tensor]]]:
+    form = input_format(backbone)
+    body.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
+
+    def batches(epoch: int, rows: Sequence[Tensor]) -> Iterator[tuple[Tensor, Tensor]]:
+        body.train(recipe.freezing == "official")
+        view = views[epoch % len(views)]
+        for _, images, labels in image_batches(train, recipe.batch_size, *form, view=view, batches=rows):
+            on_device = images.to(fabric.device, memory_format=torch.channels_last)
+            with torch.no_grad(), fabric.autocast():
+                inputs = body(on_device).float()
+            yield inputs, labels
+        body.eval()
+
+    return batches
+
+
+def _balanced_bce(train: Manifest, device: torch.device) -> Callable[[Tensor, Tensor], Tensor]:
+    """:func:`~sigcam_core.losses.class_balanced_bce` that checks the labels once: a GPU is waited for each time."""
+    check_class_idx(train.labels, train.num_classes)
+    weight = torch.tensor(train.num_classes - 1.0, device=device)
+
+    def loss(logits: Tensor, labels: Tensor) -> Tensor:
+        targets = one_hot(labels, logits.shape[1]).to(logits.dtype)
+        return binary_cross_entropy_with_logits(logits, targets, pos_weight=weight)
+
+    return loss
+
+
+@contextmanager
+def _thawed(head: nn.Module) -> Iterator[None]:
+    was_required = [parameter.requires_grad for parameter in head.parameters()]
+    head.requires_grad_(True)
+    yield
+    for parameter, required in zip(head.parameters(), was_required, strict=True):
+        parameter.requires_grad_(required)
 
 
 def split_pooling(head: nn.Module) -> tuple[nn.Module, nn.Module]:
@@ -213,80 +223,26 @@ def split_pooling(head: nn.Module) -> tuple[nn.Module, nn.Module]:
 
 
 @torch.no_grad()
-def cache_head_inputs(
-    dual: DualBranch,
-    pool: nn.Module,
-    manifest: Manifest,
-    backbone: str,
-    views: int,
-    seed: int,
-    augment: Literal["flip"] | None = "flip",
-) -> tuple[Tensor, Tensor]:
-    """Run the frozen backbone once over ``views`` views of every image and keep the pooled features.
+def top1_accuracy(model: nn.Module, manifest: Manifest, backbone: str) -> float:
+    """Share of images whose greatest logit is their label, in %."""
+    batches = _images_and_labels(manifest, backbone, next(model.parameters()).device)
+    return _validate(model, batches, cross_entropy)["val_top1"]
 
-    Returns:
-        Inputs (views * N, D) of the head's trainable part and labels (views * N,), on the network's device.
-    """
-    device = next(dual.parameters()).device
-    generator = torch.Generator().manual_seed(seed)
-    inputs, labels = [], []
-    for _ in range(views):
-        for _, images, batch_labels in image_batches(
-            manifest, 128, *input_format(backbone), augment=augment, generator=generator
-        ):
-            inputs.append(pool(dual.extract(images.to(device))))
-            labels.append(batch_labels.to(device))
-    return torch.cat(inputs), torch.cat(labels)
+
+def _images_and_labels(manifest: Manifest, backbone: str, device: torch.device) -> Iterator[tuple[Tensor, Tensor]]:
+    for _, images, labels in image_batches(manifest, 128, *input_format(backbone)):
+        yield images.to(device), labels.to(device)
 
 
 @torch.no_grad()
-def top1_accuracy(model: nn.Module, manifest: Manifest, backbone: str) -> float:
-    """Share of images whose greatest logit is their label, in %."""
-    model.eval()
-    device = next(model.parameters()).device
-    correct = 0
-    for _, images, labels in image_batches(manifest, 128, *input_format(backbone)):
-        correct += int((model(images.to(device)).argmax(1).cpu() == labels).sum())
-    return 100 * correct / len(manifest)
-
-
-def _fit(
-    fabric: Fabric,
-    module: nn.Module,
-    loss_function: Callable[[Tensor, Tensor], Tensor],
-    batches: Callable[[], Iterator[tuple[Tensor, Tensor]]],
-    num_items: int,
-    recipe: Recipe,
-    accuracy: Callable[[], float],
-    report: Report,
-) -> list[dict[str, float]]:
-    optimizer: Any = torch.optim.AdamW(module.parameters(), lr=recipe.learning_rate, weight_decay=recipe.weight_decay)
-    steps = recipe.epochs * -(-num_items // recipe.batch_size)
-    schedule = torch.optim.lr_scheduler.OneCycleLR(optimizer, recipe.learning_rate, total_steps=steps, pct_start=0.25)
-    wrapped, optimizer = fabric.setup(module, optimizer)
-    history = []
-    for epoch in range(1, recipe.epochs + 1):
-        start, total = time.perf_counter(), 0.0
-        module.train()
-        for inputs, labels in batches():
-            inputs, labels = inputs.to(fabric.device), labels.to(fabric.device)
-            loss = loss_function(wrapped(inputs), labels)
-            if not bool(loss.isfinite()):
-                fail(f"the loss became {loss.item()} in epoch {epoch}: lower the learning rate.")
-            optimizer.zero_grad()
-            fabric.backward(loss)
-            optimizer.step()
-            schedule.step()
-            total += loss.item() * len(labels)
-        row = {
-            "epoch": epoch,
-            "loss": total / num_items,
-            "val_top1": accuracy(),
-            "images_per_second": num_items / (time.perf_counter() - start),
-        }
-        history.append(row)
-        report(
-            f"epoch {epoch}/{recipe.epochs}  loss {row['loss']:.3f}  val top-1 {row['val_top1']:.1f} %  "
-            f"{row['images_per_second']:,.0f} images/s"
-        )
-    return history
+def _validate(
+    network: nn.Module, batches: Iterable[tuple[Tensor, Tensor]], loss: Callable[[Tensor, Tensor], Tensor]
+) -> dict[str, float]:
+    network.eval()
+    count, correct, total = 0, 0, 0.0
+    for inputs, labels in batches:
+        logits = network(inputs)
+        correct += int((logits.argmax(1) == labels).sum())
+        total += float(loss(logits, labels)) * len(labels)
+        count += len(labels)
+    return {"val_loss": total / count, "val_top1": 100 * correct / count}
