@@ -6,8 +6,10 @@ from argparse import Namespace
 from dataclasses import replace
 from pathlib import Path
 
+from .checkpoints import SECONDS_BETWEEN_SAVINGS
 from .classifiers import ORIGINS
 from .errors import CommandLine, fail, run_command_line
+from .publish import PUBLISHED, PUBLISHED_RESULTS, publish
 from .recipes import CLASSIFIER_RECIPES, FREEZINGS, SIGMOID_RECIPES, Recipe
 from .stations import Run, default_work_dir, ensure_classifier, ensure_evidence, ensure_sigmoid_head
 from .summary import print_headline
@@ -16,6 +18,7 @@ STATIONS = {
     "classifier": "train the softmax classifier",
     "sigmoid-head": "train the sigmoid head on the frozen classifier",
     "evidence": "evaluate the test split",
+    "publish": "measure a published result and write its tables to results/",
     "headline": "print the headline figures of the results that are there",
 }
 
@@ -27,13 +30,20 @@ def main() -> None:
     for station, purpose in STATIONS.items():
         command = commands.add_parser(station, help=purpose, description=purpose)
         command.add_argument("--work-dir", type=Path, default=default_work_dir(), help="default: %(default)s")
-        if station != "headline":
+        if station == "publish":
+            command.add_argument("name", help=", ".join(PUBLISHED))
+            command.add_argument("--results", type=Path, default=PUBLISHED_RESULTS, help="default: %(default)s")
+        elif station != "headline":
             _add_run_options(command)
         if station in ("classifier", "sigmoid-head"):
             _add_training_options(command)
     arguments = parser.parse_args()
     if arguments.station == "headline":
         print_headline(arguments.work_dir)
+        return
+    if arguments.station == "publish":
+        folder = publish(arguments.name, arguments.work_dir, arguments.results)
+        print(f"saved to {folder}")
         return
     run = Run(
         arguments.dataset,
@@ -54,7 +64,8 @@ def main() -> None:
     from .fit import start_fabric
 
     fabric = start_fabric(arguments.accelerator, arguments.devices, arguments.precision)
-    (ensure_classifier if is_classifier else ensure_sigmoid_head)(run, None if recipe == usual else recipe, fabric)
+    ensure = ensure_classifier if is_classifier else ensure_sigmoid_head
+    ensure(run, None if recipe == usual else recipe, fabric, arguments.checkpoint_seconds)
 
 
 def _add_run_options(command: CommandLine) -> None:
@@ -82,6 +93,12 @@ def _add_training_options(command: CommandLine) -> None:
     command.add_argument("--accelerator", default="auto", help="auto, cpu, cuda or mps, default: %(default)s")
     command.add_argument("--devices", type=int, default=1, help="how many, default: %(default)s")
     command.add_argument("--precision", default="32-true", help="16-mixed, bf16-mixed or the default, %(default)s")
+    command.add_argument(
+        "--checkpoint-seconds",
+        type=float,
+        default=SECONDS_BETWEEN_SAVINGS,
+        help="between two savings of an unfinished run, which the same command goes on with; default: %(default)s",
+    )
 
 
 def _changed(recipe: Recipe, arguments: Namespace) -> Recipe:

@@ -15,6 +15,8 @@ from torch import Tensor, nn
 
 from .provenance import write_atomically
 
+SECONDS_BETWEEN_SAVINGS = 120.0
+
 
 @dataclass
 class Position:
@@ -47,7 +49,7 @@ class Checkpoint:
 
     path: Path
     key: str
-    seconds: float = 120.0
+    seconds: float = SECONDS_BETWEEN_SAVINGS
     _saved: float = field(default_factory=time.perf_counter)
 
     def is_due(self) -> bool:

@@ -82,7 +82,8 @@ def restrict_classes(model: nn.Module, classes: list[int], num_classes: int = IM
         fail(f"cannot keep classes {min(classes, default=None)} to {max(classes, default=None)} of {num_classes}.")
     with torch.no_grad():
         last[0].weight = nn.Parameter(last[0].weight[classes].clone())
-        last[0].bias = nn.Parameter(last[0].bias[classes].clone())
+        if last[0].bias is not None:
+            last[0].bias = nn.Parameter(last[0].bias[classes].clone())
     last[0].out_features = len(classes)
 
 

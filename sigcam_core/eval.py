@@ -27,11 +27,10 @@ from .dual import HEADS, DualBranch
 from .errors import fail
 from .fidelity import class_scores, distinct_maps, explained_scores, same_as_earlier
 from .perturbation import deletion_auc, insertion_auc, perturbation_curves
-from .progress import Report, print_to_stderr
+from .progress import Report, print_to_stderr, progress_bar
 from .protocol import (
     FIRST_THRESHOLD_OF_LEVEL,
     GT_LOC_THRESHOLD_INDEX,
-    LEVELS,
     iou_curves,
     over_cores,
     score_histograms,
@@ -83,6 +82,7 @@ def evaluate(
     methods: Sequence[str] | None = None,
     heads: Sequence[str] = HEADS,
     batch_size: int = 32,
+    with_fidelity: bool = True,
     perturbation_images: int = 0,
     perturbation_steps: int = 10,
     report: Report = print_to_stderr,
@@ -103,6 +103,7 @@ def evaluate(
             that the head allows.
         heads: the heads to evaluate.
         batch_size: images a batch, and a forward pass.
+        with_fidelity: without it, only localisation is measured, in one pass an image.
         perturbation_images: how many images get insertion and deletion, the first in the order of the manifest.
         perturbation_steps: steps of these curves.
         report: called with a line from time to time.
@@ -111,48 +112,78 @@ def evaluate(
         ``path``.
 
     Raises:
-        SigcamError: for an empty split, counts out of range, or anything wrong with images, boxes or masks.
+        SigcamError: for an empty split, counts out of range, perturbation without fidelity, or anything wrong with
+            images, boxes or masks.
     """
     if len(manifest) == 0:
         fail(f"there are no images to evaluate in {manifest.name}: choose a split that has some.")
     if perturbation_images < 0 or perturbation_steps < 1:
         fail(f"cannot perturb {perturbation_images} images in {perturbation_steps} steps: give at least 0 and 1.")
+    if perturbation_images and not with_fidelity:
+        fail("insertion and deletion are part of fidelity: leave with_fidelity on, or perturb 0 images.")
     methods = methods or methods_of(dual.softmax_head)
     rows = [(head, method) for head in heads for method in methods]
     boxes = scaled_boxes(manifest, MAP_SIZE)
+    device = next(dual.parameters()).device
+    # Convolutions take up to half the time in this layout.
+    dual.to(memory_format=torch.channels_last)  # type: ignore[call-overload]  # missing in torch's stubs
     done = 0
-    with atomic_path(path) as temporary, pq.ParquetWriter(temporary, SCHEMA, compression="zstd") as writer:
+    with (
+        atomic_path(path) as temporary,
+        pq.ParquetWriter(temporary, SCHEMA, compression="zstd") as writer,
+        progress_bar(len(manifest), f"{network} evaluation", report) as advance,
+    ):
         # No image is kept: each is needed once.
         for indices, images, labels in image_batches(manifest, batch_size, *input_format(backbone), memory_budget=0):
-            num_perturbed = min(len(images), max(0, perturbation_images - done))
-            table = _evidence_of_batch(dual, images, labels, rows, batch_size, num_perturbed, perturbation_steps)
+            images, labels = images.to(device, memory_format=torch.channels_last), labels.to(device)
+            features = dual.extract(images)
+            label_maps = _stack(dual, images, features, labels, rows, batch_size)
+            table = _columns_of_classes(dual, features, labels, rows)
+            if with_fidelity:
+                num_perturbed = min(len(images), max(0, perturbation_images - done))
+                steps = (num_perturbed, perturbation_steps)
+                table |= _fidelity_of_batch(dual, images, features, labels, label_maps, rows, batch_size, *steps)
             batch = manifest.take(indices.tolist())
-            table |= _localization_of_batch(table.pop("label_maps"), batch, [boxes[i] for i in indices])
+            table |= _localization_of_batch(label_maps, batch, [boxes[i] for i in indices])
             table["image_id"] = np.repeat(batch.table["image_id"].to_numpy(), len(rows))
             table["network"] = [network] * len(table["image_id"])
-            writer.write_table(pa.table({field.name: table[field.name] for field in SCHEMA}, schema=SCHEMA))
+            missing = [None] * len(table["image_id"])
+            columns = {field.name: table.get(field.name, missing) for field in SCHEMA}
+            writer.write_table(pa.table(columns, schema=SCHEMA))
             done += len(images)
-            report(f"{network} evaluation: {done}/{len(manifest)} images")
+            advance(len(images))
     return path
 
 
-def _evidence_of_batch(
+def _columns_of_classes(
+    dual: DualBranch, features: Tensor, labels: Tensor, rows: list[tuple[str, str]]
+) -> dict[str, Any]:
+    """Columns that say which row is which, of N images x R rows, image-major."""
+    with torch.no_grad():
+        predicted = dual.softmax_head(features).argmax(dim=1)
+    return {
+        "label": np.repeat(labels.cpu().numpy(), len(rows)),
+        "predicted": np.repeat(predicted.cpu().numpy(), len(rows)),
+        "head": [head for _ in range(len(labels)) for head, _ in rows],
+        "method": [method for _ in range(len(labels)) for _, method in rows],
+    }
+
+
+def _fidelity_of_batch(
     dual: DualBranch,
     images: Tensor,
+    features: Tensor,
     labels: Tensor,
+    label_maps: Tensor,
     rows: list[tuple[str, str]],
     batch_size: int,
     num_perturbed: int,
     steps: int,
 ) -> dict[str, Any]:
-    """Columns of N images x R rows, image-major; and the label maps (N, R, h, w) for localisation."""
-    device = next(dual.parameters()).device
-    images, labels = images.to(device), labels.to(device)
-    features = dual.extract(images)
+    """Fidelity columns of N images x R rows, image-major. The maps are those of the predicted class."""
     with torch.no_grad():
         logits = {head: dual.head(head)(features) for head in HEADS}
     predicted = logits["softmax"].argmax(dim=1)
-    label_maps = _stack(dual, images, features, labels, rows, batch_size)
     wrong = predicted != labels
     predicted_maps = label_maps.clone()
     if bool(wrong.any()):
@@ -166,11 +197,6 @@ def _evidence_of_batch(
     )
     count, missing = len(rows), [None] * ((len(images) - num_perturbed) * len(rows))
     return {
-        "label_maps": label_maps,
-        "label": np.repeat(labels.cpu().numpy(), count),
-        "predicted": np.repeat(predicted.cpu().numpy(), count),
-        "head": [head for _ in range(len(images)) for head, _ in rows],
-        "method": [method for _ in range(len(images)) for _, method in rows],
         "coverage": explained.coverage.flatten().cpu().numpy(),
         "coherency": explained.coherency.flatten().cpu().numpy(),
         **{f"image_score_{head}": np.repeat(image_scores[head].cpu().numpy(), count) for head in HEADS},
@@ -266,18 +292,6 @@ def localization_of_map(
     if mask is not None:
         values["object_histogram"], values["background_histogram"] = score_histograms(score_map, mask).astype(np.int32)
     return values
-
-
-def expand_levels(best_iou: NDArray[np.float32]) -> NDArray[np.float32]:
-    """Best IoU at all 1,000 thresholds from the 255 distinct levels that evidence keeps.
-
-    Args:
-        best_iou: (..., 255).
-
-    Returns:
-        (..., 1000).
-    """
-    return best_iou[..., LEVELS]
 
 
 def read_evidence(*paths: Path) -> pd.DataFrame:

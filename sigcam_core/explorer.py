@@ -5,17 +5,20 @@ from __future__ import annotations
 import copy
 import io
 from collections.abc import Sequence
+from pathlib import Path
 from typing import Any
 
 import matplotlib.pyplot as plt
 import numpy as np
+import pandas as pd
 import torch
 from matplotlib.figure import Figure
+from PIL import Image
 from torch import Tensor, nn
 
 from .backbones import input_format
 from .cams import maps_from_features, methods_of
-from .data import Manifest, load_images, normalize
+from .data import Manifest, load_images, manifest_checksum, normalize
 from .dual import HEADS, DualBranch, linear_head_weight
 from .errors import check_choice, fail
 from .figures import COLORS, METHOD_NAMES, Panel, draw_panel
@@ -93,7 +96,33 @@ def explorer_figure(
     return figure
 
 
-def explorer(dual: DualBranch, manifest: Manifest, backbone: str, heads: Sequence[str] = HEADS) -> object:
+def photo_manifest(path: Path, class_names: Sequence[str]) -> Manifest:
+    """A manifest of one photo, for :func:`explorer`.
+
+    Args:
+        path: image file of any format that Pillow reads.
+        class_names: of the network that looks at it.
+
+    Raises:
+        SigcamError: if the file is missing or is no image.
+    """
+    try:
+        with Image.open(path) as image:
+            width, height = image.size
+    except (OSError, SyntaxError, ValueError):
+        fail(f"{path} does not exist or is not an image: give the path of a photo, such as a JPEG or PNG file.")
+    row = {"image_id": path.stem, "path": path.name, "label": 0, "split": "test", "width": width, "height": height}
+    table = pd.DataFrame([row | {"boxes": [], "mask": None}])
+    return Manifest("photo", table, tuple(class_names), path.resolve().parent, manifest_checksum(table))
+
+
+def explorer(
+    dual: DualBranch,
+    manifest: Manifest,
+    backbone: str,
+    heads: Sequence[str] = HEADS,
+    class_names: Sequence[str] | None = None,
+) -> object:
     """Widgets around :func:`explorer_figure`, for a live notebook.
 
     Args:
@@ -101,9 +130,11 @@ def explorer(dual: DualBranch, manifest: Manifest, backbone: str, heads: Sequenc
         manifest: images to choose from.
         backbone: name of the network, for its input format.
         heads: heads to offer; only the trained ones make sense.
+        class_names: names of the network's classes, where they are not those of the manifest.
     """
     import ipywidgets as widgets
 
+    names = tuple(class_names or manifest.class_names)
     images = load_images(manifest, input_format(backbone).size)
     with torch.no_grad():
         form = input_format(backbone)
@@ -111,7 +142,7 @@ def explorer(dual: DualBranch, manifest: Manifest, backbone: str, heads: Sequenc
     image = widgets.Dropdown(
         options=[(name, i) for i, name in enumerate(manifest.table["image_id"])], description="image"
     )
-    choices = [(name, k) for k, name in enumerate(manifest.class_names)]
+    choices = [(name, k) for k, name in enumerate(names)]
     class_idx = widgets.Dropdown(options=choices, value=predicted[0], description="class")
     method = widgets.Dropdown(
         options=[(METHOD_NAMES[name], name) for name in methods_of(dual.softmax_head)], description="method"
@@ -124,9 +155,7 @@ def explorer(dual: DualBranch, manifest: Manifest, backbone: str, heads: Sequenc
 
     def draw() -> None:
         one = images[image.value : image.value + 1]
-        figure = explorer_figure(
-            dual, one, backbone, manifest.class_names, class_idx.value, method.value, head.value, shift.value
-        )
+        figure = explorer_figure(dual, one, backbone, names, class_idx.value, method.value, head.value, shift.value)
         buffer = io.BytesIO()
         figure.savefig(buffer, format="png", dpi=110)
         plt.close(figure)

@@ -7,8 +7,11 @@ pass that was stopped goes on where it was.
 
 from __future__ import annotations
 
+import errno
 import hashlib
 import json
+import os
+import shutil
 import time
 from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
@@ -84,12 +87,14 @@ def _read_ahead(
         taken = inputs[batch]
         return (taken.pin_memory() if device.type == "cuda" else taken), labels[batch]
 
+    if not rows:  # a run may have been stopped after the last step of an epoch
+        return
     with ThreadPoolExecutor(1) as pool:
-        pending = pool.submit(read, rows[0]) if rows else None
+        pending = pool.submit(read, rows[0])
         for following in [*rows[1:], None]:
-            assert pending is not None
             taken, taken_labels = pending.result()
-            pending = None if following is None else pool.submit(read, following)
+            if following is not None:
+                pending = pool.submit(read, following)
             yield taken.to(device, non_blocking=True).float(), taken_labels.to(device)
 
 
@@ -117,7 +122,7 @@ def cache_features(
         report: gets a line now and then.
 
     Raises:
-        SigcamError: if a number is not finite, or too large for float16.
+        SigcamError: if a number is not finite, or too large for float16; an image cannot be read; or there is no room.
     """
     precision = str(fabric.strategy.precision.precision) if fabric else "32-true"
     facts = _facts(network, manifest, form, cache_type) | {"precision": precision}
@@ -195,8 +200,12 @@ def _start(
         return
     with torch.inference_mode():
         width = network(torch.zeros(1, 3, form.size, form.size, device=_device_of(network))).shape[1]
+    size = num_images * width * np.dtype(cache_type).itemsize
     try:
         partial.parent.mkdir(parents=True, exist_ok=True)
+        # A memory-mapped file takes up room only as it is filled, and a disk that is full then kills the process.
+        if shutil.disk_usage(partial.parent).free < size:
+            raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
         np.lib.format.open_memmap(partial, "w+", np.dtype(cache_type), (num_images, width))
         # Written last and whole: its being there says that the other one is, too.
         temporary = done_file.with_suffix(".tmp")
@@ -204,16 +213,16 @@ def _start(
             np.save(file, np.zeros(num_batches, np.uint8))
         temporary.rename(done_file)
     except OSError as error:
-        size = num_images * width * np.dtype(cache_type).itemsize
         fail(f"cannot write {size / 1e9:.1f} GB of features to {partial.parent} ({error.strerror}): make room there.")
 
 
 def _converted(inputs: Tensor, cache_type: str, manifest: Manifest, rows: Tensor) -> npt.NDArray[Any]:
-    converted = inputs.numpy().astype(cache_type)
-    bad = ~np.isfinite(converted).all(axis=1)
-    if bad.any():
-        name = manifest.table["image_id"].iloc[int(rows[int(np.flatnonzero(bad)[0])])]
-        if bool(inputs.isfinite().all()):
+    with np.errstate(over="ignore"):  # it is looked for below
+        converted = inputs.numpy().astype(cache_type)
+    bad = np.flatnonzero(~np.isfinite(converted).all(axis=1))
+    if bad.size:
+        name = manifest.table["image_id"].iloc[int(rows[bad[0]])]
+        if bool(inputs[bad[0]].isfinite().all()):
             fail(f"features of image {name} exceed float16: cache them as float32.")
         fail(f"features of image {name} are NaN or infinite: the network's weights are broken.")
     return converted
@@ -226,7 +235,7 @@ def _facts(network: nn.Module, manifest: Manifest, form: InputFormat, cache_type
         weights.update(name.encode())
         weights.update(tensor.detach().cpu().contiguous().flatten().view(torch.uint8).numpy().data)
     # The manifest does not tell copies of other sizes apart; the files' sizes do.
-    files = [(path, (manifest.root / path).stat().st_size) for path in manifest.table["path"]]
+    files = [(path, _size_of(manifest.root / path)) for path in manifest.table["path"]]
     return {
         "network": _digest(repr(network)),
         "weights": weights.hexdigest(),
@@ -234,6 +243,13 @@ def _facts(network: nn.Module, manifest: Manifest, form: InputFormat, cache_type
         "form": list(form),
         "cache_type": cache_type,
     }
+
+
+def _size_of(image: Path) -> int:
+    try:
+        return image.stat().st_size
+    except OSError as error:
+        fail(f"image {image} cannot be read ({error.strerror}): prepare the data set again.")
 
 
 def _digest(value: object) -> str:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from .errors import check_choice, fail
 from .views import AUGMENTATIONS
@@ -108,6 +108,10 @@ def _paper(learning_rate: float, weight_decay: float) -> Recipe:
     )
 
 
+_CROPS = Recipe(
+    epochs=5, batch_size=32, learning_rate=1e-3, weight_decay=1e-2, augment="crop_flip", views=5, cache_type="float32"
+)
+
 CLASSIFIER_RECIPES = {
     # The small network with the MLP head starts from the convolutions of the one with the GAP head.
     "small-gap": Recipe(epochs=8, batch_size=32, learning_rate=5e-3, weight_decay=0.05),
@@ -135,6 +139,9 @@ SIGMOID_RECIPES = {
     "cached": Recipe(epochs=30, batch_size=256, learning_rate=1e-3, weight_decay=1e-2, augment="none"),
     # Large batches, for data sets of the size of ImageNet: a step then has enough to do for a data-centre GPU.
     "cached-large": Recipe(epochs=10, batch_size=4096, learning_rate=4e-3, weight_decay=1e-2, augment="none"),
+    # What freezing does, on the same crops: see the parameter ``freezing``.
+    "crops": _CROPS,
+    "crops-official-freezing": replace(_CROPS, cached=False, freezing="official"),
     "paper-vgg16-cam": _paper(0.003, 5e-4),
     "paper-vgg16-gradcam": _paper(1e-4, 5e-4),
     "paper-resnet50-cam": _paper(1e-4, 1e-4),

@@ -22,7 +22,7 @@ from safetensors.torch import load_file, save_file
 from torch import Tensor, nn
 
 from .backbones import CLASSIFIER_HEADS, build, check_backbone
-from .checkpoints import Checkpoint
+from .checkpoints import SECONDS_BETWEEN_SAVINGS, Checkpoint
 from .classifiers import ORIGINS, UNTRAINED, starting_point
 from .data import Manifest, read_manifest
 from .dual import DualBranch
@@ -168,7 +168,12 @@ def ensure_manifest(dataset: str, work_dir: Path) -> Manifest:
     return prepare(dataset, folder)
 
 
-def ensure_classifier(run: Run, recipe: Recipe | None = None, fabric: Fabric | None = None) -> nn.Module:
+def ensure_classifier(
+    run: Run,
+    recipe: Recipe | None = None,
+    fabric: Fabric | None = None,
+    checkpoint_seconds: float = SECONDS_BETWEEN_SAVINGS,
+) -> nn.Module:
     """Load the softmax classifier; make it where there is none.
 
     The small network with the MLP head starts from the convolutions of the one with the GAP head.
@@ -177,6 +182,7 @@ def ensure_classifier(run: Run, recipe: Recipe | None = None, fabric: Fabric | N
         run: which.
         recipe: instead of the run's.
         fabric: devices to train on; ``None`` for one device.
+        checkpoint_seconds: between two savings of an unfinished run.
     """
     manifest = ensure_manifest(run.dataset, run.work_dir)
     if run.classifier.exists():
@@ -187,7 +193,7 @@ def ensure_classifier(run: Run, recipe: Recipe | None = None, fabric: Fabric | N
     facts: dict[str, Any] = {"origin": run.origin, "manifest_checksum": manifest.checksum}
     start_from = replace(run, head="gap")
     starts_from_gap = run.backbone == "small_cnn" and run.head == "mlp"
-    start = ensure_classifier(start_from, fabric=fabric) if starts_from_gap else None
+    start = ensure_classifier(start_from, None, fabric, checkpoint_seconds) if starts_from_gap else None
     torch.manual_seed(run.seed)  # new layers are drawn here
     model = starting_point(run.origin, run.backbone, run.head, manifest)
     if start is not None:
@@ -198,7 +204,7 @@ def ensure_classifier(run: Run, recipe: Recipe | None = None, fabric: Fabric | N
         _save(run, run.classifier, Trained(model, [], 0.0), fabric, **facts)
         return model
     facts["recipe"] = asdict(recipe)
-    checkpoint = _checkpoint(run.classifier, facts)
+    checkpoint = _checkpoint(run.classifier, facts, checkpoint_seconds)
     splits = manifest.split("train"), manifest.split("val")
     options: dict[str, Any] = {"seed": run.seed, "fabric": fabric, "checkpoint": checkpoint}
     if run.origin == "probe":
@@ -212,15 +218,21 @@ def ensure_classifier(run: Run, recipe: Recipe | None = None, fabric: Fabric | N
     return model.eval()
 
 
-def ensure_sigmoid_head(run: Run, recipe: Recipe | None = None, fabric: Fabric | None = None) -> DualBranch:
+def ensure_sigmoid_head(
+    run: Run,
+    recipe: Recipe | None = None,
+    fabric: Fabric | None = None,
+    checkpoint_seconds: float = SECONDS_BETWEEN_SAVINGS,
+) -> DualBranch:
     """Load the dual-branch network; train its sigmoid head on the frozen classifier where there is none.
 
     Args:
         run: which.
         recipe: instead of the run's.
         fabric: devices to train on; ``None`` for one device.
+        checkpoint_seconds: between two savings of an unfinished run.
     """
-    classifier = ensure_classifier(run, fabric=fabric)
+    classifier = ensure_classifier(run, None, fabric, checkpoint_seconds)
     manifest = ensure_manifest(run.dataset, run.work_dir)
     torch.manual_seed(run.seed)  # the fresh head is drawn here
     dual = DualBranch.from_classifier(classifier, manifest.num_classes)
@@ -230,7 +242,7 @@ def ensure_sigmoid_head(run: Run, recipe: Recipe | None = None, fabric: Fabric |
         recipe = recipe or run.recipe_of_sigmoid_head()
         facts = {"recipe": asdict(recipe), "manifest_checksum": manifest.checksum}
         facts["classifier_sha256"] = sha256_of_file(run.classifier)
-        checkpoint = _checkpoint(run.sigmoid_head, facts)
+        checkpoint = _checkpoint(run.sigmoid_head, facts, checkpoint_seconds)
         splits = manifest.split("train"), manifest.split("val")
         options: dict[str, Any] = {"seed": run.seed, "fabric": fabric, "checkpoint": checkpoint}
         trained = train_head(dual, "sigmoid", *splits, run.backbone, recipe, run.features, **options)
@@ -241,12 +253,18 @@ def ensure_sigmoid_head(run: Run, recipe: Recipe | None = None, fabric: Fabric |
     return dual.eval()
 
 
-def ensure_evidence(run: Run) -> Path:
-    """Path of the evidence on the test split; evaluate where there is none."""
+def ensure_evidence(run: Run, with_fidelity: bool = True) -> Path:
+    """Path of the evidence on the test split; evaluate where there is none.
+
+    Args:
+        run: which.
+        with_fidelity: without it, new evidence is of localisation alone.
+    """
     if not run.evidence.exists():
         dual = ensure_sigmoid_head(run)
         manifest = ensure_manifest(run.dataset, run.work_dir)
         device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
+        perturbed = PERTURBATION_IMAGES if with_fidelity else 0
         start = time.perf_counter()
         evaluate(
             dual.to(device),
@@ -254,14 +272,15 @@ def ensure_evidence(run: Run) -> Path:
             run.backbone,
             run.network,
             run.evidence,
-            perturbation_images=PERTURBATION_IMAGES,
+            with_fidelity=with_fidelity,
+            perturbation_images=perturbed,
         )
         facts = {
             "split": "test",
             "manifest_checksum": manifest.checksum,
             "classifier_sha256": sha256_of_file(run.classifier),
             "sigmoid_head_sha256": sha256_of_file(run.sigmoid_head),
-            "perturbation_images": PERTURBATION_IMAGES,
+            "perturbation_images": perturbed,
         }
         _describe(run, run.evidence, device=device, seconds=time.perf_counter() - start, **facts)
     return run.evidence
@@ -289,8 +308,8 @@ def _refuse_another(recipe: Recipe | None, path: Path) -> None:
         )
 
 
-def _checkpoint(path: Path, facts: dict[str, Any]) -> Checkpoint:
-    return Checkpoint(path.with_suffix(".unfinished"), key=json.dumps(facts, sort_keys=True))
+def _checkpoint(path: Path, facts: dict[str, Any], seconds: float) -> Checkpoint:
+    return Checkpoint(path.with_suffix(".unfinished"), json.dumps(facts, sort_keys=True), seconds)
 
 
 def _save(

@@ -42,7 +42,11 @@ def _format(value: Value) -> str:
 
 def save_table(work_dir: Path, name: str, table: pd.DataFrame) -> Path:
     """Save a table as CSV among the results."""
-    path = work_dir / "results" / f"{name}.csv"
+    return write_csv(work_dir / "results" / f"{name}.csv", table)
+
+
+def write_csv(path: Path, table: pd.DataFrame) -> Path:
+    """Write a table as CSV, whole or not at all."""
     return write_atomically(path, lambda temporary: table.to_csv(temporary, index=False))
 
 

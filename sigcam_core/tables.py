@@ -14,7 +14,6 @@ import torch
 from numpy.typing import NDArray
 
 from .errors import check_choice, fail
-from .eval import expand_levels
 from .fidelity import adcc
 from .perturbation import average_drop_at_coverage
 from .protocol import GT_LOC_IOU, IOU_PERCENTAGES, NUM_BINS, PROTOCOLS
@@ -67,7 +66,8 @@ def wsol_statistics(rows: pd.DataFrame, weights: FloatArray, protocol: str = "st
         located = (rows[column].to_numpy() >= np.float32(GT_LOC_IOU)).astype(np.float64)
         statistics["top1_loc"] = 100 * (weights @ (located * correct)) / count
         statistics["gt_loc"] = 100 * (weights @ located) / count
-        best_iou = expand_levels(np.stack(rows["best_iou_multi"].to_list()).astype(np.float32))
+        # At the 255 levels: the maximum over 1,000 thresholds meets no other.
+        best_iou = np.stack(rows["best_iou_multi"].to_list()).astype(np.float32)
         for percentage in IOU_PERCENTAGES:
             # In float32 on both sides: two unequal ratios of pixel counts differ by far more than its rounding.
             hits = (best_iou >= np.float32(percentage / 100)).astype(np.float64)
@@ -101,8 +101,13 @@ def fidelity_statistics(rows: pd.DataFrame, weights: FloatArray, scorer: str = "
     Returns:
         ``average_drop``, ``increase_in_confidence``, ``coverage`` (mean of the maps, which ADCC calls complexity),
         ``coherency`` and ``adcc``, each (B,).
+
+    Raises:
+        SigcamError: for an unknown scorer, or evidence without fidelity.
     """
     check_choice("scorer", scorer, SCORERS)
+    if rows["coverage"].isna().any():
+        fail("this evidence has no fidelity: evaluate with_fidelity, to make a table of it.")
     count = weights.sum(axis=1)
     y = rows[f"image_score_{scorer}"].to_numpy()
     o = rows[f"explained_score_{scorer}"].to_numpy()
@@ -194,6 +199,35 @@ def table_of(evidence: pd.DataFrame, statistics: Callable[[pd.DataFrame, FloatAr
     return pd.DataFrame(table)
 
 
+def table_with_intervals(
+    evidence: pd.DataFrame,
+    statistics: Callable[[pd.DataFrame, FloatArray], Statistics],
+    resamples: int = 1000,
+    seed: int = 0,
+) -> pd.DataFrame:
+    """Every figure with its 95 % bootstrap interval over images.
+
+    Args:
+        evidence: what :func:`sigcam_core.eval.read_evidence` returns.
+        statistics: such as :func:`wsol_statistics`.
+        resamples: draws of the bootstrap over images.
+        seed: of the draws.
+
+    Returns:
+        Columns ``network, method, head, metric, value, low, high``.
+    """
+    figures = []
+    for keys, rows in evidence.groupby(KEYS, sort=False):
+        for metric, values in statistics(rows, _one_and_resampled(len(rows), resamples, seed)).items():
+            figures.append((*keys, metric, values[0], *np.percentile(values[1:], [2.5, 97.5])))
+    return pd.DataFrame(figures, columns=[*KEYS, "metric", "value", "low", "high"])
+
+
+def _one_and_resampled(num_images: int, resamples: int, seed: int) -> FloatArray:
+    """Weights of the figure itself, then of its resamples."""
+    return np.vstack([np.ones(num_images), bootstrap_weights(num_images, resamples, seed)])
+
+
 def head_differences(
     evidence: pd.DataFrame,
     statistics: Callable[[pd.DataFrame, FloatArray], Statistics],
@@ -219,14 +253,43 @@ def head_differences(
         heads = {head: part.sort_values("image_id") for head, part in rows.groupby("head")}
         if set(heads) != {"softmax", "sigmoid"} or list(heads["softmax"].image_id) != list(heads["sigmoid"].image_id):
             fail(f"{network}, {method}: both heads must be evaluated on the same images to be compared.")
-        weights = bootstrap_weights(len(heads["softmax"]), resamples, seed)
-        weights = np.vstack([np.ones(weights.shape[1]), weights])
-        softmax, sigmoid = (statistics(heads[head], weights) for head in ("softmax", "sigmoid"))
-        for metric in softmax:
-            change = sigmoid[metric] - softmax[metric]
-            low, high = np.percentile(change[1:], [2.5, 97.5])
-            differences.append((network, method, metric, change[0], low, high))
-    return pd.DataFrame(differences, columns=["network", "method", "metric", "difference", "low", "high"])
+        table = paired_difference(heads["softmax"], heads["sigmoid"], statistics, resamples, seed)
+        differences.append(table.drop(columns=["first", "second"]).assign(network=str(network), method=str(method)))
+    columns = ["network", "method", "metric", "difference", "low", "high"]
+    return pd.concat(differences, ignore_index=True)[columns]
+
+
+def paired_difference(
+    first: pd.DataFrame,
+    second: pd.DataFrame,
+    statistics: Callable[[pd.DataFrame, FloatArray], Statistics],
+    resamples: int = 1000,
+    seed: int = 0,
+) -> pd.DataFrame:
+    """Second minus first for each metric, with a paired 95 % bootstrap interval over the images of both.
+
+    Args:
+        first: evidence, one row an image.
+        second: evidence of the same images in the same order.
+        statistics: such as :func:`wsol_statistics`.
+        resamples: draws of the bootstrap over images.
+        seed: of the draws.
+
+    Returns:
+        Columns ``metric, first, second, difference, low, high``, the last three in percentage points.
+
+    Raises:
+        SigcamError: if the images differ.
+    """
+    if list(first["image_id"]) != list(second["image_id"]):
+        fail("a paired difference needs the same images in the same order on both sides.")
+    weights = _one_and_resampled(len(first), resamples, seed)
+    one, other = statistics(first, weights), statistics(second, weights)
+    rows = []
+    for metric in one:
+        change = other[metric] - one[metric]
+        rows.append((metric, one[metric][0], other[metric][0], change[0], *np.percentile(change[1:], [2.5, 97.5])))
+    return pd.DataFrame(rows, columns=["metric", "first", "second", "difference", "low", "high"])
 
 
 def beside_published(ours: pd.DataFrame, dataset: str, table: str) -> pd.DataFrame:

@@ -1,15 +1,18 @@
-"""Networks with random weights, small enough for a test, and a data set of a few images."""
+"""Networks with random weights, small enough for a test, and data sets of a few images."""
 
 from collections.abc import Callable
 from pathlib import Path
 
+import numpy as np
+import pandas as pd
 import torch
+from PIL import Image
 from torch import Tensor, nn
 from torchvision.models import resnet, swin_transformer, vgg, vision_transformer
 
 from data_scripts.__main__ import main as prepare_data
 from sigcam_core import DualBranch
-from sigcam_core.manifest import Manifest, read_manifest
+from sigcam_core.manifest import Manifest, read_manifest, write_manifest
 from sigcam_core.small_cnn import small_cnn
 
 NUM_CLASSES = 5
@@ -70,6 +73,18 @@ def calibrate(features: nn.Module, images: Tensor) -> None:
 
 def random_images(count: int = 3, size: int = 64, dtype: torch.dtype = torch.float64) -> Tensor:
     return torch.randn(count, 3, size, size, generator=torch.Generator().manual_seed(1)).to(dtype)
+
+
+def noise_images(root: Path, count: int = 6) -> Manifest:
+    """Images of 20 x 16 pixels of noise, all in one split, of two classes in turn."""
+    rng = np.random.default_rng(0)
+    names = [f"{index}.png" for index in range(count)]
+    for name in names:
+        Image.fromarray(rng.integers(0, 256, (16, 20, 3), dtype=np.uint8)).save(root / name)
+    columns = {"image_id": [f"i{index}" for index in range(count)], "path": names, "mask": None}
+    table = pd.DataFrame({**columns, "split": "train", "width": 20, "height": 16, "boxes": [[]] * count})
+    table["label"] = table.index % 2
+    return write_manifest(root / "manifest.parquet", table, name="noise", class_names=["a", "b"])
 
 
 def tiny_shapes(root: Path) -> Manifest:

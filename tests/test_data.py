@@ -11,8 +11,8 @@ import torchvision.transforms.v2.functional as transforms
 from hypothesis import given
 from hypothesis import strategies as st
 from PIL import Image
+from torch import Tensor
 
-from sigcam_core import data
 from sigcam_core.data import (
     Manifest,
     image_batches,
@@ -25,6 +25,7 @@ from sigcam_core.data import (
     write_manifest,
 )
 from sigcam_core.errors import SigcamError
+from sigcam_core.views import AUGMENTATIONS, View
 
 MEAN, STD = (0.4, 0.5, 0.6), (0.2, 0.25, 0.3)
 
@@ -178,64 +179,45 @@ def test_normalize_refuses_what_it_would_spoil() -> None:
 
 
 def test_batches_cover_every_image_once(manifest: Manifest) -> None:
-    seen = list(image_batches(manifest, 4, 8, MEAN, STD, shuffle=True, generator=torch.Generator().manual_seed(0)))
-    indices = torch.cat([batch[0] for batch in seen])
-    assert [len(batch[0]) for batch in seen] == [4, 2]
-    assert indices.tolist() != list(range(6))
-    assert sorted(indices.tolist()) == list(range(6))
-    torch.testing.assert_close(torch.cat([batch[2] for batch in seen]), manifest.labels[indices])
-    pixels = load_images(manifest, 8)[indices].double() / 255
+    seen = list(image_batches(manifest, 4, 8, MEAN, STD))
+    assert [batch[0].tolist() for batch in seen] == [[0, 1, 2, 3], [4, 5]]
+    torch.testing.assert_close(torch.cat([batch[2] for batch in seen]), manifest.labels)
+    torch.testing.assert_close(torch.cat([b[1] for b in seen]).double(), expected_inputs(manifest), rtol=0, atol=1e-6)
+
+
+@pytest.mark.parametrize("budget", [0, 2**20])
+def test_batches_hold_the_rows_asked_for(manifest: Manifest, budget: int) -> None:
+    rows = [torch.tensor([5, 0, 3]), torch.tensor([4]), torch.tensor([2, 1])]
+    seen = list(image_batches(manifest, 3, 8, MEAN, STD, batches=rows, memory_budget=budget))
+    expected = expected_inputs(manifest)
+    for wanted, (indices, images, labels) in zip(rows, seen, strict=True):
+        assert torch.equal(indices, wanted)
+        assert torch.equal(labels, manifest.labels[wanted])
+        torch.testing.assert_close(images.double(), expected[wanted], rtol=0, atol=1e-6)
+    assert list(image_batches(manifest, 3, 8, MEAN, STD, batches=[], memory_budget=budget)) == []
+
+
+def expected_inputs(manifest: Manifest) -> Tensor:
+    pixels = load_images(manifest, 8).double() / 255
     mean, std = (torch.tensor(v, dtype=torch.float64).view(3, 1, 1) for v in (MEAN, STD))
-    torch.testing.assert_close(
-        torch.cat([batch[1] for batch in seen]).double(), (pixels - mean) / std, rtol=0, atol=1e-6
-    )
+    return (pixels - mean) / std
 
 
-@pytest.mark.parametrize("augment", data.AUGMENTATIONS)
+@pytest.mark.parametrize("augment", AUGMENTATIONS)
 def test_streamed_batches_equal_remembered_ones(manifest: Manifest, augment: str) -> None:
+    rows = torch.randperm(6).split(4)
     first, second = (
-        list(image_batches(manifest, 4, 14, MEAN, STD, shuffle=True, augment=augment, memory_budget=budget,
-                           generator=torch.Generator().manual_seed(1)))
+        list(image_batches(manifest, 4, 14, MEAN, STD, view=View(augment, 1), batches=rows, memory_budget=budget))
         for budget in (0, 2**20)
-    )  # fmt: skip
+    )
     for one, other in zip(first, second, strict=True):
         for left, right in zip(one, other, strict=True):
             assert torch.equal(left, right)
 
 
-def test_flip_mirrors_some_images_and_leaves_the_others(manifest: Manifest) -> None:
-    plain = torch.cat([batch[1] for batch in image_batches(manifest, 6, 8, MEAN, STD)])
-    mirrored = 0
-    for seed in range(20):
-        generator = torch.Generator().manual_seed(seed)
-        images = torch.cat(
-            [b[1] for b in image_batches(manifest, 6, 8, MEAN, STD, augment="flip", generator=generator)]
-        )
-        is_flipped = [torch.equal(image, other.flip(2)) for image, other in zip(images, plain, strict=True)]
-        is_same = [torch.equal(image, other) for image, other in zip(images, plain, strict=True)]
-        assert all(a != b for a, b in zip(is_flipped, is_same, strict=True))
-        mirrored += sum(is_flipped)
-    assert 40 <= mirrored <= 80
-
-
-def test_crops_are_windows_of_the_larger_image_from_every_place(manifest: Manifest) -> None:
-    larger = normalize(load_images(manifest, 16), MEAN, STD)
-    generator = torch.Generator().manual_seed(0)
-    places = set()
-    for _ in range(20):
-        ((_, images, _),) = image_batches(manifest, 6, 14, MEAN, STD, augment="crop_flip", generator=generator)
-        for image, whole in zip(images, larger, strict=True):
-            windows = {(x, y): whole[:, y : y + 14, x : x + 14] for x in range(3) for y in range(3)}
-            found = [p for p, v in windows.items() if torch.equal(image, v) or torch.equal(image, v.flip(2))]
-            assert len(found) == 1
-            places.update(found)
-    assert len(places) == 9
-
-
 @pytest.mark.parametrize(
     ("arguments", "sentence"),
     [
-        ({"augment": "cutout"}, "unknown augmentation 'cutout'"),
         ({"batch_size": 0}, "batch size 0"),
         ({"size": 0}, "image size 0"),
     ],

@@ -14,10 +14,11 @@ from sigcam_core import cam_maps, normalize_maps
 from sigcam_core.backbones import input_format
 from sigcam_core.data import load_images, load_masks, normalize, read_manifest, scaled_boxes
 from sigcam_core.errors import SigcamError
-from sigcam_core.eval import MAP_SIZE, PERTURBATION_COLUMNS, evaluate, expand_levels, read_evidence
+from sigcam_core.eval import MAP_SIZE, PERTURBATION_COLUMNS, evaluate, read_evidence
 from sigcam_core.fidelity import adcc, average_drop, class_scores, coherency, explain_images, increase_in_confidence
 from sigcam_core.localization import MaxBoxAcc, PixelAP, best_iou_per_threshold
 from sigcam_core.perturbation import deletion_auc, insertion_auc, perturbation_curves
+from sigcam_core.protocol import LEVELS
 from sigcam_core.provenance import read_json
 from sigcam_core.stations import Run, ensure_sigmoid_head
 from sigcam_core.tables import fidelity_statistics, wsol_statistics
@@ -87,7 +88,7 @@ def test_evidence_expands_to_the_thousand_thresholds(run: Run) -> None:
     evidence = read_evidence(run.evidence)
     row = evidence[(evidence["head"] == "softmax") & (evidence["method"] == "gradcam")].iloc[3]
     expected = best_iou_per_threshold(score_map, scaled_boxes(test, 224)[0])
-    np.testing.assert_allclose(expand_levels(np.array(row["best_iou_multi"])), expected, atol=1e-6)
+    np.testing.assert_allclose(np.array(row["best_iou_multi"])[LEVELS], expected, atol=1e-6)
 
 
 def test_provenance_lies_beside_the_evidence(run: Run) -> None:
@@ -127,6 +128,20 @@ def test_perturbed_evidence_equals_the_curves_of_the_images(run: Run, perturbed:
         np.testing.assert_allclose(rows["deletion_auc"], deletion_auc(curves), atol=1e-5)
         np.testing.assert_allclose(np.stack(rows["insertion_curve"]), curves.insertion, atol=1e-5)
         np.testing.assert_allclose(rows["insertion_fractions"].iloc[0], curves.fractions, atol=1e-6)
+
+
+def test_without_fidelity_localisation_is_the_same(run: Run, tmp_path: Path) -> None:
+    dual, test = ensure_sigmoid_head(run), read_manifest(run.manifest).split("test")
+    with pytest.raises(SigcamError, match="insertion and deletion are part of fidelity"):
+        evaluate(dual, test, run.backbone, run.network, tmp_path / "none", with_fidelity=False, perturbation_images=1)
+    path = evaluate(dual, test, run.backbone, run.network, tmp_path / "evidence.parquet", with_fidelity=False)
+    bare, whole = read_evidence(path), read_evidence(run.evidence)
+    weights = np.ones((1, 24))
+    for keys, rows in bare.groupby(["head", "method"]):
+        same = whole[(whole["head"] == keys[0]) & (whole["method"] == keys[1])]
+        assert wsol_statistics(rows, weights) == wsol_statistics(same, weights)
+        with pytest.raises(SigcamError, match="this evidence has no fidelity"):
+            fidelity_statistics(rows, weights)
 
 
 def test_counts_that_make_no_sense_get_one_sentence(run: Run, tmp_path: Path) -> None:
