@@ -31,7 +31,7 @@ SNAKEMAKE = PATH="$(BIN):$$PATH" $(BIN)/snakemake --cores $(CORES) --rerun-incom
 # Let glibc keep freed memory, for ours and peers alike: else a forward pass takes up to twice as long.
 KEEP_MEMORY = MALLOC_MMAP_THRESHOLD_=1073741824 MALLOC_TRIM_THRESHOLD_=1073741824
 
-.PHONY: help setup reproduce plan book bench lab test lint format lock clean
+.PHONY: help setup reproduce plan book bench publish lab test lint format lock clean
 
 help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-10s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -52,6 +52,9 @@ book: setup ## build the book again from results that are already there
 bench: setup ## measure speed side by side with other tools, then put the page into the book
 	@$(KEEP_MEMORY) $(BIN)/python -m benchmarks
 	@$(MAKE) reproduce
+
+publish: setup ## measure a published result of real images anew, EXPERIMENT=name
+	@$(KEEP_MEMORY) $(BIN)/python -m sigcam_core publish $(EXPERIMENT)
 
 lab: setup ## open the notebooks in JupyterLab
 	@PATH="$(BIN):$$PATH" $(BIN)/jupyter lab notebooks

@@ -27,7 +27,7 @@ HEADS = ("gap", "mlp")
 NAME = f"{DATASET}-{BACKBONE}-{{head}}-seed{SEED}"
 PYTHON = sys.executable
 NOTEBOOKS = sorted(path.stem for path in Path(workflow.basedir, "notebooks").glob("*.ipynb"))
-SEEDED = [name for name in NOTEBOOKS if name not in ("01_invariance", "09_benchmarks")]
+SEEDED = [name for name in NOTEBOOKS if name not in ("01_invariance", "09_benchmarks", "10_real_images")]
 
 
 def sources(*modules):
@@ -50,7 +50,9 @@ classifier = WORK / "checkpoints" / f"{NAME}.classifier.safetensors"
 sigmoid_head = WORK / "checkpoints" / f"{NAME}.sigmoid_head.safetensors"
 evidence = WORK / "evidence" / f"{NAME}.parquet"
 run_options = f"--work-dir {WORK} --dataset {DATASET} --backbone {BACKBONE} --head {{wildcards.head}} --seed {SEED}"
-NETWORK = ("backbones", "paper_networks", "small_cnn", "data", "manifest")
+NETWORK = ("backbones", "classifiers", "paper_networks", "small_cnn", "data", "views", "manifest")
+TRAINING = ("train", "fit", "recipes", "seeds")
+RESULTS = Path(workflow.basedir, "results")
 
 # What each notebook reads, so that the workflow knows when to run it again.
 READS = {
@@ -62,7 +64,8 @@ READS = {
     "06_qualitative_localization": [*all_heads(sigmoid_head), *sources("qualitative", "figures", "cams")],
     "07_qualitative_explanations": [*all_heads(sigmoid_head), *sources("qualitative", "figures", "cams")],
     "08_explorer": [*all_heads(sigmoid_head), *sources("explorer", "figures", "cams")],
-    "09_benchmarks": [*Path(workflow.basedir, "results", "benchmarks").glob("*.json"), *sources("speed")],
+    "09_benchmarks": [*RESULTS.glob("benchmarks/*.json"), *sources("speed")],
+    "10_real_images": [*RESULTS.glob("*/*.csv"), *RESULTS.glob("*/record.json"), *sources("results", "figures")],
 }
 
 
@@ -97,7 +100,7 @@ rule classifier:
     input:
         manifest,
         lambda wildcards: [] if wildcards.head == "gap" else str(classifier).format(head="gap"),
-        sources("train", *NETWORK),
+        sources(*TRAINING, *NETWORK),
     output:
         classifier,
         classifier.with_suffix(".json"),
@@ -113,7 +116,7 @@ rule sigmoid_head:
     input:
         manifest,
         classifier,
-        sources("train", "losses", "dual", "split", *NETWORK),
+        sources(*TRAINING, "features", "losses", "dual", "split", *NETWORK),
     output:
         sigmoid_head,
         sigmoid_head.with_suffix(".json"),

@@ -20,6 +20,7 @@ from benchmarks.localization import measure_localization
 from benchmarks.maps import measure_maps
 from benchmarks.memory import MALLOC_VARIABLES, peak_mebibytes
 from benchmarks.timing import Row
+from benchmarks.training import measure_training
 from sigcam_core.errors import CommandLine, fail, run_command_line
 from sigcam_core.provenance import provenance, write_json
 from sigcam_core.speed import PUBLISHED_BENCHMARKS
@@ -57,6 +58,8 @@ def measure(device: torch.device, repeats: int, batch_size: int) -> dict[str, An
     rows = measure_maps(case, repeats)
     _say(f"fidelity of {NETWORK}")
     rows += measure_fidelity(case, repeats)
+    _say("training of a sigmoid head")
+    rows += measure_training(device, repeats)
     memory = {}
     if device.type == "cpu":  # where these are done, whatever device makes the maps
         _say("localisation")

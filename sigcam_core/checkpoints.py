@@ -79,8 +79,8 @@ class Checkpoint:
         """Put a saved run back into ``modules`` and ``optimizer``; without one, or with another's, start anew."""
         try:
             with safe_open(self.path, framework="pt") as file:
-                metadata = file.metadata()
-                if metadata["key"] != self.key:
+                metadata = file.metadata() or {}
+                if metadata.get("key") != self.key:
                     return Position(), {}
                 tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118 (no mapping)
         except (OSError, SafetensorError):

@@ -6,6 +6,7 @@ its optimizer's averages and its position to reach the same end as one that was 
 
 from __future__ import annotations
 
+import math
 import time
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -15,7 +16,7 @@ import torch
 from torch import Tensor, nn
 
 from .checkpoints import Checkpoint, Position
-from .errors import fail
+from .errors import check_choice, fail
 from .progress import Report, progress_bar
 from .recipes import Recipe
 from .seeds import derived_seed
@@ -24,6 +25,8 @@ if TYPE_CHECKING:
     from lightning_fabric import Fabric
 
 Batches = Callable[[int, Sequence[Tensor]], Iterable[tuple[Tensor, Tensor]]]
+ACCELERATORS = ("auto", "cpu", "cuda", "mps")
+PRECISIONS = ("32-true", "16-mixed", "bf16-mixed")
 STEPS_BETWEEN_CHECKS = 20  # a GPU that is asked for the loss makes everything wait
 
 
@@ -31,13 +34,17 @@ def start_fabric(accelerator: str = "auto", devices: int = 1, precision: str = "
     """Fabric on the devices asked for, with its other processes started.
 
     Args:
-        accelerator: ``"auto"``, ``"cpu"``, ``"cuda"`` or ``"mps"``.
+        accelerator: one of :data:`ACCELERATORS`.
         devices: how many; each has a process of its own.
-        precision: of the forward pass in training: ``"32-true"``, ``"16-mixed"`` or ``"bf16-mixed"``.
+        precision: of the forward pass in training, one of :data:`PRECISIONS`.
 
     Raises:
-        SigcamError: if there are no such devices.
+        SigcamError: for an unknown name, or if there are no such devices.
     """
+    check_choice("accelerator", accelerator, ACCELERATORS)
+    check_choice("precision", precision, PRECISIONS)
+    if devices < 1:
+        fail(f"cannot train on {devices} devices: give at least 1.")
     from lightning_fabric import Fabric  # takes seconds to import, which whoever only evaluates need not spend
 
     try:
@@ -59,7 +66,8 @@ class Task:
         loss_function: logits (B, C) and labels (B,) to a scalar, the mean over the batch.
         batches: gives inputs and labels of the rows asked for, batch by batch. Its first argument is the epoch.
         num_items: N, rows that an epoch goes through in a random order.
-        validate: ``val_loss`` and ``val_top1`` (%) on held-out images, for the history; it decides nothing.
+        validate: ``val_loss`` and ``val_top1`` (%) on held-out images, for the history; it decides nothing. The
+            default measures nothing.
         groups: parameter groups, with ``ratio`` as a factor of the learning rate; empty for one of all parameters.
         also_changing: modules that training changes without training them, by name.
     """
@@ -69,7 +77,7 @@ class Task:
     loss_function: Callable[[Tensor, Tensor], Tensor]
     batches: Batches
     num_items: int
-    validate: Callable[[], dict[str, float]]
+    validate: Callable[[], dict[str, float]] = dict
     groups: list[dict[str, Any]] = field(default_factory=list)
     also_changing: Mapping[str, nn.Module] = field(default_factory=dict)
 
@@ -93,8 +101,7 @@ def fit(
     Raises:
         SigcamError: if the loss becomes NaN or infinite, or the batch cannot be shared among the devices.
     """
-    if recipe.batch_size % fabric.world_size:
-        fail(f"batch_size {recipe.batch_size} cannot be shared among {fabric.world_size} devices: choose a multiple.")
+    check_shares(recipe, fabric.world_size)
     optimizer = _optimizer(recipe, task.groups or [{"params": list(task.module.parameters()), "ratio": 1.0}])
     wrapped, fitted = fabric.setup(task.module, optimizer)
     modules = {"module": task.module, **task.also_changing}
@@ -102,7 +109,8 @@ def fit(
     position = Position()
     if checkpoint:
         position, scaler = checkpoint.load(modules, optimizer)
-        precision.load_state_dict(scaler)
+        if scaler:  # that of a fresh run, or without a scale, is empty
+            precision.load_state_dict(scaler)
         if fabric.is_global_zero and (position.epoch or position.step):
             report(f"{task.name}: going on in epoch {position.epoch + 1} after {position.step} of its steps")
     start = time.perf_counter() - position.seconds
@@ -119,7 +127,8 @@ def fit(
         if fabric.is_global_zero:
             report(
                 f"{task.name}: epoch {position.epoch}/{recipe.epochs}  loss {row['loss']:.3f}  "
-                f"val top-1 {row['val_top1']:.1f} %  {row['images_per_second']:,.0f} images/s"
+                + (f"val top-1 {row['val_top1']:.1f} %  " if "val_top1" in row else "")
+                + f"{row['images_per_second']:,.0f} images/s"
             )
         save_if_due()
     fabric.barrier()
@@ -151,8 +160,11 @@ def _train_epoch(
     loss_sum = torch.tensor(position.loss_sum, dtype=kind, device=fabric.device)
     label = f"{task.name}, epoch {position.epoch + 1}/{recipe.epochs}"
     with progress_bar(num_shown, label, report, silent=rank > 0) as advance:
-        for inputs, labels in task.batches(position.epoch, todo):
+        batches = iter(task.batches(position.epoch, todo))
+        for _ in todo:
+            # Before the batch is made: a backbone that runs for it may have dropout, too.
             torch.manual_seed(derived_seed(seed, "step", position.epoch, position.step, rank))
+            inputs, labels = next(batches)
             rate = recipe.learning_rate_at(position.epoch, position.step / len(shares))
             for group in optimizer.param_groups:
                 group["lr"] = rate * group["ratio"]
@@ -164,17 +176,18 @@ def _train_epoch(
             loss_sum += loss.detach() * len(labels)
             position.step += 1
             if position.step <= STEPS_BETWEEN_CHECKS or position.step % STEPS_BETWEEN_CHECKS == 0:
-                _check_finite(loss_sum, position.epoch)
-                position.loss_sum = loss_sum.item()
+                position.loss_sum = _finite(loss_sum.item(), position.epoch)
                 save_if_due()
             advance(len(labels) * ranks, loss.detach())
-    _check_finite(loss_sum, position.epoch)
+    _finite(loss_sum.item(), position.epoch)
     total = fabric.all_reduce(loss_sum, reduce_op="sum")
     assert isinstance(total, Tensor)
+    validation = task.validate() if fabric.is_global_zero else {}
+    _finite(validation.get("val_loss", 0.0), position.epoch)  # the last step may have broken the weights
     return {
         "epoch": position.epoch + 1,
         "loss": total.item() / (sum(map(len, shares)) * ranks),
-        **(task.validate() if fabric.is_global_zero else {}),
+        **validation,
         "images_per_second": num_shown / (time.perf_counter() - start),
     }
 
@@ -185,10 +198,21 @@ def batches_of_epoch(num_items: int, batch_size: int, seed: int, epoch: int) -> 
     return torch.split(torch.randperm(num_items, generator=generator), batch_size)
 
 
-def _check_finite(loss_sum: Tensor, epoch: int) -> None:
+def check_shares(recipe: Recipe, devices: int) -> None:
+    """Refuse a batch that cannot be shared equally.
+
+    Raises:
+        SigcamError: if the batch size is no multiple of ``devices``.
+    """
+    if recipe.batch_size % devices:
+        fail(f"batch_size {recipe.batch_size} cannot be shared among {devices} devices: choose a multiple.")
+
+
+def _finite(loss: float, epoch: int) -> float:
     # A sum that was NaN or infinite once stays so.
-    if not bool(loss_sum.isfinite()):
-        fail(f"the loss became {loss_sum.item()} in epoch {epoch + 1}: lower the learning rate.")
+    if not math.isfinite(loss):
+        fail(f"the loss became {loss} in epoch {epoch + 1}: lower the learning rate.")
+    return loss
 
 
 def _optimizer(recipe: Recipe, groups: list[dict[str, Any]]) -> Any:

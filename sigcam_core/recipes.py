@@ -116,7 +116,7 @@ CLASSIFIER_RECIPES = {
     # The small network with the MLP head starts from the convolutions of the one with the GAP head.
     "small-gap": Recipe(epochs=8, batch_size=32, learning_rate=5e-3, weight_decay=0.05),
     "small-mlp": Recipe(epochs=2, batch_size=32, learning_rate=2e-3, weight_decay=0.05),
-    "probe": Recipe(epochs=30, batch_size=256, learning_rate=3e-3, weight_decay=1e-2, augment="none"),
+    "probe": Recipe(epochs=20, batch_size=256, learning_rate=3e-3, weight_decay=1e-2, augment="none"),
     "finetune": Recipe(
         epochs=12, batch_size=64, learning_rate=1e-4, weight_decay=0.05, augment="crop_flip", new_layers_ratio=10
     ),
@@ -136,7 +136,7 @@ CLASSIFIER_RECIPES = {
 
 SIGMOID_RECIPES = {
     "small": Recipe(epochs=12, batch_size=64, learning_rate=2e-3, weight_decay=5e-4),
-    "cached": Recipe(epochs=30, batch_size=256, learning_rate=1e-3, weight_decay=1e-2, augment="none"),
+    "cached": Recipe(epochs=20, batch_size=256, learning_rate=1e-3, weight_decay=1e-2, augment="none"),
     # Large batches, for data sets of the size of ImageNet: a step then has enough to do for a data-centre GPU.
     "cached-large": Recipe(epochs=10, batch_size=4096, learning_rate=4e-3, weight_decay=1e-2, augment="none"),
     # What freezing does, on the same crops: see the parameter ``freezing``.

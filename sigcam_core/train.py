@@ -182,7 +182,6 @@ def _on_the_fly(
             with torch.no_grad(), fabric.autocast():
                 inputs = body(on_device).float()
             yield inputs, labels
-        body.eval()
 
     return batches
 

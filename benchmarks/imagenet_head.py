@@ -1,0 +1,111 @@
+"""A head for a data set of ImageNet's size: ``python -m benchmarks.imagenet_head`` trains it on synthetic features.
+
+The features are random numbers in a float16 cache on disk, read as those of a real network are. What is measured is
+the training alone; real features cost one pass of a backbone more.
+"""
+
+from __future__ import annotations
+
+import json
+import shutil
+import tempfile
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from torch import nn
+from torch.nn.functional import binary_cross_entropy_with_logits, one_hot
+
+from benchmarks.memory import own_peak_mebibytes
+from sigcam_core.errors import CommandLine, fail, run_command_line
+from sigcam_core.features import FeatureCache
+from sigcam_core.fit import Task, fit, start_fabric
+from sigcam_core.overhead import seconds_of
+from sigcam_core.progress import print_to_stderr
+from sigcam_core.provenance import provenance, write_json
+from sigcam_core.recipes import SIGMOID_RECIPES
+from sigcam_core.speed import PUBLISHED_BENCHMARKS
+
+IMAGES, FEATURES, CLASSES = 1_281_167, 2048, 1000
+SECONDS_AT_MOST = 60.0  # for ten epochs on a data-centre GPU
+ROWS_AT_A_TIME = 65_536
+
+
+def main() -> None:
+    """Measure as the command line says, print the result and write it as JSON."""
+    parser = CommandLine(prog="python -m benchmarks.imagenet_head", description="Train a head on synthetic features.")
+    parser.add_argument("--device", default="cuda" if torch.cuda.is_available() else "cpu", help="default: %(default)s")
+    parser.add_argument("--images", type=int, default=IMAGES, help="default: %(default)s")
+    parser.add_argument("--epochs", type=int, default=10, help="default: %(default)s")
+    parser.add_argument("--folder", type=Path, help="where the cache of 5.2 GB goes for the time; default: temporary")
+    parser.add_argument("--output", type=Path, help="JSON file, default: results/benchmarks/head/DEVICE.json")
+    options = parser.parse_args()
+    if options.device not in ("cpu", "cuda"):
+        fail(f"unknown device {options.device!r}: choose cpu or cuda.")
+    if options.images < 1 or options.epochs < 1:
+        fail(f"--images {options.images} and --epochs {options.epochs} must be at least 1.")
+    with tempfile.TemporaryDirectory(dir=options.folder) as folder:
+        result = measure(Path(folder), options.device, options.images, options.epochs)
+    print(json.dumps(result, indent=2))
+    write_json(options.output or PUBLISHED_BENCHMARKS / "head" / f"{options.device}.json", result)
+
+
+def measure(folder: Path, device: str, num_images: int, epochs: int) -> dict[str, Any]:
+    """Seconds of ``epochs`` epochs, reading the cache included, beside the products of matrices that they need."""
+    cache = synthetic_cache(folder, num_images)
+    fabric = start_fabric(device)
+    torch.manual_seed(0)
+    head = nn.Linear(FEATURES, CLASSES)
+    recipe = replace(SIGMOID_RECIPES["cached-large"], epochs=epochs)
+    weight = torch.tensor(CLASSES - 1.0, device=fabric.device)
+
+    def loss(logits: torch.Tensor, labels: torch.Tensor) -> torch.Tensor:
+        return binary_cross_entropy_with_logits(logits, one_hot(labels, CLASSES).to(logits.dtype), pos_weight=weight)
+
+    task = Task("head", head, loss, lambda _, rows: cache.batches(0, rows, fabric.device), num_images)
+    seconds = seconds_of(lambda: fit(fabric, task, recipe, 0, print_to_stderr), fabric.device)
+    inputs = torch.randn(recipe.batch_size, FEATURES, device=fabric.device)
+    gradient = torch.randn(recipe.batch_size, CLASSES, device=fabric.device)
+    products = [seconds_of(lambda: (head(inputs), gradient.T @ inputs), fabric.device) for _ in range(6)]
+    floor = float(np.median(products[1:])) * num_images / recipe.batch_size
+    return {
+        "images": num_images,
+        "features": FEATURES,
+        "classes": CLASSES,
+        "batch_size": recipe.batch_size,
+        "epochs": epochs,
+        "seconds": seconds,
+        "seconds_per_epoch": seconds / epochs,
+        "seconds_per_epoch_of_products_alone": floor,
+        "cache_gigabytes": cache.views[0].stat().st_size / 1e9,
+        "peak_memory_mebibytes": own_peak_mebibytes(),
+        "provenance": provenance(device=fabric.device, seed=0, threads=torch.get_num_threads()),
+    }
+
+
+def synthetic_cache(folder: Path, num_images: int) -> FeatureCache:
+    """Random non-negative float16 features (N, 2048) with labels of 1,000 classes, on disk.
+
+    Raises:
+        SigcamError: if there is no room for them.
+    """
+    size = 2 * num_images * FEATURES
+    if shutil.disk_usage(folder).free < 1.1 * size:
+        fail(f"{folder} has no room for {size / 1e9:.1f} GB: name another folder with --folder.")
+    path = folder / "inputs.npy"
+    file = np.lib.format.open_memmap(path, "w+", np.float16, (num_images, FEATURES))
+    generator = np.random.default_rng(0)
+    rows = generator.standard_normal((min(ROWS_AT_A_TIME, num_images), FEATURES), dtype=np.float32)
+    pattern = np.abs(rows).astype(np.float16)
+    for start in range(0, num_images, len(pattern)):
+        # Turned by a row each time: numbers cost time to draw, and training does not mind their coming back.
+        part = np.roll(pattern, start // len(pattern), axis=1)
+        file[start : start + len(part)] = part[: num_images - start]
+    file.flush()
+    return FeatureCache((path,), torch.from_numpy(generator.integers(0, CLASSES, num_images)), folder)
+
+
+if __name__ == "__main__":
+    run_command_line(main)

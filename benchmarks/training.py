@@ -1,0 +1,80 @@
+"""Training a sigmoid head from image files, beside one pass of the backbone and beside the official recipe."""
+
+from __future__ import annotations
+
+import copy
+import tempfile
+from collections.abc import Callable
+from dataclasses import replace
+from itertools import count
+from pathlib import Path
+
+import torch
+
+from benchmarks.timing import ForwardPass, Row, side_by_side
+from data_scripts.__main__ import prepare
+from sigcam_core import DualBranch
+from sigcam_core.backbones import IMAGENET_CLASSES, build, input_format
+from sigcam_core.data import image_batches
+from sigcam_core.dual import linear_head_weight
+from sigcam_core.features import BATCH_SIZE
+from sigcam_core.fit import start_fabric
+from sigcam_core.manifest import Manifest
+from sigcam_core.recipes import Recipe
+from sigcam_core.train import train_head
+
+BACKBONE = "efficientnet_lite0"
+PASSES_AT_MOST = 1.2
+EPOCHS = 10  # of the official recipe
+RECIPE = Recipe(EPOCHS, batch_size=32, learning_rate=1e-3, weight_decay=1e-2, augment="none", cache_type="float32")
+
+
+def measure_training(device: torch.device, repeats: int, num_images: int = 256) -> list[Row]:
+    """Rows of training a head of 1,000 classes. Ours decodes images, writes features and reads them again."""
+    fabric = start_fabric(device.type)
+    dual = DualBranch.from_classifier(build(BACKBONE, IMAGENET_CLASSES)).to(device)
+    with tempfile.TemporaryDirectory() as name:
+        folder = Path(name)
+        manifest = prepare("shapes", folder, train=num_images, val=8, test=8)
+        train, val = manifest.split("train"), manifest.split("val")
+        fresh = (folder / f"features{number}" for number in count())  # nothing is cached from the last time
+
+        def by(recipe: Recipe) -> Callable[[], torch.Tensor]:
+            def run() -> torch.Tensor:
+                copied = copy.deepcopy(dual)
+                train_head(copied, "sigmoid", train, val, BACKBONE, recipe, next(fresh), report=_silent, fabric=fabric)
+                weight = linear_head_weight(copied.sigmoid_head)
+                assert weight is not None
+                return weight.detach().cpu()
+
+            return run
+
+        forward = _forward_pass(dual, train, device)
+        cached = side_by_side(by(RECIPE), forward.run, repeats, forward)
+        on_the_fly = side_by_side(by(RECIPE), by(replace(RECIPE, cached=False)), min(repeats, 3), forward)
+    task, setting = f"training a sigmoid head, {EPOCHS} epochs", f"EfficientNet-Lite0, {num_images} images of 224 px"
+    one, other = on_the_fly.results
+    difference = float((one - other).abs().max() / other.abs().max())
+    return [
+        cached.row(task, setting, "one forward pass", num_images, 1 / PASSES_AT_MOST),
+        on_the_fly.row(task, setting, "a forward pass an epoch", num_images, max_difference=difference),
+    ]
+
+
+def _forward_pass(dual: DualBranch, train: Manifest, device: torch.device) -> ForwardPass:
+    """The backbone over images that are decoded and lie on the device already, in its fastest layout."""
+    network = copy.deepcopy(dual.backbone).to(memory_format=torch.channels_last)  # type: ignore[call-overload]
+    batches = [
+        images.to(device, memory_format=torch.channels_last)
+        for _, images, _ in image_batches(train, BATCH_SIZE, *input_format(BACKBONE))
+    ]
+
+    def run() -> None:
+        for images in batches:
+            network(images)
+
+    return ForwardPass(torch.inference_mode()(run), len(train), device)
+
+
+def _silent(line: str) -> None:
+    """Say nothing while time is measured."""
