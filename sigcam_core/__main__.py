@@ -11,7 +11,7 @@ from .classifiers import ORIGINS
 from .errors import CommandLine, fail, run_command_line
 from .publish import PUBLISHED, PUBLISHED_RESULTS, publish
 from .recipes import CLASSIFIER_RECIPES, FREEZINGS, SIGMOID_RECIPES, Recipe
-from .stations import Run, default_work_dir, ensure_classifier, ensure_evidence, ensure_sigmoid_head
+from .stations import Run, default_work_dir, ensure_classifier, ensure_evidence, ensure_manifest, ensure_sigmoid_head
 from .summary import print_headline
 
 STATIONS = {
@@ -61,8 +61,12 @@ def main() -> None:
     is_classifier = arguments.station == "classifier"
     usual = run.recipe_of_classifier() if is_classifier else run.recipe_of_sigmoid_head()
     recipe = usual and _changed(usual, arguments)
-    from .fit import start_fabric
+    from .fit import check_shares, start_fabric
 
+    # Before other processes are started, which would refuse the same again, or make the same data set.
+    if recipe and arguments.devices > 0:
+        check_shares(recipe, arguments.devices)
+    ensure_manifest(run.dataset, run.work_dir)
     fabric = start_fabric(arguments.accelerator, arguments.devices, arguments.precision)
     ensure = ensure_classifier if is_classifier else ensure_sigmoid_head
     ensure(run, None if recipe == usual else recipe, fabric, arguments.checkpoint_seconds)

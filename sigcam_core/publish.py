@@ -157,19 +157,23 @@ def _train(experiment: Experiment, runs: list[Run], report: Report) -> dict[str,
         choices["softmax"] = _choice(first, "softmax", usual, manifest, report)
         recipe = _chosen(choices["softmax"], usual)
         for run in runs:
-            ensure_classifier(run, None if run.classifier.exists() else recipe)
+            ensure_classifier(run, recipe)
     usual = replace(SIGMOID_RECIPES["cached"], epochs=experiment.epochs)
     choices["sigmoid"] = _choice(first, "sigmoid", usual, manifest, report)
     recipe = _chosen(choices["sigmoid"], usual)
     for run in runs:
-        ensure_sigmoid_head(run, None if run.sigmoid_head.exists() else recipe)
+        ensure_sigmoid_head(run, recipe)
     return choices
 
 
 def _choice(run: Run, head: str, recipe: Recipe, manifest: Manifest, report: Report) -> pd.DataFrame:
     path = run.work_dir / "choices" / f"{run.name}-{head}.csv"
+    grid = grid_around(recipe)
     if path.exists():
-        return pd.read_csv(path)
+        table = pd.read_csv(path)
+        tried = list(table[["learning_rate", "weight_decay", "epochs"]].itertuples(index=False, name=None))
+        if tried == [(one.learning_rate, one.weight_decay, one.epochs) for one in grid]:
+            return table
     torch.manual_seed(run.seed)
     if head == "softmax":
         model = starting_point(run.origin, run.backbone, run.head, manifest)
@@ -177,7 +181,7 @@ def _choice(run: Run, head: str, recipe: Recipe, manifest: Manifest, report: Rep
         model = ensure_classifier(run)
     dual = DualBranch.from_classifier(model)
     splits = manifest.split("train"), manifest.split("val")
-    table = compare_recipes(dual, head, *splits, run.backbone, grid_around(recipe), run.features, run.seed, report)
+    table = compare_recipes(dual, head, *splits, run.backbone, grid, run.features, run.seed, report)
     write_csv(path, table)
     return table
 
