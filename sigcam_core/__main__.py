@@ -61,10 +61,11 @@ def main() -> None:
     is_classifier = arguments.station == "classifier"
     usual = run.recipe_of_classifier() if is_classifier else run.recipe_of_sigmoid_head()
     recipe = usual and _changed(usual, arguments)
-    from .fit import check_shares, start_fabric
+    from .fit import check_devices, check_shares, start_fabric
 
     # Before other processes are started, which would refuse the same again, or make the same data set.
-    if recipe and arguments.devices > 0:
+    check_devices(arguments.accelerator, arguments.devices, arguments.precision)
+    if recipe:
         check_shares(recipe, arguments.devices)
     ensure_manifest(run.dataset, run.work_dir)
     fabric = start_fabric(arguments.accelerator, arguments.devices, arguments.precision)

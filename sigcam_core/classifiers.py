@@ -37,11 +37,13 @@ def starting_point(origin: str, backbone: str, head: str, manifest: Manifest) ->
         return build(backbone, manifest.num_classes, head, pretrained=origin != "scratch")
     if backbone in WITHOUT_PUBLISHED_CLASSIFIER and head == "gap":
         fail(f"{backbone} has layers that no published weights have: use origin 'finetune' and train them.")
+    if origin == "pretrained":
+        if manifest.num_classes != IMAGENET_CLASSES:
+            fail(f"{manifest.name} has {manifest.num_classes} classes, not ImageNet's 1,000: use origin 'restricted'.")
+        return build(backbone, IMAGENET_CLASSES, head, pretrained=True)
+    classes = imagenet_classes(manifest)
     model = build(backbone, IMAGENET_CLASSES, head, pretrained=True)
-    if origin == "restricted":
-        restrict_classes(model, imagenet_classes(manifest))
-    elif manifest.num_classes != IMAGENET_CLASSES:
-        fail(f"{manifest.name} has {manifest.num_classes} classes, not ImageNet's 1,000: use origin 'restricted'.")
+    restrict_classes(model, classes)
     return model
 
 

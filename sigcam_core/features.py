@@ -196,7 +196,7 @@ def _start(
 ) -> None:
     """Make the files of a new pass, unless those of a stopped one are there."""
     num_images, num_batches = counts
-    if done_file.exists():
+    if done_file.exists() and len(np.load(done_file, allow_pickle=False)) == num_batches:
         return
     with torch.inference_mode():
         width = network(torch.zeros(1, 3, form.size, form.size, device=_device_of(network))).shape[1]

@@ -41,10 +41,7 @@ def start_fabric(accelerator: str = "auto", devices: int = 1, precision: str = "
     Raises:
         SigcamError: for an unknown name, or if there are no such devices.
     """
-    check_choice("accelerator", accelerator, ACCELERATORS)
-    check_choice("precision", precision, PRECISIONS)
-    if devices < 1:
-        fail(f"cannot train on {devices} devices: give at least 1.")
+    check_devices(accelerator, devices, precision)
     from lightning_fabric import Fabric  # takes seconds to import, which whoever only evaluates need not spend
 
     try:
@@ -54,6 +51,14 @@ def start_fabric(accelerator: str = "auto", devices: int = 1, precision: str = "
         fail(f"cannot train on {devices} device(s) of accelerator {accelerator!r} in {precision} ({reason}).")
     fabric.launch()
     return fabric
+
+
+def check_devices(accelerator: str, devices: int, precision: str) -> None:
+    """Refuse what :func:`start_fabric` would, as far as that shows without a look at the machine."""
+    check_choice("accelerator", accelerator, ACCELERATORS)
+    check_choice("precision", precision, PRECISIONS)
+    if devices < 1:
+        fail(f"cannot train on {devices} devices: give at least 1.")
 
 
 @dataclass
@@ -92,7 +97,7 @@ def fit(
         task: what to train, on what.
         recipe: lengths and rates.
         seed: of orders and dropout.
-        report: called with one line an epoch, and every half minute where there is no terminal.
+        report: called with a line an epoch, of some twenty epochs, and every half minute where there is no terminal.
         checkpoint: where to save the run now and then; a saved one is gone on with.
 
     Returns:
@@ -124,7 +129,10 @@ def fit(
         row = _train_epoch(fabric, task, wrapped, fitted, recipe, seed, position, report, save_if_due)
         position.epoch, position.step, position.loss_sum = position.epoch + 1, 0, 0.0
         position.history.append(row)
-        if fabric.is_global_zero:
+        _share_buffers(fabric, modules)
+        # Epochs on cached features take less than a second: some twenty lines tell enough.
+        is_told = position.epoch % max(1, recipe.epochs // 20) == 0 or position.epoch == recipe.epochs
+        if fabric.is_global_zero and is_told:
             report(
                 f"{task.name}: epoch {position.epoch}/{recipe.epochs}  loss {row['loss']:.3f}  "
                 + (f"val top-1 {row['val_top1']:.1f} %  " if "val_top1" in row else "")
@@ -190,6 +198,13 @@ def _train_epoch(
         **validation,
         "images_per_second": num_shown / (time.perf_counter() - start),
     }
+
+
+def _share_buffers(fabric: Fabric, modules: Mapping[str, nn.Module]) -> None:
+    # Each process has averaged over its own shares; all go on, and end, with those that are saved.
+    if fabric.world_size > 1:
+        for buffer in (buffer for module in modules.values() for buffer in module.buffers()):
+            torch.distributed.broadcast(buffer, src=0)
 
 
 def batches_of_epoch(num_items: int, batch_size: int, seed: int, epoch: int) -> Sequence[Tensor]:

@@ -202,9 +202,11 @@ def _balanced_bce(train: Manifest, device: torch.device) -> Callable[[Tensor, Te
 def _thawed(head: nn.Module) -> Iterator[None]:
     was_required = [parameter.requires_grad for parameter in head.parameters()]
     head.requires_grad_(True)
-    yield
-    for parameter, required in zip(head.parameters(), was_required, strict=True):
-        parameter.requires_grad_(required)
+    try:
+        yield
+    finally:
+        for parameter, required in zip(head.parameters(), was_required, strict=True):
+            parameter.requires_grad_(required)
 
 
 def split_pooling(head: nn.Module) -> tuple[nn.Module, nn.Module]:

@@ -126,7 +126,8 @@ def test_what_no_origin_can_give_is_refused(monkeypatch: pytest.MonkeyPatch) -> 
         starting_point("pretrained", "efficientnet_lite0", "gap", manifest)
     for origin in set(ORIGINS) - {"scratch"}:
         with pytest.raises(SigcamError, match="small_cnn has no ImageNet weights"):
-            starting_point(origin, "small_cnn", "gap", manifest)
+            whole = data_set([0], num_classes=1000)
+            starting_point(origin, "small_cnn", "gap", whole if origin == "pretrained" else manifest)
     monkeypatch.setattr(classifiers, "build", lambda *_, **__: pytest.fail("this would have been downloaded"))
     for origin in UNTRAINED:
         for backbone in ("vgg16", "inception_v3"):
@@ -160,7 +161,7 @@ def test_last_layers_learn_faster_and_no_parameter_is_lost(name: str, head: str,
     named = dict(model.named_parameters())
     names = {id(parameter): name for name, parameter in named.items()}
     found = [[names[id(parameter)] for parameter in group["params"]] for group in (slow_group, fast_group)]
-    assert sorted(sum(found, [])) == sorted(named)  # each exactly once
+    assert sorted(found[0] + found[1]) == sorted(named)  # each exactly once
     assert set(found[1]) == {name for name in named if name.startswith(fast)}
     assert all(any(name.startswith(prefix) for name in found[1]) for prefix in fast)
 

@@ -8,12 +8,12 @@ from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import nullcontext
 from copy import deepcopy
+from dataclasses import replace
 from functools import partial
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
 
-import numpy as np
 import pytest
 import torch
 from PIL import Image
@@ -156,6 +156,7 @@ def test_everything_that_decides_the_numbers_gives_another_key(
         key(cache_type="float32"),
         key(manifest=manifest.take([0, 1, 2, 3])),
         key(manifest=manifest.take([1, 0, 2, 3])),
+        key(manifest=replace(manifest, checksum="of other rows")),
     ]
     assert len(set(keys)) == len(keys)
     assert key(deepcopy(network)) == keys[0]
@@ -246,7 +247,7 @@ def test_a_full_disk_and_a_folder_that_cannot_be_made_are_said(
     network: Network, manifest: Manifest, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     (tmp_path / "file").touch()
-    with pytest.raises(SigcamError, match=r"cannot write 0\.0 GB of features to .*file.* \(Not a directory\): make room"):
+    with pytest.raises(SigcamError, match=r"cannot write 0\.0 GB of features to .* \(Not a directory\): make room"):
         cache_features(network, manifest, FORM, VIEWS, tmp_path / "file")
     usage = SimpleNamespace(free=2 * 10 * 16 - 1)  # a byte too little for ten rows of 16 float16
     monkeypatch.setattr(shutil, "disk_usage", lambda _: usage)
@@ -276,21 +277,49 @@ def test_what_is_done_to_a_batch_does_not_reach_the_disk(network: Network, manif
     assert contents(cache) == before
 
 
+def one_of_two(rank: int, meet: Callable[[], object]) -> Any:
+    """What Fabric tells a process of two, which are threads here."""
+    strategy = SimpleNamespace(precision=SimpleNamespace(precision="32-true"))
+    ranks = {"global_rank": rank, "world_size": 2, "is_global_zero": rank == 0}
+    return SimpleNamespace(**ranks, device=CPU, barrier=meet, autocast=nullcontext, strategy=strategy)
+
+
 def test_two_devices_share_the_images(network: Network, manifest: Manifest, tmp_path: Path) -> None:
-    alone = cache_features(network, manifest, FORM, VIEWS, tmp_path / "alone")
     networks = [deepcopy(network) for _ in range(2)]
-    meeting = threading.Barrier(2, timeout=20)
+    alone = cache_features(network, manifest, FORM, VIEWS, tmp_path / "alone")
+    barrier = threading.Barrier(2, timeout=20)
 
     def run(rank: int) -> FeatureCache:
-        strategy = SimpleNamespace(precision=SimpleNamespace(precision="32-true"))
-        fabric: Any = SimpleNamespace(global_rank=rank, world_size=2, is_global_zero=rank == 0, device=CPU,
-                                      barrier=meeting.wait, autocast=nullcontext, strategy=strategy)  # fmt: skip
+        fabric = one_of_two(rank, barrier.wait)
         return cache_features(networks[rank], manifest, FORM, VIEWS, tmp_path / "shared", fabric=fabric)
 
-    for one in networks:
-        one.batches.clear()
     with ThreadPoolExecutor(2) as pool:
         shared = list(pool.map(run, range(2)))
     assert [one.batches for one in networks] == [[1, 4, 2] * 2, [4] * 2]
     assert contents(shared[0]) == contents(shared[1]) == contents(alone)
     assert [path.parent.name for path in shared[0].views] == [path.parent.name for path in alone.views]
+
+
+def test_one_device_ends_what_two_have_begun(
+    network: Network, manifest: Manifest, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(features, "SECONDS_BETWEEN_FLUSHES", 0.0)
+    alone = cache_features(network, manifest, FORM, VIEWS[:1], tmp_path / "alone")
+    barrier = threading.Barrier(2, timeout=20)
+
+    def run(rank: int) -> FeatureCache:
+        own = deepcopy(network)
+        own.stop_after = len(own.batches) if rank == 1 else None  # so the second of three batches stays undone
+        meetings = iter([barrier.wait, barrier.wait])
+
+        def meet() -> None:
+            next(meetings)()  # at the end of the pass there is nobody to meet
+
+        return cache_features(own, manifest, FORM, VIEWS[:1], tmp_path / "shared", fabric=one_of_two(rank, meet))
+
+    with ThreadPoolExecutor(2) as pool:
+        stopped = [type(future.exception()) for future in [pool.submit(run, rank) for rank in range(2)]]
+    assert stopped == [StopIteration, KeyboardInterrupt]
+    network.batches.clear()
+    assert contents(cache_features(network, manifest, FORM, VIEWS[:1], tmp_path / "shared")) == contents(alone)
+    assert network.batches == [4]

@@ -61,9 +61,7 @@ def run(clock: Clock, lines: list[str], seconds: list[float], *, silent: bool = 
     return loss
 
 
-def test_without_a_terminal_a_line_comes_every_half_minute(
-    clock: Clock, screen: Callable[[bool], io.StringIO]
-) -> None:
+def test_without_a_terminal_a_line_comes_every_half_minute(clock: Clock, screen: Callable[[bool], io.StringIO]) -> None:
     output, lines = screen(False), []
     loss = run(clock, lines, [10.0] * 8)
     assert lines == [

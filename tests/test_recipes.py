@@ -1,6 +1,7 @@
 """Recipes: rates as torch's own schedule has them, the paper's numbers, and a sentence for what makes no sense."""
 
 from dataclasses import replace
+from itertools import pairwise
 
 import pytest
 import torch
@@ -37,7 +38,7 @@ def test_one_cycle_is_torchs_within_a_step(epochs: int) -> None:
         optimizer, 0.2, total_steps=25 * epochs, pct_start=0.25, anneal_strategy="cos", cycle_momentum=False,
         div_factor=25, final_div_factor=1e9,
     )  # fmt: skip
-    for now, following in zip(ours[:-1], ours[1:], strict=True):
+    for now, following in pairwise(ours):
         # Torch's peak is one step earlier: its last step has the final rate, ours the one before it.
         low, high = sorted([now, following])
         slack = 0.02 * 0.2 if low > 0.95 * 0.2 else 1e-6  # the peak may lie between two steps

@@ -29,4 +29,4 @@ def test_seeds_of_neighbouring_steps_have_nothing_in_common(bit: int) -> None:
 
 def test_every_process_and_machine_derives_the_same_seed() -> None:
     # printf 3:view:7 | sha256sum: the first 16 digits, halved
-    assert derived_seed(3, "view", 7) == 0xf80cdb29249c658b // 2
+    assert derived_seed(3, "view", 7) == 0xF80CDB29249C658B // 2
