@@ -124,10 +124,10 @@ def test_what_no_origin_can_give_is_refused(monkeypatch: pytest.MonkeyPatch) -> 
         starting_point("web", "small_cnn", "gap", manifest)
     with pytest.raises(SigcamError, match="tiny has 3 classes, not ImageNet's 1,000: use origin 'restricted'"):
         starting_point("pretrained", "efficientnet_lite0", "gap", manifest)
+    of_imagenet = data_set([0], num_classes=1000)
     for origin in set(ORIGINS) - {"scratch"}:
         with pytest.raises(SigcamError, match="small_cnn has no ImageNet weights"):
-            whole = data_set([0], num_classes=1000)
-            starting_point(origin, "small_cnn", "gap", whole if origin == "pretrained" else manifest)
+            starting_point(origin, "small_cnn", "gap", of_imagenet if origin == "pretrained" else manifest)
     monkeypatch.setattr(classifiers, "build", lambda *_, **__: pytest.fail("this would have been downloaded"))
     for origin in UNTRAINED:
         for backbone in ("vgg16", "inception_v3"):

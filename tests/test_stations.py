@@ -1,15 +1,26 @@
 """The stations: what is there is kept, what is missing is made, what does not fit is refused."""
 
+import shutil
+import signal
+import subprocess
 import sys
+import time
+from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import pytest
 import small_run
 import torch
+from safetensors.torch import load_file
 
 from sigcam_core.__main__ import main
+from sigcam_core.backbones import build
+from sigcam_core.checkpoints import Checkpoint
 from sigcam_core.data import read_manifest
 from sigcam_core.errors import SigcamError, run_command_line
+from sigcam_core.fit import start_fabric
+from sigcam_core.recipes import CLASSIFIER_RECIPES, SIGMOID_RECIPES
 from sigcam_core.stations import (
     Run,
     default_work_dir,
@@ -21,10 +32,43 @@ from sigcam_core.stations import (
     resolve_work_dir,
 )
 
+ONE_EPOCH = replace(SIGMOID_RECIPES["small"], epochs=1)
+
 
 @pytest.fixture(scope="module")
 def run(tmp_path_factory: pytest.TempPathFactory) -> Run:
     return small_run.make(tmp_path_factory.mktemp("run"), "gap")
+
+
+def copy_of(run: Run, work_dir: Path, *paths: Path, **changes: Any) -> Run:
+    """A run in a folder of its own, with the data set and some files of another."""
+    (work_dir / "checkpoints").mkdir(parents=True)
+    (work_dir / "data").symlink_to(run.work_dir / "data")
+    for path in paths:
+        shutil.copy(path, work_dir / "checkpoints" / path.name)
+    return replace(run, work_dir=work_dir, **changes)
+
+
+def command_of(run: Run, station: str, *options: str) -> list[str]:
+    names = ["--dataset", run.dataset, "--backbone", run.backbone, "--head", run.head, "--work-dir", str(run.work_dir)]
+    return [sys.executable, "-m", "sigcam_core", station, *names, "--accelerator", "cpu", *options]
+
+
+def refusal_of(arguments: list[str], monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> str:
+    """The one sentence that a command line is refused with."""
+    monkeypatch.setattr(sys, "argv", ["sigcam_core", *arguments])
+    with pytest.raises(SystemExit) as stopped:
+        run_command_line(main)
+    error = capsys.readouterr().err
+    assert stopped.value.code == 2
+    assert error.startswith("error: ")
+    assert error.count("\n") == 1
+    return error
+
+
+def greatest_difference(one: Path, other: Path) -> float:
+    pairs = zip(load_file(one).values(), load_file(other).values(), strict=True)
+    return max((a - b).abs().max().item() for a, b in pairs)
 
 
 def test_what_is_there_is_kept(run: Run) -> None:
@@ -64,15 +108,134 @@ def test_a_checkpoint_of_another_network_gets_one_sentence(run: Run, tmp_path: P
         other.classifier.unlink()
 
 
+def test_nothing_of_a_run_that_is_done_is_left_unfinished(run: Run) -> None:
+    names = sorted(path.name for path in run.classifier.parent.iterdir())
+    files = (run.classifier, run.sigmoid_head)
+    assert names == sorted(name for path in files for name in (path.name, path.with_suffix(".json").name))
+
+
+def test_the_averages_that_official_training_moved_come_back(run: Run, tmp_path: Path) -> None:
+    own = copy_of(run, tmp_path / "work", run.classifier)
+    trained = ensure_sigmoid_head(own, replace(ONE_EPOCH, cached=False, freezing="official"))
+    again, usual = ensure_sigmoid_head(own), ensure_sigmoid_head(run)
+    buffers = dict(usual.backbone.named_buffers())
+    for name, value in again.backbone.named_buffers():
+        assert torch.equal(value, trained.backbone.get_buffer(name))
+        assert not torch.equal(value, buffers[name])
+    torch.testing.assert_close(dict(again.backbone.named_parameters()), dict(usual.backbone.named_parameters()))
+    images = torch.randn(2, 3, 96, 96)
+    torch.testing.assert_close(again(images).sigmoid_logits, trained(images).sigmoid_logits, rtol=1e-4, atol=1e-7)
+    assert record_of(own.sigmoid_head)["recipe"]["freezing"] == "official"
+    assert "backbone/" not in "".join(load_file(run.sigmoid_head))
+
+
+def test_a_probe_trains_the_last_layer_of_a_published_network_only(run: Run, tmp_path: Path) -> None:
+    own = copy_of(run, tmp_path / "work", backbone="efficientnet_lite0", origin="probe")
+    recipe = replace(CLASSIFIER_RECIPES["probe"], epochs=2, batch_size=16, learning_rate=0.1)
+    ensure_classifier(own, recipe)
+    weights, published = load_file(own.classifier), build("efficientnet_lite0", 1000, pretrained=True).state_dict()
+    assert own.classifier.name == "shapes-efficientnet_lite0-gap-probe-seed0.classifier.safetensors"
+    last = {name: value for name, value in weights.items() if name.startswith("classifier.")}
+    assert {tuple(value.shape) for value in last.values()} == {(8, 1280), (8,)}
+    assert all(torch.equal(weights[name], published[name]) for name in weights.keys() - last.keys())
+    history = record_of(own.classifier)["history"]
+    assert history[1]["loss"] < 0.9 * history[0]["loss"]
+    # The head that lies beside is of no other network.
+    loaded = ensure_classifier(own).state_dict()
+    assert all(torch.equal(loaded[name], weights[name]) for name in weights)
+
+
+def test_a_killed_run_goes_on_where_it_was(run: Run, tmp_path: Path) -> None:
+    recipe = replace(CLASSIFIER_RECIPES["small-gap"], epochs=20, batch_size=8)
+    whole, killed = copy_of(run, tmp_path / "whole"), copy_of(run, tmp_path / "killed")
+    ensure_classifier(whole, recipe, start_fabric("cpu"))
+    command = command_of(killed, "classifier", "--epochs", "20", "--batch-size", "8", "--checkpoint-seconds", "0")
+    unfinished = killed.classifier.with_suffix(".unfinished")
+    with subprocess.Popen(command, stderr=subprocess.PIPE, text=True) as process:
+        deadline = time.monotonic() + 60
+        while not unfinished.exists() and process.poll() is None and time.monotonic() < deadline:
+            time.sleep(0.01)
+        process.send_signal(signal.SIGKILL)
+    assert process.returncode == -signal.SIGKILL
+    assert unfinished.exists()
+    assert not killed.classifier.exists()
+    done = subprocess.run(command, capture_output=True, text=True, check=True)
+    assert "going on in epoch" in done.stderr
+    assert killed.classifier.read_bytes() == whole.classifier.read_bytes()
+    assert not unfinished.exists()
+    first, second = (record_of(of.classifier) for of in (whole, killed))
+    assert [row["val_loss"] for row in first["history"]] == [row["val_loss"] for row in second["history"]]
+
+
+def test_two_devices_train_what_one_does(run: Run, tmp_path: Path) -> None:
+    two = copy_of(run, tmp_path / "two")
+    options = ("--devices", "2", "--epochs", "3", "--batch-size", "10", "--views", "2", "--checkpoint-seconds", "0")
+    done = subprocess.run(command_of(two, "sigmoid-head", *options), capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr
+    assert done.stderr.count("sigmoid head: epoch 3/3") == 1
+    assert not list(two.classifier.parent.glob("*.unfinished"))
+    # A head sees the same batches, halves of them on each device, and so becomes the same.
+    recipe = replace(SIGMOID_RECIPES["small"], epochs=3, batch_size=10, views=2)
+    head_of_one = copy_of(run, tmp_path / "head", two.classifier)
+    ensure_sigmoid_head(head_of_one, recipe, start_fabric("cpu"))
+    assert greatest_difference(two.sigmoid_head, head_of_one.sigmoid_head) < 1e-5
+    histories = [record_of(of.sigmoid_head)["history"] for of in (two, head_of_one)]
+    for name in ("loss", "val_loss", "val_top1"):
+        assert [row[name] for row in histories[0]] == pytest.approx([row[name] for row in histories[1]], rel=1e-4)
+    # A classifier's BatchNorm sees half a batch, so it only becomes alike.
+    classifier_of_one = copy_of(run, tmp_path / "classifier")
+    ensure_classifier(classifier_of_one, None, start_fabric("cpu"))
+    losses = [[row["loss"] for row in record_of(of.classifier)["history"]] for of in (two, classifier_of_one)]
+    assert losses[0] == pytest.approx(losses[1], rel=0.1)
+
+
+def test_a_loss_that_is_not_finite_leaves_nothing_half_written(run: Run, tmp_path: Path) -> None:
+    own = copy_of(run, tmp_path / "work", run.classifier)
+    recipe = replace(ONE_EPOCH, learning_rate=1e38, batch_size=48)
+    with pytest.raises(SigcamError, match=r"the loss became (nan|inf) in epoch 1: lower the learning rate\.$"):
+        ensure_sigmoid_head(own, recipe, checkpoint_seconds=0)
+    assert {path.suffix for path in own.sigmoid_head.parent.glob("*.sigmoid_head.*")} <= {".unfinished"}
+
+
+def test_the_checkpoint_of_another_recipe_is_not_gone_on_with(
+    run: Run, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    taken: list[Checkpoint] = []
+
+    def stop(*_: object, checkpoint: Checkpoint, **__: object) -> None:
+        taken.append(checkpoint)
+        raise InterruptedError
+
+    monkeypatch.setattr("sigcam_core.stations.train_head", stop)
+    own = copy_of(run, tmp_path / "work", run.classifier)
+    recipes = [ONE_EPOCH, replace(ONE_EPOCH, epochs=2), ONE_EPOCH]
+    for recipe in recipes:
+        with pytest.raises(InterruptedError):
+            ensure_sigmoid_head(own, recipe)
+    assert taken[0].key == taken[2].key != taken[1].key
+    assert {checkpoint.path for checkpoint in taken} == {own.sigmoid_head.with_suffix(".unfinished")}
+
+
 @pytest.mark.parametrize(
     ("arguments", "sentence"),
     [
-        (["classifier", "--dataset", "imagenet"], "unknown data set 'imagenet': choose one of shapes."),
+        (["classifier", "--dataset", "mnist"], "unknown data set 'mnist': choose one of shapes, tiny_imagenet"),
         (["classifier", "--backbone", "alexnet"], "unknown backbone 'alexnet': choose one of small_cnn"),
         (["evidence", "--head", "linear"], "unknown head 'linear': choose one of gap, mlp."),
+        (["classifier", "--origin", "thin air"], "unknown origin 'thin air': choose one of scratch, finetune"),
+        (["classifier", "--classifier-recipe", "mine"], "unknown classifier recipe 'mine': choose one of"),
+        (["evidence", "--sigmoid-recipe", "mine"], "unknown sigmoid recipe 'mine': choose one of"),
+        (["sigmoid-head", "--freezing", "deep"], "unknown freezing 'deep': choose one of eval, official."),
+        (["sigmoid-head", "--freezing", "official"], "use cached=False (--on-the-fly)."),
         (["sigmoid-head", "--epochs", "0"], "--epochs is 0: train at least 1 epoch."),
+        (["classifier", "--precision", "8-bit"], "unknown precision '8-bit': choose one of 32-true, 16-mixed"),
+        (["classifier", "--accelerator", "abacus"], "unknown accelerator 'abacus': choose one of auto, cpu"),
+        (["classifier", "--devices", "0"], "cannot train on 0 devices: give at least 1."),
+        (["classifier", "--devices", "3"], "batch_size 32 cannot be shared among 3 devices: choose a multiple."),
         (["classifier", "--seed", "-1"], "seed -1 is out of range: give a whole number from 0"),
         (["evidence", "--epochs", "3"], "unrecognized arguments: --epochs 3"),
+        (["evidence", "--dataset", "cub"], "manifest.parquet does not exist: run `python -m data_scripts cub --root"),
+        (["classifier", "--dataset", "cub"], "manifest.parquet does not exist: run `python -m data_scripts cub --root"),
         (["headline"], "invariance.json does not exist: run the step that writes it first"),
     ],
 )
@@ -83,15 +246,36 @@ def test_the_command_line_refuses_in_one_sentence(
     monkeypatch: pytest.MonkeyPatch,
     capsys: pytest.CaptureFixture[str],
 ) -> None:
-    monkeypatch.setattr(sys, "argv", ["sigcam_core", *arguments, "--work-dir", str(tmp_path / "work")])
-    with pytest.raises(SystemExit) as stopped:
-        run_command_line(main)
-    error = capsys.readouterr().err
-    assert stopped.value.code == 2
-    assert error.startswith("error: ")
-    assert sentence in error
-    assert error.count("\n") == 1
+    assert sentence in refusal_of([*arguments, "--work-dir", str(tmp_path / "work")], monkeypatch, capsys)
     assert not (tmp_path / "work").exists()
+
+
+@pytest.mark.parametrize(
+    ("arguments", "sentence"),
+    [
+        (["classifier", "--batch-size", "16"], "was made with epochs 1, not 8: delete it, or choose another work dir."),
+        (["sigmoid-head", "--epochs", "1", "--views", "2"], "was made with views 1, not 2: delete it, or choose"),
+        (["sigmoid-head", "--epochs", "1", "--on-the-fly"], "was made with cached True, not False: delete it, or"),
+        (
+            ["classifier", "--origin", "restricted", "--backbone", "efficientnet_lite0"],
+            "the classes of shapes are not ImageNet's: train a classifier, for example a 'probe'.",
+        ),
+        (
+            ["classifier", "--origin", "pretrained", "--backbone", "efficientnet_lite0"],
+            "shapes has 8 classes, not ImageNet's 1,000: use origin 'restricted'.",
+        ),
+    ],
+)
+def test_what_does_not_fit_is_refused_and_nothing_changes(
+    run: Run,
+    arguments: list[str],
+    sentence: str,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    before = {path: path.stat().st_mtime_ns for path in run.work_dir.rglob("*")}
+    assert sentence in refusal_of([*arguments, "--work-dir", str(run.work_dir)], monkeypatch, capsys)
+    assert {path: path.stat().st_mtime_ns for path in run.work_dir.rglob("*")} == before
 
 
 def test_an_output_folder_that_cannot_be_made_gets_one_sentence(tmp_path: Path) -> None:
