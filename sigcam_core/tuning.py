@@ -22,8 +22,8 @@ from .train import train_head
 if TYPE_CHECKING:
     from lightning_fabric import Fabric
 
-LEARNING_RATES = (1e-3, 3e-3, 1e-2, 3e-2)
-WEIGHT_DECAYS = (1e-2, 1e-1, 1.0)
+LEARNING_RATES = (3e-4, 1e-3, 3e-3, 1e-2)
+WEIGHT_DECAYS = (0.1, 1.0, 10.0)
 
 
 def grid_around(recipe: Recipe) -> list[Recipe]:
