@@ -5,12 +5,13 @@ from __future__ import annotations
 from argparse import Namespace
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 from .checkpoints import SECONDS_BETWEEN_SAVINGS
 from .classifiers import ORIGINS
 from .errors import CommandLine, fail, run_command_line
 from .publish import PUBLISHED, PUBLISHED_RESULTS, publish
-from .recipes import CLASSIFIER_RECIPES, FREEZINGS, SIGMOID_RECIPES, Recipe
+from .recipes import CLASSIFIER_RECIPES, FREEZINGS, SIGMOID_RECIPES
 from .stations import Run, default_work_dir, ensure_classifier, ensure_evidence, ensure_manifest, ensure_sigmoid_head
 from .summary import print_headline
 
@@ -60,7 +61,10 @@ def main() -> None:
         return
     is_classifier = arguments.station == "classifier"
     usual = run.recipe_of_classifier() if is_classifier else run.recipe_of_sigmoid_head()
-    recipe = usual and _changed(usual, arguments)
+    changes = _changes(arguments)
+    if changes and usual is None:
+        fail(f"origin {run.origin!r} trains no classifier: leave out --epochs and all that changes a recipe.")
+    recipe = usual and replace(usual, **changes)
     from .fit import check_devices, check_shares, start_fabric
 
     # Before other processes are started, which would refuse the same again, or make the same data set.
@@ -106,15 +110,13 @@ def _add_training_options(command: CommandLine) -> None:
     )
 
 
-def _changed(recipe: Recipe, arguments: Namespace) -> Recipe:
-    """The recipe with what the command line says otherwise."""
+def _changes(arguments: Namespace) -> dict[str, Any]:
+    """What the command line says otherwise than the recipe."""
     if arguments.epochs is not None and arguments.epochs < 1:
         fail(f"--epochs is {arguments.epochs}: train at least 1 epoch.")
     names = ("epochs", "batch_size", "views", "freezing")
     changes = {name: value for name in names if (value := getattr(arguments, name)) is not None}
-    if arguments.on_the_fly:
-        changes["cached"] = False
-    return replace(recipe, **changes)
+    return changes | ({"cached": False} if arguments.on_the_fly else {})
 
 
 if __name__ == "__main__":

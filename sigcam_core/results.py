@@ -146,7 +146,8 @@ def flat_results(
     for result in results.values():
         name = result.name.replace("-", "_")
         for key in ("sigmoid_top1", "gauge_energy", "test_images"):
-            values[f"{name}_{key}"] = result.record[key]
+            if result.record[key] is not None:  # only a linear head has a gauge
+                values[f"{name}_{key}"] = result.record[key]
         for kind in ("wsol", "wsol_differences", "fidelity", "fidelity_differences"):
             table = result.tables[kind]
             variant = next(column for column in USUAL_VARIANT if column in table)
@@ -155,6 +156,9 @@ def flat_results(
                 key = f"{name}_{method}_{row.get('head', 'difference')}_{row['metric'].replace('@', '_')}"
                 values[key] = float(row["value"] if "value" in row else row["difference"])
                 values[f"{key}_interval"] = f"[{row['low']:.2f}, {row['high']:.2f}]"
+        for row in result.tables.get("freezing", pd.DataFrame()).to_dict("records"):
+            if row["metric"] == "sigmoid_top1" or row["method"] == "cam":
+                values[f"{name}_freezing_{row['head']}_{row['metric'].replace('@', '_')}"] = float(row["difference"])
     for device, (_, training, _) in overhead.items():
         for row in training.to_dict("records"):
             for key in ("on_the_fly_passes", "cached_passes"):

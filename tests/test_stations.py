@@ -236,6 +236,10 @@ def test_the_checkpoint_of_another_recipe_is_not_gone_on_with(
         (["evidence", "--epochs", "3"], "unrecognized arguments: --epochs 3"),
         (["evidence", "--dataset", "cub"], "manifest.parquet does not exist: run `python -m data_scripts cub --root"),
         (["classifier", "--dataset", "cub"], "manifest.parquet does not exist: run `python -m data_scripts cub --root"),
+        (
+            ["classifier", "--backbone", "efficientnet_lite0", "--origin", "restricted", "--epochs", "3"],
+            "origin 'restricted' trains no classifier: leave out --epochs and",
+        ),
         (["headline"], "invariance.json does not exist: run the step that writes it first"),
     ],
 )
