@@ -16,7 +16,7 @@ import time
 from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import nullcontext
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -53,6 +53,8 @@ class FeatureCache:
     views: tuple[Path, ...]
     labels: Tensor
     folder: Path
+    # The view that lies on a GPU, so that epochs after the first do not copy it again.
+    _resident: dict[int, Tensor] = field(default_factory=dict, repr=False, compare=False)
 
     def open(self, view: int) -> Tensor:
         """The inputs (N, D) of one view, memory-mapped: rows are read when they are used."""
@@ -70,14 +72,19 @@ class FeatureCache:
             rows: rows (B,) of each batch.
             device: where the head trains.
         """
-        inputs = self.open(view)
-        if device.type == "cuda" and inputs.nbytes <= SHARE_OF_GPU_MEMORY * torch.cuda.mem_get_info(device)[0]:
-            on_device, labels = inputs.to(device), self.labels.to(device)
-            for batch in rows:
-                index = batch.to(device)
-                yield on_device[index].float(), labels[index]
+        inputs = self._resident.get(view)
+        if inputs is None:
+            self._resident.clear()
+            inputs = self.open(view)
+            if device.type == "cuda" and inputs.nbytes <= SHARE_OF_GPU_MEMORY * torch.cuda.mem_get_info(device)[0]:
+                inputs = self._resident[view] = inputs.to(device)
+        if not self._resident:
+            yield from _read_ahead(inputs, self.labels, rows, device)
             return
-        yield from _read_ahead(inputs, self.labels, rows, device)
+        labels = self.labels.to(device)
+        for batch in rows:
+            index = batch.to(device)
+            yield inputs[index].float(), labels[index]
 
 
 def _read_ahead(

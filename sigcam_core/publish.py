@@ -102,7 +102,7 @@ def publish(name: str, work_dir: Path, results: Path = PUBLISHED_RESULTS, report
     Args:
         name: one of :data:`PUBLISHED`.
         work_dir: folder of everything that is made; what is there is not made again.
-        results: folder of the published results.
+        results: folder of the published results; a head ships with the package only if it is the project's own.
         report: called with a line now and then.
 
     Returns:
@@ -129,7 +129,7 @@ def publish(name: str, work_dir: Path, results: Path = PUBLISHED_RESULTS, report
     for table_name, table in tables.items():
         write_csv(folder / f"{table_name}.csv", table)
     write_json(folder / "record.json", _record(experiment, runs))
-    if experiment.shipped_as:
+    if experiment.shipped_as and results.resolve() == PUBLISHED_RESULTS:
         ship(first, experiment.shipped_as)
     return folder
 
@@ -245,6 +245,7 @@ def _record(experiment: Experiment, runs: list[Run]) -> dict[str, Any]:
         "classifier": record_of(first.classifier),
         "sigmoid_heads": [record_of(run.sigmoid_head) for run in runs],
         "evidence": record_of(first.evidence),
+        "tables": provenance(),
     }
 
 

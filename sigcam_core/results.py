@@ -138,7 +138,7 @@ def read_overhead(folder: Path) -> dict[str, tuple[pd.DataFrame, pd.DataFrame, d
 def flat_results(
     results: Mapping[str, Results], overhead: Mapping[str, tuple[pd.DataFrame, pd.DataFrame, dict[str, Any]]]
 ) -> tuple[dict[str, Value], dict[str, str]]:
-    """The figures under flat names for the book's prose, such as ``tiny_imagenet_cam_sigmoid_gt_loc``; and as text.
+    """The figures under flat names for the book's prose, such as ``NAME_cam_sigmoid_gt_loc``; and as text.
 
     Intervals are text: ``[60.31, 62.14]`` under the name with ``_interval``.
     """

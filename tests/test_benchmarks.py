@@ -5,21 +5,26 @@ How fast anything is, is no test: it depends on what else the machine does.
 
 import copy
 import json
+import shutil
 import sys
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
+import numpy as np
 import pytest
 import torch
 from small_networks import NETWORKS, calibrate
 
 from benchmarks import __main__ as command
+from benchmarks import imagenet_head
 from benchmarks.case import Case, make_case
 from benchmarks.fidelity import measure_fidelity
 from benchmarks.localization import measure_localization
 from benchmarks.maps import measure_maps
 from benchmarks.memory import peak_mebibytes
 from benchmarks.timing import ForwardPass, Pairs, Row, side_by_side
+from benchmarks.training import measure_training
 from sigcam_core.errors import SigcamError
 from sigcam_core.provenance import write_json
 from sigcam_core.speed import NOT_MEASURED, read_benchmarks, speed_figure, speed_table
@@ -63,6 +68,62 @@ def test_the_memory_of_an_evaluation_does_not_grow_with_its_images() -> None:
     assert many - few < 40  # MiB; the images alone, decoded, would be 79
 
 
+def test_training_is_measured_and_equals_that_on_the_fly(monkeypatch: pytest.MonkeyPatch) -> None:
+    measured: list[Pairs] = []
+
+    def noted(*arguments: Any) -> Pairs:
+        measured.append(side_by_side(*arguments))
+        return measured[-1]
+
+    monkeypatch.setattr("benchmarks.training.BACKBONE", "small_cnn")
+    monkeypatch.setattr("benchmarks.training.side_by_side", noted)
+    cached, on_the_fly = measure_training(torch.device("cpu"), repeats=1, num_images=16)
+    assert (cached.peer, cached.goal, cached.max_difference) == ("one forward pass", 1 / 1.2, None)
+    assert on_the_fly.peer == "a forward pass an epoch"
+    assert on_the_fly.max_difference < 1e-4
+    assert [16 * row.seconds for row in (cached, on_the_fly)] == pytest.approx([pairs.ours for pairs in measured])
+    assert all(row.unit == "image" and row.speed_up > 0 for row in (cached, on_the_fly))
+
+
+def test_every_training_measures_with_features_of_its_own(monkeypatch: pytest.MonkeyPatch) -> None:
+    folders: list[Path] = []
+    monkeypatch.setattr("benchmarks.training.BACKBONE", "small_cnn")
+    monkeypatch.setattr("benchmarks.training.train_head", lambda *arguments, **_: folders.append(arguments[6]))
+    measure_training(torch.device("cpu"), repeats=2, num_images=8)
+    assert len(set(folders)) == len(folders) == 3 + 2 * 3
+
+
+def test_a_head_of_imagenets_size_is_measured_on_few_images(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(imagenet_head, "FEATURES", 32)  # 2,048 take seconds
+    result = imagenet_head.measure(tmp_path, "cpu", 5000, 1)
+    assert (result["images"], result["features"], result["classes"], result["epochs"]) == (5000, 32, 1000, 1)
+    assert result["seconds"] == result["seconds_per_epoch"] > 0
+    assert result["seconds_per_epoch_of_products_alone"] > 0
+    assert 5000 * 32 * 2 < 1e9 * result["cache_gigabytes"] < 5000 * 32 * 2 + 1000
+    assert 100 < result["peak_memory_mebibytes"] < 1e5
+    assert {"device", "commit", "versions", "seed", "threads"} <= result["provenance"].keys()
+
+
+def test_synthetic_features_are_like_real_ones(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(imagenet_head, "ROWS_AT_A_TIME", 100)
+    cache = imagenet_head.synthetic_cache(tmp_path, 250)
+    inputs = cache.open(0)
+    assert (inputs.shape, inputs.dtype) == ((250, 2048), torch.float16)
+    assert (cache.labels.shape, cache.labels.dtype) == ((250,), torch.int64)
+    assert 0 <= cache.labels.min() < cache.labels.max() < 1000
+    assert inputs.min() >= 0
+    assert inputs.float().mean().item() == pytest.approx(np.sqrt(2 / np.pi), abs=0.01)  # of half a normal
+    assert len(inputs.unique(dim=0)) == 250
+
+
+def test_a_cache_that_the_disk_has_no_room_for_is_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(shutil, "disk_usage", lambda _: SimpleNamespace(free=1_000_000 * 2 * 2048))
+    with pytest.raises(SigcamError, match=r"has no room for 4\.1 GB: name another folder with --folder"):
+        imagenet_head.synthetic_cache(tmp_path, 1_000_000)
+    assert not list(tmp_path.iterdir())
+    imagenet_head.synthetic_cache(tmp_path, 100)
+
+
 def test_pairs_take_turns_after_a_turn_that_does_not_count() -> None:
     calls: list[str] = []
     forward = ForwardPass(lambda: calls.append("pass"), 2, torch.device("cpu"))
@@ -88,6 +149,22 @@ def test_wrong_options_are_refused(options: list[str], sentence: str, monkeypatc
     monkeypatch.setattr(sys, "argv", ["benchmarks", *options])
     with pytest.raises(SigcamError, match=sentence):
         command.main()
+
+
+@pytest.mark.parametrize(
+    ("options", "sentence"),
+    [
+        (["--device", "tpu"], "unknown device 'tpu': choose cpu or cuda"),
+        (["--images", "0"], "--images 0 and --epochs 10 must be at least 1"),
+        (["--epochs", "-1", "--images", "5"], "--images 5 and --epochs -1 must be at least 1"),
+    ],
+)
+def test_wrong_options_of_the_large_head_are_refused(
+    options: list[str], sentence: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(sys, "argv", ["benchmarks.imagenet_head", *options])
+    with pytest.raises(SigcamError, match=sentence):
+        imagenet_head.main()
 
 
 # What was measured

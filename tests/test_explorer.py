@@ -2,6 +2,7 @@
 
 import copy
 from collections.abc import Iterator
+from pathlib import Path
 
 import ipywidgets as widgets
 import matplotlib.pyplot as plt
@@ -9,12 +10,13 @@ import numpy as np
 import pytest
 import torch
 from matplotlib.figure import Figure
+from PIL import Image
 from small_networks import NUM_CLASSES, calibrate, make_dual, random_images, tiny_shapes
 
 from sigcam_core import DualBranch, SigcamError, cam_maps
 from sigcam_core.backbones import build
 from sigcam_core.data import load_images
-from sigcam_core.explorer import explorer, explorer_figure, shift_heads
+from sigcam_core.explorer import explorer, explorer_figure, photo_manifest, shift_heads
 from sigcam_core.manifest import Manifest
 
 NAMES = [f"class {k}" for k in range(NUM_CLASSES)]
@@ -150,3 +152,43 @@ def test_a_head_of_several_layers_offers_neither_cam_nor_shift(shapes: Manifest)
         controls, _ = controls_of(network(head), shapes)
         assert controls["shift"].disabled is not is_linear
         assert ("cam" in [value for _, value in controls["method"].options]) is is_linear
+
+
+def test_the_classes_of_another_network_are_offered_by_name(shapes: Manifest, drawn: list[Figure]) -> None:
+    names = [f"thing {k}" for k in range(8)]
+    controls = {c.description: c for c in explorer(network("gap"), shapes, "small_cnn", class_names=names).children[:5]}
+    assert list(controls["class"].options) == [(name, k) for k, name in enumerate(names)]
+    assert drawn[-1].axes[1].get_title().endswith(names[controls["class"].value])
+    controls, _ = controls_of(network("gap"), shapes)
+    assert [name for name, _ in controls["class"].options] == list(shapes.class_names)
+
+
+def test_a_photo_can_be_explored(tmp_path: Path, drawn: list[Figure]) -> None:
+    pixels = PICTURE[0].permute(1, 2, 0).numpy()
+    Image.fromarray(pixels).save(tmp_path / "my photo.png")
+    photo = photo_manifest(tmp_path / "my photo.png", NAMES)
+    assert (photo.table["width"].item(), photo.table["height"].item()) == (96, 96)
+    np.testing.assert_array_equal(load_images(photo, 96), PICTURE)
+    dual = make_dual(dtype=torch.float32)
+    controls, _ = controls_of(dual, photo)
+    assert controls["image"].options == (("my photo", 0),)
+    assert [name for name, _ in controls["class"].options] == NAMES
+    np.testing.assert_array_equal(drawn[-1].axes[0].images[0].get_array(), pixels)
+
+
+def test_a_photo_in_the_current_folder_is_found_from_everywhere(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    Image.new("RGB", (30, 20), "red").save(tmp_path / "red.png")
+    monkeypatch.chdir(tmp_path)
+    photo = photo_manifest(Path("red.png"), NAMES)
+    monkeypatch.chdir(tmp_path.parent)
+    assert (photo.table["width"].item(), photo.table["height"].item()) == (30, 20)
+    assert load_images(photo, 8)[0, :, 0, 0].tolist() == [255, 0, 0]
+
+
+def test_what_is_no_photo_is_refused(tmp_path: Path) -> None:
+    (tmp_path / "notes.txt").write_text("no image")
+    for name in ("notes.txt", "missing.png", "."):
+        with pytest.raises(SigcamError, match="does not exist or is not an image: give the path of a photo"):
+            photo_manifest(tmp_path / name, NAMES)

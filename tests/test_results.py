@@ -162,7 +162,9 @@ def test_a_head_without_gauge_has_no_gauge_energy() -> None:
 
 def test_overhead_is_read_for_each_device_that_was_measured(tmp_path: Path) -> None:
     folder = tmp_path / "overhead"
-    with pytest.raises(SigcamError, match=r"no measurements of overhead in .*: run `python -m sigcam_core publish over"):
+    with pytest.raises(
+        SigcamError, match=r"no measurements of overhead in .*: run `python -m sigcam_core publish over"
+    ):
         read_overhead(folder)
     rows, training = pd.DataFrame({"ratio": [1.5]}), pd.DataFrame({"cached_passes": [2.5]})
     write_csv(folder / "cuda.csv", rows)

@@ -14,10 +14,12 @@ from sigcam_core.tables import (
     fidelity_statistics,
     head_differences,
     matched_coverage,
+    paired_difference,
     perturbation_statistics,
     perturbed,
     show,
     table_of,
+    table_with_intervals,
     wsol_statistics,
 )
 
@@ -151,6 +153,61 @@ def test_the_interval_covers_the_difference_and_moves_with_it() -> None:
     differences = head_differences(pd.concat([made_up_evidence(), sigmoid]), fidelity_statistics, resamples=200)
     row = differences.set_index("metric").loc["coverage"]
     assert [row["difference"], row["low"], row["high"]] == pytest.approx([10, 10, 10])
+
+
+def test_intervals_stand_around_the_figures_of_the_table() -> None:
+    evidence = pd.concat([made_up_evidence(), made_up_evidence("sigmoid", seed=1)])
+    for statistics in (wsol_statistics, fidelity_statistics):
+        figures = table_of(evidence, statistics).set_index("head")
+        table = table_with_intervals(evidence, statistics, resamples=200)
+        assert table.columns.tolist() == ["network", "method", "head", "metric", "value", "low", "high"]
+        assert len(table) == 2 * (figures.shape[1] - 2)
+        for row in table.itertuples():
+            assert row.value == pytest.approx(figures.loc[row.head, row.metric])
+            assert row.low <= row.value <= row.high
+        assert (table["low"] < table["high"]).any()
+
+
+def test_an_interval_holds_95_percent_of_the_resamples() -> None:
+    rows = made_up_evidence()
+    means = bootstrap_weights(NUM_IMAGES, 1000, seed=5) @ rows["coverage"].to_numpy() * 100 / NUM_IMAGES
+    table = table_with_intervals(rows, fidelity_statistics, resamples=1000, seed=5).set_index("metric")
+    low, high = table.loc["coverage", "low"], table.loc["coverage", "high"]
+    # Resamples of the same images are equal but for rounding, and may lie on the interval's end.
+    assert [(means < low).sum(), (means > high).sum()] == pytest.approx([25, 25], abs=3)
+
+
+def test_another_seed_draws_other_resamples_of_the_same_figures() -> None:
+    one, again, other = (table_with_intervals(made_up_evidence(), fidelity_statistics, 50, seed) for seed in (0, 0, 1))
+    pd.testing.assert_frame_equal(one, again)
+    pd.testing.assert_series_equal(one["value"], other["value"])
+    assert (one["low"] != other["low"]).any()
+
+
+def test_equal_evidence_differs_by_nothing_in_any_resample() -> None:
+    rows = made_up_evidence()
+    table = paired_difference(rows, rows.copy(), wsol_statistics, resamples=50)
+    assert table.columns.tolist() == ["metric", "first", "second", "difference", "low", "high"]
+    assert (table[["difference", "low", "high"]] == 0).all(axis=None)
+    figures = table_of(rows, wsol_statistics).iloc[0]
+    for row in table.itertuples():
+        assert row.first == row.second == pytest.approx(figures[row.metric])
+
+
+def test_a_difference_is_second_minus_first() -> None:
+    first, second = made_up_evidence(), made_up_evidence()
+    second["coverage"] -= 0.2
+    second["coverage"] += 0.01 * np.arange(NUM_IMAGES)
+    row = paired_difference(first, second, fidelity_statistics, resamples=200).set_index("metric").loc["coverage"]
+    assert row["second"] - row["first"] == pytest.approx(row["difference"]) == pytest.approx(-20 + 2.5)
+    assert -20 <= row["low"] < row["difference"] < row["high"] <= -15
+
+
+def test_only_the_same_images_in_the_same_order_can_be_paired() -> None:
+    rows = made_up_evidence()
+    for other in (rows.iloc[1:], rows.iloc[::-1], rows.assign(image_id=[f"other{i}" for i in range(NUM_IMAGES)])):
+        with pytest.raises(SigcamError, match="needs the same images in the same order on both sides"):
+            paired_difference(rows, other, wsol_statistics)
 
 
 def test_bootstrap_weights_draw_as_many_images_as_there_are() -> None:

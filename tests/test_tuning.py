@@ -57,7 +57,7 @@ def test_every_recipe_starts_from_the_same_head_which_is_left_as_it_was(
         )
         assert (row["learning_rate"], row["weight_decay"], row["epochs"]) == (recipe.learning_rate, 0.25, recipe.epochs)
     assert table["val_loss"].nunique() == 2
-    assert table["chosen"].tolist() == [i == table["val_loss"].tolist().index(table["val_loss"].min()) for i in range(3)]
+    assert table["chosen"].tolist() == [i == int(table["val_loss"].argmin()) for i in range(3)]
 
 
 def test_the_lowest_loss_of_the_last_epoch_is_chosen_and_the_first_of_equals(
@@ -66,8 +66,8 @@ def test_the_lowest_loss_of_the_last_epoch_is_chosen_and_the_first_of_equals(
     losses = iter([(1.0, 4.0), (6.0, 2.0), (0.5, 2.0), (0.1, 3.0)])
 
     def train(dual: DualBranch, head: str, *_: object, **__: object) -> Trained:
-        # The accuracy and the training loss would choose the last one.
-        history = [{"loss": loss / 9, "val_loss": loss, "val_top1": 10 * loss} for loss in next(losses)]
+        # The accuracy and the training loss would choose the first one.
+        history = [{"loss": 9 - loss, "val_loss": loss, "val_top1": 10 * loss} for loss in next(losses)]
         return Trained(dual.head(head), history, 0.0)
 
     monkeypatch.setattr("sigcam_core.tuning.train_head", train)
