@@ -51,6 +51,7 @@ book: setup ## build the book again from results that are already there
 
 bench: setup ## measure speed side by side with other tools, then put the page into the book
 	@$(KEEP_MEMORY) $(BIN)/python -m benchmarks
+	@$(KEEP_MEMORY) $(BIN)/python -m benchmarks.head_training
 	@$(MAKE) reproduce
 
 publish: setup ## measure a published result of real images anew, EXPERIMENT=name

@@ -64,8 +64,8 @@ READS = {
     "06_qualitative_localization": [*all_heads(sigmoid_head), *sources("qualitative", "figures", "cams")],
     "07_qualitative_explanations": [*all_heads(sigmoid_head), *sources("qualitative", "figures", "cams")],
     "08_explorer": [*all_heads(sigmoid_head), *sources("explorer", "figures", "cams")],
-    "09_benchmarks": [*RESULTS.glob("benchmarks/*.json"), *sources("speed")],
-    "10_real_images": [*RESULTS.glob("*/*.csv"), *RESULTS.glob("*/record.json"), *sources("results", "figures")],
+    "09_benchmarks": [*RESULTS.glob("benchmarks/**/*.json"), *sources("speed")],
+    "10_real_images": [*RESULTS.glob("*/*.csv"), *RESULTS.glob("*/*.json"), *sources("results", "publish", "figures")],
 }
 
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import sys
 from dataclasses import asdict
 from importlib.metadata import version
@@ -18,9 +17,8 @@ from benchmarks.case import make_case
 from benchmarks.fidelity import measure_fidelity
 from benchmarks.localization import measure_localization
 from benchmarks.maps import measure_maps
-from benchmarks.memory import MALLOC_VARIABLES, peak_mebibytes
+from benchmarks.memory import environment, peak_mebibytes
 from benchmarks.timing import Row
-from benchmarks.training import measure_training
 from sigcam_core.errors import CommandLine, fail, run_command_line
 from sigcam_core.provenance import provenance, write_json
 from sigcam_core.speed import PUBLISHED_BENCHMARKS
@@ -58,8 +56,6 @@ def measure(device: torch.device, repeats: int, batch_size: int) -> dict[str, An
     rows = measure_maps(case, repeats)
     _say(f"fidelity of {NETWORK}")
     rows += measure_fidelity(case, repeats)
-    _say("training of a sigmoid head")
-    rows += measure_training(device, repeats)
     memory = {}
     if device.type == "cpu":  # where these are done, whatever device makes the maps
         _say("localisation")
@@ -74,7 +70,7 @@ def measure(device: torch.device, repeats: int, batch_size: int) -> dict[str, An
             device=device,
             parameters={"repeats": repeats, "batch_size": batch_size, "image_size": IMAGE_SIZE},
             threads=torch.get_num_threads(),
-            environment={name: os.environ[name] for name in MALLOC_VARIABLES if name in os.environ},
+            environment=environment(),
             peers={name: version(name) for name in PEERS},
         ),
     }

@@ -25,11 +25,16 @@ MALLOC_VARIABLES = ("MALLOC_MMAP_THRESHOLD_", "MALLOC_TRIM_THRESHOLD_")
 PREPARED_IMAGES = 100  # shown again and again, as many times as it takes
 
 
+def environment() -> dict[str, str]:
+    """How freed memory is kept in this process, for the provenance of times."""
+    return {name: os.environ[name] for name in MALLOC_VARIABLES if name in os.environ}
+
+
 def peak_mebibytes(num_images: int) -> float:
     """Peak resident memory of evaluating ``num_images`` images of ``shapes``, measured in a process of its own."""
     command = [sys.executable, "-m", "benchmarks.memory", str(num_images)]
-    environment = {name: value for name, value in os.environ.items() if name not in MALLOC_VARIABLES}
-    done = subprocess.run(command, capture_output=True, text=True, check=False, env=environment)
+    without = {name: value for name, value in os.environ.items() if name not in MALLOC_VARIABLES}
+    done = subprocess.run(command, capture_output=True, text=True, check=False, env=without)
     if done.returncode != 0:
         fail(f"the memory of evaluating {num_images} images could not be measured: {done.stderr.strip()[-300:]}")
     return float(done.stdout.split()[-1])

@@ -36,6 +36,40 @@ def read_benchmarks(folder: Path) -> dict[str, dict[str, Any]]:
     return results
 
 
+def read_head_training(folder: Path) -> dict[str, dict[str, Any]]:
+    """Results of ``python -m benchmarks.head_training`` by device, those that are there.
+
+    Args:
+        folder: of the benchmark results.
+    """
+    paths = {name: folder / "head" / f"{name}.json" for name in DEVICES}
+    return {name: read_json(path) for name, path in paths.items() if path.exists()}
+
+
+def head_training_table(results: dict[str, dict[str, Any]]) -> pd.DataFrame:
+    """What training a sigmoid head costs, one row a quantity, one column a device.
+
+    Args:
+        results: what :func:`read_head_training` returns.
+    """
+    columns: dict[str, dict[str, str]] = {}
+    for name, device in DEVICES.items():
+        if name not in results:
+            columns[device] = {}
+            continue
+        (whole, on_the_fly), imagenet = results[name]["rows"], results[name]["imagenet"]
+        size = f"{imagenet['images']:,} x {imagenet['features']:,} features, {imagenet['classes']:,} classes"
+        seconds, floor = (imagenet[f"seconds_per_epoch{part}"] for part in ("", "_of_products_alone"))
+        columns[device] = {
+            f"{whole['task']}, in passes of the backbone (goal: at most 1.20)": f"{1 / whole['speed_up']:.2f}",
+            "times faster than with a forward pass an epoch": f"{on_the_fly['speed_up']:.1f}",
+            f"seconds an epoch at ImageNet's size: {size}": f"{seconds:.1f}",
+            "of which its products of matrices need": f"{floor:.1f}",
+        }
+    table = pd.DataFrame(columns).fillna(NOT_MEASURED)
+    return table.rename_axis("quantity").reset_index()
+
+
 def speed_table(results: dict[str, dict[str, Any]]) -> pd.DataFrame:
     """One row a task and peer; for each device how many times faster ours is, or ``"not measured"``.
 

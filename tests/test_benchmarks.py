@@ -17,7 +17,7 @@ import torch
 from small_networks import NETWORKS, calibrate
 
 from benchmarks import __main__ as command
-from benchmarks import imagenet_head
+from benchmarks import head_training
 from benchmarks.case import Case, make_case
 from benchmarks.fidelity import measure_fidelity
 from benchmarks.localization import measure_localization
@@ -94,8 +94,8 @@ def test_every_training_measures_with_features_of_its_own(monkeypatch: pytest.Mo
 
 
 def test_a_head_of_imagenets_size_is_measured_on_few_images(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(imagenet_head, "FEATURES", 32)  # 2,048 take seconds
-    result = imagenet_head.measure(tmp_path, "cpu", 5000, 1)
+    monkeypatch.setattr(head_training, "FEATURES", 32)  # 2,048 take seconds
+    result = head_training.measure(tmp_path, "cpu", 5000, 1)
     assert (result["images"], result["features"], result["classes"], result["epochs"]) == (5000, 32, 1000, 1)
     assert result["seconds"] == result["seconds_per_epoch"] > 0
     assert result["seconds_per_epoch_of_products_alone"] > 0
@@ -105,8 +105,8 @@ def test_a_head_of_imagenets_size_is_measured_on_few_images(tmp_path: Path, monk
 
 
 def test_synthetic_features_are_like_real_ones(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(imagenet_head, "ROWS_AT_A_TIME", 100)
-    cache = imagenet_head.synthetic_cache(tmp_path, 250)
+    monkeypatch.setattr(head_training, "ROWS_AT_A_TIME", 100)
+    cache = head_training.synthetic_cache(tmp_path, 250)
     inputs = cache.open(0)
     assert (inputs.shape, inputs.dtype) == ((250, 2048), torch.float16)
     assert (cache.labels.shape, cache.labels.dtype) == ((250,), torch.int64)
@@ -119,9 +119,9 @@ def test_synthetic_features_are_like_real_ones(tmp_path: Path, monkeypatch: pyte
 def test_a_cache_that_the_disk_has_no_room_for_is_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(shutil, "disk_usage", lambda _: SimpleNamespace(free=1_000_000 * 2 * 2048))
     with pytest.raises(SigcamError, match=r"has no room for 4\.1 GB: name another folder with --folder"):
-        imagenet_head.synthetic_cache(tmp_path, 1_000_000)
+        head_training.synthetic_cache(tmp_path, 1_000_000)
     assert not list(tmp_path.iterdir())
-    imagenet_head.synthetic_cache(tmp_path, 100)
+    head_training.synthetic_cache(tmp_path, 100)
 
 
 def test_pairs_take_turns_after_a_turn_that_does_not_count() -> None:
@@ -155,16 +155,16 @@ def test_wrong_options_are_refused(options: list[str], sentence: str, monkeypatc
     ("options", "sentence"),
     [
         (["--device", "tpu"], "unknown device 'tpu': choose cpu or cuda"),
-        (["--images", "0"], "--images 0 and --epochs 10 must be at least 1"),
-        (["--epochs", "-1", "--images", "5"], "--images 5 and --epochs -1 must be at least 1"),
+        (["--images", "0"], "--images 0, --epochs 10 and --repeats 5 must be at least 1"),
+        (["--epochs", "-1", "--images", "5"], "--images 5, --epochs -1 and --repeats 5 must be at least 1"),
     ],
 )
 def test_wrong_options_of_the_large_head_are_refused(
     options: list[str], sentence: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(sys, "argv", ["benchmarks.imagenet_head", *options])
+    monkeypatch.setattr(sys, "argv", ["benchmarks.head_training", *options])
     with pytest.raises(SigcamError, match=sentence):
-        imagenet_head.main()
+        head_training.main()
 
 
 # What was measured

@@ -253,6 +253,9 @@ def test_a_probe_chooses_a_recipe_for_each_head_without_the_test_images(
     classifier = load_file(run.classifier)
     assert torch.equal(heads["sigmoid"], classifier["classifier.1.weight"])
     assert not torch.equal(heads["softmax"], classifier["classifier.1.weight"])
+    assert not shipped  # whoever measures for themselves does not overwrite what ships
+    monkeypatch.setattr(module, "PUBLISHED_RESULTS", (tmp_path / "results").resolve())
+    publish(probe.name, tmp_path, tmp_path / "results")
     assert shipped == [(run, "tiny head")]
 
 

@@ -1,7 +1,8 @@
-"""A head for a data set of ImageNet's size: ``python -m benchmarks.imagenet_head`` trains it on synthetic features.
+"""Training a sigmoid head: ``python -m benchmarks.head_training``.
 
-The features are random numbers in a float16 cache on disk, read as those of a real network are. What is measured is
-the training alone; real features cost one pass of a backbone more.
+First from image files, beside a forward pass of the backbone and the official recipe. Then a head of ImageNet's size on
+synthetic features: random numbers in a float16 cache on disk, read as those of a real network are. There the training
+alone is measured; real features cost one pass of a backbone more.
 """
 
 from __future__ import annotations
@@ -9,7 +10,7 @@ from __future__ import annotations
 import json
 import shutil
 import tempfile
-from dataclasses import replace
+from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any
 
@@ -18,7 +19,8 @@ import torch
 from torch import nn
 from torch.nn.functional import binary_cross_entropy_with_logits, one_hot
 
-from benchmarks.memory import own_peak_mebibytes
+from benchmarks.memory import environment, own_peak_mebibytes
+from benchmarks.training import measure_training
 from sigcam_core.errors import CommandLine, fail, run_command_line
 from sigcam_core.features import FeatureCache
 from sigcam_core.fit import Task, fit, start_fabric
@@ -35,19 +37,24 @@ ROWS_AT_A_TIME = 65_536
 
 def main() -> None:
     """Measure as the command line says, print the result and write it as JSON."""
-    parser = CommandLine(prog="python -m benchmarks.imagenet_head", description="Train a head on synthetic features.")
+    parser = CommandLine(prog="python -m benchmarks.head_training", description="Measure the training of a head.")
     parser.add_argument("--device", default="cuda" if torch.cuda.is_available() else "cpu", help="default: %(default)s")
     parser.add_argument("--images", type=int, default=IMAGES, help="default: %(default)s")
     parser.add_argument("--epochs", type=int, default=10, help="default: %(default)s")
+    parser.add_argument("--repeats", type=int, default=5, help="pairs of runs, default: %(default)s")
     parser.add_argument("--folder", type=Path, help="where the cache of 5.2 GB goes for the time; default: temporary")
     parser.add_argument("--output", type=Path, help="JSON file, default: results/benchmarks/head/DEVICE.json")
     options = parser.parse_args()
     if options.device not in ("cpu", "cuda"):
         fail(f"unknown device {options.device!r}: choose cpu or cuda.")
-    if options.images < 1 or options.epochs < 1:
-        fail(f"--images {options.images} and --epochs {options.epochs} must be at least 1.")
+    if min(options.images, options.epochs, options.repeats) < 1:
+        counts = f"--images {options.images}, --epochs {options.epochs} and --repeats {options.repeats}"
+        fail(f"{counts} must be at least 1.")
+    rows = [asdict(row) for row in measure_training(torch.device(options.device), options.repeats)]
     with tempfile.TemporaryDirectory(dir=options.folder) as folder:
-        result = measure(Path(folder), options.device, options.images, options.epochs)
+        of_imagenet = measure(Path(folder), options.device, options.images, options.epochs)
+    facts = {"seed": 0, "threads": torch.get_num_threads(), "repeats": options.repeats, "environment": environment()}
+    result = {"rows": rows, "imagenet": of_imagenet, "provenance": provenance(device=options.device, **facts)}
     print(json.dumps(result, indent=2))
     write_json(options.output or PUBLISHED_BENCHMARKS / "head" / f"{options.device}.json", result)
 
@@ -81,7 +88,6 @@ def measure(folder: Path, device: str, num_images: int, epochs: int) -> dict[str
         "seconds_per_epoch_of_products_alone": floor,
         "cache_gigabytes": cache.views[0].stat().st_size / 1e9,
         "peak_memory_mebibytes": own_peak_mebibytes(),
-        "provenance": provenance(device=fabric.device, seed=0, threads=torch.get_num_threads()),
     }
 
 
