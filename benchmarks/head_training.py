@@ -17,13 +17,13 @@ from typing import Any
 import numpy as np
 import torch
 from torch import nn
-from torch.nn.functional import binary_cross_entropy_with_logits, one_hot
 
 from benchmarks.memory import environment, own_peak_mebibytes
 from benchmarks.training import measure_training
 from sigcam_core.errors import CommandLine, fail, run_command_line
 from sigcam_core.features import FeatureCache
 from sigcam_core.fit import Task, fit, start_fabric
+from sigcam_core.losses import unchecked_balanced_bce
 from sigcam_core.overhead import seconds_of
 from sigcam_core.progress import print_to_stderr
 from sigcam_core.provenance import provenance, write_json
@@ -66,11 +66,7 @@ def measure(folder: Path, device: str, num_images: int, epochs: int) -> dict[str
     torch.manual_seed(0)
     head = nn.Linear(FEATURES, CLASSES)
     recipe = replace(SIGMOID_RECIPES["cached-large"], epochs=epochs)
-    weight = torch.tensor(CLASSES - 1.0, device=fabric.device)
-
-    def loss(logits: torch.Tensor, labels: torch.Tensor) -> torch.Tensor:
-        return binary_cross_entropy_with_logits(logits, one_hot(labels, CLASSES).to(logits.dtype), pos_weight=weight)
-
+    loss = unchecked_balanced_bce(CLASSES, fabric.device)
     task = Task("head", head, loss, lambda _, rows: cache.batches(0, rows, fabric.device), num_images)
     seconds = seconds_of(lambda: fit(fabric, task, recipe, 0, print_to_stderr), fabric.device)
     inputs = torch.randn(recipe.batch_size, FEATURES, device=fabric.device)

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 import torch
 from torch import Tensor
 from torch.nn.functional import binary_cross_entropy_with_logits, one_hot
@@ -36,7 +38,22 @@ def class_balanced_bce(logits: Tensor, labels: Tensor, pos_weight: float | None 
     num_classes = logits.shape[1]
     check_class_idx(labels, num_classes)
     weight = torch.tensor(num_classes - 1.0 if pos_weight is None else pos_weight, device=logits.device)
-    targets = one_hot(labels, num_classes).to(logits.dtype)
+    return _weighted_bce(logits, labels, weight)
+
+
+def unchecked_balanced_bce(num_classes: int, device: torch.device) -> Callable[[Tensor, Tensor], Tensor]:
+    """:func:`class_balanced_bce` for training: labels are taken as checked, since a GPU is waited for at each check.
+
+    Args:
+        num_classes: C, for the weight of the positive term.
+        device: of the logits (N, C) and labels (N,).
+    """
+    weight = torch.tensor(num_classes - 1.0, device=device)
+    return lambda logits, labels: _weighted_bce(logits, labels, weight)
+
+
+def _weighted_bce(logits: Tensor, labels: Tensor, weight: Tensor) -> Tensor:
+    targets = one_hot(labels, logits.shape[1]).to(logits.dtype)
     return binary_cross_entropy_with_logits(logits, targets, pos_weight=weight.to(logits.dtype))
 
 

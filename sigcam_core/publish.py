@@ -87,6 +87,8 @@ EXPERIMENTS = {
         # Both heads trained on the same features: what the other softmax head owes to other training data.
         Experiment("tiny_imagenet", LITE, "probe"),
         Experiment("stanford_cars", LITE, "probe", epochs=100, compares_freezing=True),
+        # A backbone whose BatchNorm averages are those of the data, as in the paper, for the comparison of freezing.
+        Experiment("shapes", "small_cnn", "scratch", compares_freezing=True),
         # These train all of a network, for which a GPU is needed.
         *(Experiment("tiny_imagenet", backbone, "finetune") for backbone in OVERHEAD_BACKBONES),
         *(Experiment("stanford_cars", backbone, "finetune", epochs=100) for backbone in OVERHEAD_BACKBONES),

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 
 import torch
 from torch import Tensor, nn
-from torch.nn.functional import binary_cross_entropy_with_logits, cross_entropy, one_hot
+from torch.nn.functional import cross_entropy
 
 from .backbones import input_format
 from .checkpoints import Checkpoint
@@ -22,7 +22,7 @@ from .dual import DualBranch
 from .errors import fail
 from .features import FeatureCache, cache_features
 from .fit import Task, fit, start_fabric
-from .losses import check_class_idx
+from .losses import check_class_idx, unchecked_balanced_bce
 from .progress import Report, print_to_stderr
 from .recipes import Recipe
 from .views import View
@@ -147,7 +147,8 @@ def train_head(
     else:
         source = _on_the_fly(body, train, backbone, recipe, views, fabric)
 
-    loss = cross_entropy if head == "softmax" else _balanced_bce(train, fabric.device)
+    check_class_idx(train.labels, train.num_classes)
+    loss = cross_entropy if head == "softmax" else unchecked_balanced_bce(train.num_classes, fabric.device)
 
     def validate() -> dict[str, float]:
         if held_out is None:  # the backbone has changed since the last time
@@ -184,18 +185,6 @@ def _on_the_fly(
             yield inputs, labels
 
     return batches
-
-
-def _balanced_bce(train: Manifest, device: torch.device) -> Callable[[Tensor, Tensor], Tensor]:
-    """:func:`~sigcam_core.losses.class_balanced_bce` that checks the labels once: a GPU is waited for each time."""
-    check_class_idx(train.labels, train.num_classes)
-    weight = torch.tensor(train.num_classes - 1.0, device=device)
-
-    def loss(logits: Tensor, labels: Tensor) -> Tensor:
-        targets = one_hot(labels, logits.shape[1]).to(logits.dtype)
-        return binary_cross_entropy_with_logits(logits, targets, pos_weight=weight)
-
-    return loss
 
 
 @contextmanager

@@ -6,6 +6,7 @@ import pytest
 import torch
 
 from sigcam_core import SigcamError, class_balanced_bce
+from sigcam_core.losses import unchecked_balanced_bce
 
 LOGITS = torch.tensor([[2.0, -1.0, 0.5, 0.0], [-3.0, 1.5, 0.25, 4.0]], dtype=torch.float64)
 LABELS = torch.tensor([2, 0])
@@ -67,3 +68,13 @@ def test_loss_is_finite_for_extreme_logits_and_keeps_the_type() -> None:
 def test_bad_input_is_refused(logits: torch.Tensor, labels: torch.Tensor, sentence: str) -> None:
     with pytest.raises(SigcamError, match=sentence):
         class_balanced_bce(logits, labels)
+
+
+def test_the_loss_that_does_not_check_is_the_one_that_does() -> None:
+    loss = unchecked_balanced_bce(7, torch.device("cpu"))
+    logits = 5 * torch.randn(40, 7, requires_grad=True)
+    labels = torch.randint(7, (40,))
+    ours, reference = loss(logits, labels), class_balanced_bce(logits, labels)
+    torch.testing.assert_close(ours, reference)
+    gradients = [torch.autograd.grad(value, logits)[0] for value in (ours, reference)]
+    torch.testing.assert_close(*gradients)
