@@ -256,7 +256,9 @@ def test_a_probe_chooses_a_recipe_for_each_head_without_the_test_images(
     assert not shipped  # whoever measures for themselves does not overwrite what ships
     monkeypatch.setattr(module, "PUBLISHED_RESULTS", (tmp_path / "results").resolve())
     publish(probe.name, tmp_path, tmp_path / "results")
-    assert shipped == [(run, "tiny head")]
+    evidence, record = read_evidence(run.evidence), read_json(folder / "record.json")
+    softmax_top1 = pytest.approx(100 * (evidence["label"] == evidence["predicted"]).mean())
+    assert shipped == [(run, "tiny head", {"softmax": softmax_top1, "sigmoid": record["sigmoid_top1"]})]
 
 
 @pytest.mark.parametrize(
@@ -292,7 +294,8 @@ def test_a_head_ships_with_a_card(made: Made, tmp_path: Path) -> None:
     write_manifest(run.manifest, table, name="shapes", class_names=shapes.class_names)
     for folder in ("images", "masks"):
         (run.manifest.parent / folder).symlink_to(made.run().manifest.parent / folder)
-    ship(run, "head", tmp_path / "weights")
+    test_top1 = {"softmax": 58.0, "sigmoid": 66.0}
+    ship(run, "head", test_top1, tmp_path / "weights")
     card = read_json(tmp_path / "weights" / "head.json")
     assert (tmp_path / "weights" / "head.safetensors").read_bytes() == run.sigmoid_head.read_bytes()
     assert card["imagenet_classes"] == classes
@@ -300,14 +303,12 @@ def test_a_head_ships_with_a_card(made: Made, tmp_path: Path) -> None:
     assert (card["name"], card["backbone"], card["dataset"]) == ("head", "small_cnn", "shapes")
     assert card["num_train_images"] == 48
     assert card["training"] == record_of(run.sigmoid_head)
-    evidence = read_evidence(run.evidence)
-    softmax_top1 = 100 * (evidence["label"] == evidence["predicted"]).mean()
-    assert card["test_top1"] == pytest.approx({"softmax": softmax_top1, "sigmoid": sigmoid_top1(run)})
+    assert card["test_top1"] == test_top1
 
 
 def test_a_head_of_classes_that_are_not_imagenets_does_not_ship(made: Made, tmp_path: Path) -> None:
     with pytest.raises(SigcamError, match="the classes of shapes are not ImageNet's"):
-        ship(made.run(), "head", tmp_path)
+        ship(made.run(), "head", {}, tmp_path)
     assert not list(tmp_path.glob("*.json"))
 
 
