@@ -63,7 +63,7 @@ READS = {
     "05_table3_overhead": [*all_heads(sigmoid_head), *sources("overhead", "figures", "dual", "cams")],
     "06_qualitative_localization": [*all_heads(sigmoid_head), *sources("qualitative", "figures", "cams")],
     "07_qualitative_explanations": [*all_heads(sigmoid_head), *sources("qualitative", "figures", "cams")],
-    "08_explorer": [*all_heads(sigmoid_head), *sources("explorer", "figures", "cams")],
+    "08_explorer": [photos, *sources("explorer", "pretrained", "figures", "cams")],
     "09_benchmarks": [*RESULTS.glob("benchmarks/**/*.json"), *sources("speed")],
     "10_real_images": [*RESULTS.glob("*/*.csv"), *RESULTS.glob("*/*.json"), *sources("results", "publish", "figures")],
 }

@@ -221,7 +221,7 @@ def top1_accuracy(model: nn.Module, manifest: Manifest, backbone: str) -> float:
 
 def _images_and_labels(manifest: Manifest, backbone: str, device: torch.device) -> Iterator[tuple[Tensor, Tensor]]:
     for _, images, labels in image_batches(manifest, 128, *input_format(backbone)):
-        yield images.to(device), labels.to(device)
+        yield images.to(device, memory_format=torch.channels_last), labels.to(device)
 
 
 @torch.no_grad()
