@@ -7,6 +7,7 @@ import copy
 import json
 import shutil
 import sys
+from dataclasses import asdict
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -27,7 +28,14 @@ from benchmarks.timing import ForwardPass, Pairs, Row, side_by_side
 from benchmarks.training import measure_training
 from sigcam_core.errors import SigcamError
 from sigcam_core.provenance import write_json
-from sigcam_core.speed import NOT_MEASURED, read_benchmarks, speed_figure, speed_table
+from sigcam_core.speed import (
+    NOT_MEASURED,
+    head_training_table,
+    read_benchmarks,
+    read_head_training,
+    speed_figure,
+    speed_table,
+)
 
 ROOT = Path(__file__).parent.parent
 
@@ -101,7 +109,24 @@ def test_a_head_of_imagenets_size_is_measured_on_few_images(tmp_path: Path, monk
     assert result["seconds_per_epoch_of_products_alone"] > 0
     assert 5000 * 32 * 2 < 1e9 * result["cache_gigabytes"] < 5000 * 32 * 2 + 1000
     assert 100 < result["peak_memory_mebibytes"] < 1e5
-    assert {"device", "commit", "versions", "seed", "threads"} <= result["provenance"].keys()
+
+
+def test_the_training_of_a_head_is_written_with_its_provenance(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    row = Row("training", "here", "peer", 1.0, 2.0, "image", 1.1, 2.2, 2.0, 0.8, None)
+    monkeypatch.setattr(head_training, "measure_training", lambda *_: [row, row])
+    monkeypatch.setattr(head_training, "FEATURES", 32)
+    path = tmp_path / "head" / "cpu.json"
+    options = ["--device", "cpu", "--images", "500", "--epochs", "1", "--folder", str(tmp_path), "--output", str(path)]
+    monkeypatch.setattr(sys, "argv", ["benchmarks.head_training", *options])
+    head_training.main()
+    result = json.loads(path.read_text())
+    assert result["rows"] == [asdict(row)] * 2
+    assert result["imagenet"]["images"] == 500
+    assert {"device", "commit", "versions", "seed", "threads", "environment"} <= result["provenance"].keys()
+    assert [entry.name for entry in tmp_path.iterdir()] == ["head"]  # the cache is gone
+    table = head_training_table(read_head_training(tmp_path))
+    assert table["CPU"].tolist()[:2] == ["0.50", "2.0"]
+    assert table["GPU"].tolist() == [NOT_MEASURED] * 4
 
 
 def test_synthetic_features_are_like_real_ones(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
