@@ -66,7 +66,7 @@ def head_training_table(results: dict[str, dict[str, Any]]) -> pd.DataFrame:
             f"seconds an epoch at ImageNet's size: {size}": f"{seconds:.1f}",
             "of which its products of matrices need": f"{floor:.1f}",
         }
-    table = pd.DataFrame(columns).fillna(NOT_MEASURED)
+    table = pd.DataFrame(columns, dtype=object).fillna(NOT_MEASURED)
     return table.rename_axis("quantity").reset_index()
 
 
