@@ -51,8 +51,9 @@ sigmoid_head = WORK / "checkpoints" / f"{NAME}.sigmoid_head.safetensors"
 evidence = WORK / "evidence" / f"{NAME}.parquet"
 run_options = f"--work-dir {WORK} --dataset {DATASET} --backbone {BACKBONE} --head {{wildcards.head}} --seed {SEED}"
 NETWORK = ("backbones", "classifiers", "paper_networks", "small_cnn", "data", "views", "manifest")
-TRAINING = ("train", "fit", "recipes", "seeds")
+TRAINING = ("train", "fit", "checkpoints", "recipes", "seeds")
 RESULTS = Path(workflow.basedir, "results")
+WEIGHTS = Path(workflow.basedir, "sigcam_core", "weights").glob("*")
 
 # What each notebook reads, so that the workflow knows when to run it again.
 READS = {
@@ -63,9 +64,9 @@ READS = {
     "05_table3_overhead": [*all_heads(sigmoid_head), *sources("overhead", "figures", "dual", "cams")],
     "06_qualitative_localization": [*all_heads(sigmoid_head), *sources("qualitative", "figures", "cams")],
     "07_qualitative_explanations": [*all_heads(sigmoid_head), *sources("qualitative", "figures", "cams")],
-    "08_explorer": [photos, *sources("explorer", "pretrained", "figures", "cams")],
+    "08_explorer": [photos, *WEIGHTS, *sources("explorer", "pretrained", "figures", "cams", "dual", *NETWORK)],
     "09_benchmarks": [*RESULTS.glob("benchmarks/**/*.json"), *sources("speed")],
-    "10_real_images": [*RESULTS.glob("*/*.csv"), *RESULTS.glob("*/*.json"), *sources("results", "publish", "figures")],
+    "10_real_images": [*RESULTS.glob("*/*.csv"), *RESULTS.glob("*/*.json"), *sources("results", "publish", "published", "tables", "figures")],
 }
 
 

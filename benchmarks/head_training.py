@@ -18,7 +18,7 @@ import numpy as np
 import torch
 from torch import nn
 
-from benchmarks.memory import environment, own_peak_mebibytes
+from benchmarks.memory import environment
 from benchmarks.training import measure_training
 from sigcam_core.errors import CommandLine, fail, run_command_line
 from sigcam_core.features import FeatureCache
@@ -31,7 +31,6 @@ from sigcam_core.recipes import SIGMOID_RECIPES
 from sigcam_core.speed import PUBLISHED_BENCHMARKS
 
 IMAGES, FEATURES, CLASSES = 1_281_167, 2048, 1000
-SECONDS_AT_MOST = 60.0  # for ten epochs on a data-centre GPU
 ROWS_AT_A_TIME = 65_536
 
 
@@ -50,6 +49,8 @@ def main() -> None:
     if min(options.images, options.epochs, options.repeats) < 1:
         counts = f"--images {options.images}, --epochs {options.epochs} and --repeats {options.repeats}"
         fail(f"{counts} must be at least 1.")
+    if options.folder and not options.folder.is_dir():
+        fail(f"folder {options.folder} of --folder does not exist: name one with room for the cache.")
     rows = [asdict(row) for row in measure_training(torch.device(options.device), options.repeats)]
     with tempfile.TemporaryDirectory(dir=options.folder) as folder:
         of_imagenet = measure(Path(folder), options.device, options.images, options.epochs)
@@ -83,7 +84,6 @@ def measure(folder: Path, device: str, num_images: int, epochs: int) -> dict[str
         "seconds_per_epoch": seconds / epochs,
         "seconds_per_epoch_of_products_alone": floor,
         "cache_gigabytes": cache.views[0].stat().st_size / 1e9,
-        "peak_memory_mebibytes": own_peak_mebibytes(),
     }
 
 
@@ -106,7 +106,7 @@ def synthetic_cache(folder: Path, num_images: int) -> FeatureCache:
         part = np.roll(pattern, start // len(pattern), axis=1)
         file[start : start + len(part)] = part[: num_images - start]
     file.flush()
-    return FeatureCache((path,), torch.from_numpy(generator.integers(0, CLASSES, num_images)), folder)
+    return FeatureCache((path,), torch.from_numpy(generator.integers(0, CLASSES, num_images)))
 
 
 if __name__ == "__main__":

@@ -64,6 +64,8 @@ def main() -> None:
     changes = _changes(arguments)
     if changes and usual is None:
         fail(f"origin {run.origin!r} trains no classifier: leave out --epochs and all that changes a recipe.")
+    if is_classifier and run.origin != "probe" and {"views", "cached", "freezing"} & set(changes):
+        fail("--views, --on-the-fly and --freezing are for heads on a frozen backbone: leave them out.")
     recipe = usual and replace(usual, **changes)
     from .fit import check_devices, check_shares, start_fabric
 

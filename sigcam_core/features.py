@@ -47,12 +47,10 @@ class FeatureCache:
     Attributes:
         views: files of (N, D) numbers, one a view.
         labels: class indices (N,).
-        folder: of the files.
     """
 
     views: tuple[Path, ...]
     labels: Tensor
-    folder: Path
     # The view that lies on a GPU, so that epochs after the first do not copy it again.
     _resident: dict[int, Tensor] = field(default_factory=dict, repr=False, compare=False)
 
@@ -144,7 +142,7 @@ def cache_features(
                 write_json(paths[-1].with_suffix(".json"), provenance(**record, device=_device_of(network)))
         if fabric is not None:
             fabric.barrier()
-    return FeatureCache(tuple(paths), manifest.labels, folder)
+    return FeatureCache(tuple(paths), manifest.labels)
 
 
 def _compute(

@@ -28,13 +28,24 @@ from .progress import Report, print_to_stderr
 from .protocol import PROTOCOLS
 from .provenance import provenance, read_json, write_atomically, write_json
 from .recipes import CLASSIFIER_RECIPES, SIGMOID_RECIPES, Recipe
-from .stations import Run, ensure_classifier, ensure_evidence, ensure_manifest, ensure_sigmoid_head, record_of
+from .stations import (
+    GENERATED_DATASETS,
+    Run,
+    ensure_classifier,
+    ensure_evidence,
+    ensure_manifest,
+    ensure_sigmoid_head,
+    record_of,
+)
 from .summary import write_csv
 from .tables import (
     SCORERS,
     fidelity_statistics,
     head_differences,
+    matched_coverage,
     paired_difference,
+    perturbation_statistics,
+    perturbed,
     table_with_intervals,
     wsol_statistics,
 )
@@ -44,6 +55,7 @@ from .tuning import compare_recipes, grid_around
 PUBLISHED_RESULTS = Path(__file__).resolve().parent.parent / "results"
 OVERHEAD_BACKBONES = ("vgg16", "resnet50", "inception_v3")
 FREEZING_RECIPES = {"eval": "crops", "official": "crops-official-freezing"}
+RESAMPLES = 1000  # of the bootstrap
 HEAD_TRAINING_EPOCHS = 10  # of the official recipe
 
 
@@ -75,8 +87,9 @@ class Experiment:
         return f"{self.dataset}-{self.backbone}-{self.origin}"
 
     def run(self, work_dir: Path, seed: int) -> Run:
-        """The run of one seed."""
-        return Run(self.dataset, self.backbone, "gap", seed, work_dir, self.origin)
+        """The run of one seed. On generated data the pipeline trains heads of the same name by another recipe."""
+        folder = work_dir / "published" if self.dataset in GENERATED_DATASETS else work_dir
+        return Run(self.dataset, self.backbone, "gap", seed, folder, self.origin)
 
 
 LITE = "efficientnet_lite0"
@@ -146,8 +159,13 @@ def tables_of(evidence: pd.DataFrame) -> dict[str, pd.DataFrame]:
     tables = {}
     for kind, (column, variants) in kinds.items():
         for suffix, make in (("", table_with_intervals), ("_differences", head_differences)):
-            parts = [make(evidence, statistics).assign(**{column: name}) for name, statistics in variants.items()]
+            parts = [
+                make(evidence, statistics, RESAMPLES).assign(**{column: name}) for name, statistics in variants.items()
+            ]
             tables[kind + suffix] = pd.concat(parts, ignore_index=True)
+    first = perturbed(evidence)
+    tables["perturbation"] = table_with_intervals(first, perturbation_statistics)
+    tables["matched_coverage"] = matched_coverage(first)
     return tables
 
 
@@ -171,18 +189,16 @@ def _train(experiment: Experiment, runs: list[Run], report: Report) -> dict[str,
 
 
 def _choice(run: Run, head: str, recipe: Recipe, manifest: Manifest, report: Report) -> pd.DataFrame:
-    path = run.work_dir / "choices" / f"{run.name}-{head}.csv"
+    path = run.work_dir / "choices" / f"{run.name}-{head}-{manifest.checksum[:12]}.csv"
     grid = grid_around(recipe)
     if path.exists():
         table = pd.read_csv(path)
         tried = list(table[["learning_rate", "weight_decay", "epochs"]].itertuples(index=False, name=None))
         if tried == [(one.learning_rate, one.weight_decay, one.epochs) for one in grid]:
             return table
-    torch.manual_seed(run.seed)
-    if head == "softmax":
-        model = starting_point(run.origin, run.backbone, run.head, manifest)
-    else:
-        model = ensure_classifier(run)
+    trained = None if head == "softmax" else ensure_classifier(run)
+    torch.manual_seed(run.seed)  # the head starts as that of the run will
+    model = trained or starting_point(run.origin, run.backbone, run.head, manifest)
     dual = DualBranch.from_classifier(model)
     splits = manifest.split("train"), manifest.split("val")
     table = compare_recipes(dual, head, *splits, run.backbone, grid, run.features, run.seed, report)
@@ -249,7 +265,7 @@ def _record(experiment: Experiment, runs: list[Run]) -> dict[str, Any]:
         "classifier": record_of(first.classifier),
         "sigmoid_heads": [record_of(run.sigmoid_head) for run in runs],
         "evidence": record_of(first.evidence),
-        "tables": provenance(),
+        "tables": provenance(resamples=RESAMPLES, resampling_seed=0, threads=torch.get_num_threads()),
     }
 
 

@@ -170,4 +170,5 @@ def flat_results(
 def provenance_line(record: dict[str, Any]) -> str:
     """Device, date, commit and versions of one record, in a line."""
     versions = ", ".join(f"{name} {record['versions'][name]}" for name in ("torch", "numpy", "opencv-python-headless"))
-    return f"{record['device']}; {record['date']}; commit {record['commit'][:12]}; {versions}"
+    commit = record["commit"][:12] + record["commit"][40:]  # with what marks an edited tree
+    return f"{record['device']}; {record['date']}; commit {commit}; {versions}"

@@ -185,7 +185,7 @@ def ensure_classifier(
         checkpoint_seconds: between two savings of an unfinished run.
     """
     manifest = ensure_manifest(run.dataset, run.work_dir)
-    if run.classifier.exists():
+    if _is_made(run.classifier, fabric):
         _refuse_another(recipe, run.classifier)
         model = build(run.backbone, manifest.num_classes, run.head)
         _load(model, run.classifier)
@@ -236,7 +236,7 @@ def ensure_sigmoid_head(
     manifest = ensure_manifest(run.dataset, run.work_dir)
     torch.manual_seed(run.seed)  # the fresh head is drawn here
     dual = DualBranch.from_classifier(classifier, manifest.num_classes)
-    if run.sigmoid_head.exists():
+    if _is_made(run.sigmoid_head, fabric):
         _refuse_another(recipe, run.sigmoid_head)
     else:
         recipe = recipe or run.recipe_of_sigmoid_head()
@@ -294,6 +294,11 @@ def record_of(path: Path) -> Any:
 def _describe(run: Run, path: Path, **facts: Any) -> None:
     names = {"dataset": run.dataset, "network": run.network, "seed": run.seed, "sha256": sha256_of_file(path)}
     write_json(path.with_suffix(".json"), provenance(**names, **facts))
+
+
+def _is_made(path: Path, fabric: Fabric | None) -> bool:
+    """Whether the file is there, for all processes alike: the first may be writing it while another looks."""
+    return path.exists() if fabric is None else bool(fabric.broadcast(path.exists()))
 
 
 def _refuse_another(recipe: Recipe | None, path: Path) -> None:

@@ -30,6 +30,7 @@ from .views import View
 if TYPE_CHECKING:
     from lightning_fabric import Fabric
 
+BatchNorm, Dropout = nn.modules.batchnorm._BatchNorm, nn.modules.dropout._DropoutNd
 VALIDATION_BATCH = 1024  # rows of cached features
 
 
@@ -176,7 +177,9 @@ def _on_the_fly(
     body.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
 
     def batches(epoch: int, rows: Sequence[Tensor]) -> Iterator[tuple[Tensor, Tensor]]:
-        body.train(recipe.freezing == "official")
+        if recipe.freezing == "official":
+            for module in body.modules():  # these two only: stochastic depth, say, is not in the paper's networks
+                module.training = isinstance(module, BatchNorm | Dropout)
         view = views[epoch % len(views)]
         for _, images, labels in image_batches(train, recipe.batch_size, *form, view=view, batches=rows):
             on_device = images.to(fabric.device, memory_format=torch.channels_last)

@@ -27,7 +27,7 @@ WEIGHT_DECAYS = (0.1, 1.0, 10.0)
 
 
 def grid_around(recipe: Recipe) -> list[Recipe]:
-    """The recipe with every learning rate and weight decay that are tried, most cautious first."""
+    """The recipe with every learning rate and weight decay that are tried, instead of its own."""
     return [
         replace(recipe, learning_rate=rate, weight_decay=decay)
         for decay, rate in product(WEIGHT_DECAYS, LEARNING_RATES)

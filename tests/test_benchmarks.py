@@ -108,7 +108,6 @@ def test_a_head_of_imagenets_size_is_measured_on_few_images(tmp_path: Path, monk
     assert result["seconds"] == result["seconds_per_epoch"] > 0
     assert result["seconds_per_epoch_of_products_alone"] > 0
     assert 5000 * 32 * 2 < 1e9 * result["cache_gigabytes"] < 5000 * 32 * 2 + 1000
-    assert 100 < result["peak_memory_mebibytes"] < 1e5
 
 
 def test_the_training_of_a_head_is_written_with_its_provenance(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
