@@ -178,6 +178,22 @@ def test_training_on_the_fly_leaves_a_backbone_in_evaluation_mode_as_it_was(shap
     assert equal_weights(dual.backbone, untouched.backbone)
 
 
+class StochasticDepth(nn.Module):
+    """A layer of no kind that the official code knows, which would drop everything in training."""
+
+    def forward(self, images: Tensor) -> Tensor:
+        return images * 0 if self.training else images
+
+
+def test_freezing_as_the_official_code_leaves_other_layers_in_evaluation_mode(shapes: Manifest, features: Path) -> None:
+    official = replace(HEAD_RECIPE, epochs=1, augment="none", cached=False, freezing="official")
+    plain, deep = fresh_dual(shapes), fresh_dual(shapes)
+    deep.backbone.insert(0, StochasticDepth())
+    run_head(shapes, features, plain, recipe=official)
+    run_head(shapes, features, deep, recipe=official)
+    assert equal_weights(plain.sigmoid_head, deep.sigmoid_head)
+
+
 def test_freezing_as_the_official_code_moves_the_averages_of_the_backbone(shapes: Manifest, features: Path) -> None:
     official = replace(HEAD_RECIPE, epochs=1, batch_size=48, augment="none", cached=False, freezing="official")
     dual, start = fresh_dual(shapes), fresh_dual(shapes)
