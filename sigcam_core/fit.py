@@ -26,7 +26,9 @@ if TYPE_CHECKING:
 
 Batches = Callable[[int, Sequence[Tensor]], Iterable[tuple[Tensor, Tensor]]]
 ACCELERATORS = ("auto", "cpu", "cuda", "mps")
+"""Names that :func:`start_fabric` knows."""
 PRECISIONS = ("32-true", "16-mixed", "bf16-mixed")
+"""Of the forward pass in training."""
 STEPS_BETWEEN_CHECKS = 20  # a GPU that is asked for the loss makes everything wait
 
 

@@ -18,6 +18,7 @@ from .errors import check_choice
 from .provenance import read_json
 
 SHIPPED_HEADS = ("efficientnet_lite0-tiny_imagenet",)
+"""Names of the heads that ship, each of a backbone and the data set that it was trained on."""
 WEIGHTS = Path(__file__).resolve().parent / "weights"
 
 

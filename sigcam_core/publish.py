@@ -109,6 +109,7 @@ EXPERIMENTS = {
 }
 OVERHEAD = "overhead"
 PUBLISHED = (*EXPERIMENTS, OVERHEAD)
+"""Names of all published results."""
 
 
 def publish(name: str, work_dir: Path, results: Path = PUBLISHED_RESULTS, report: Report = print_to_stderr) -> Path:

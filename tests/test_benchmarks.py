@@ -98,7 +98,7 @@ def test_every_training_measures_with_features_of_its_own(monkeypatch: pytest.Mo
     monkeypatch.setattr("benchmarks.training.BACKBONE", "small_cnn")
     monkeypatch.setattr("benchmarks.training.train_head", lambda *arguments, **_: folders.append(arguments[6]))
     measure_training(torch.device("cpu"), repeats=2, num_images=8)
-    assert len(set(folders)) == len(folders) == 3 + 2 * 3
+    assert len(set(folders)) == len(folders) == 3 + 2 * 2
 
 
 def test_a_head_of_imagenets_size_is_measured_on_few_images(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

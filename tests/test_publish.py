@@ -46,6 +46,7 @@ def know(experiment: Experiment, patch: pytest.MonkeyPatch) -> None:
     patch.setattr(module, "EXPERIMENTS", {experiment.name: experiment})
     patch.setattr(module, "PUBLISHED", (experiment.name, OVERHEAD))
     patch.setattr("sigcam_core.stations.PERTURBATION_IMAGES", 1)
+    patch.setattr(module, "GENERATED_DATASETS", ())  # the tiny data set lies where a real one would
 
 
 @pytest.fixture(scope="module")
@@ -85,6 +86,8 @@ def test_every_table_is_there_with_its_columns(made: Made) -> None:
         "fidelity": [*KEYS, "metric", *interval, "scorer"],
         "fidelity_differences": ["network", "method", "metric", *difference, "scorer"],
         "choice_sigmoid": CHOICE,
+        "perturbation": [*KEYS, "metric", *interval],
+        "matched_coverage": [*KEYS, "coverage", "average_drop"],
         "seeds": [*KEYS, "metric", "mean", "min", "max", "count"],
         "freezing": ["metric", "eval", "official", *difference, "method", "head"],
     }
@@ -197,7 +200,7 @@ def test_a_comparison_of_other_recipes_is_made_again(
     know(replace(TINY, seeds=(1,), compares_freezing=False), monkeypatch)
     work_dir = copy_of(made, tmp_path, "choices")
     (work_dir / "choices").mkdir()
-    name = f"{made.run().name}-sigmoid.csv"
+    name = f"{made.run().name}-sigmoid-{read_manifest(made.run().manifest).checksum[:12]}.csv"
     (work_dir / "choices" / name).write_bytes((made.work_dir / "choices" / name).read_bytes())
     folder = publish(TINY.name, work_dir, tmp_path / "results")
     for path in (folder / "choice_sigmoid.csv", work_dir / "choices" / name):
