@@ -1,6 +1,7 @@
 """Published results: every table equals the evidence it is made of, and what is there is not made again."""
 
 import sys
+from collections.abc import Iterator
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
@@ -46,7 +47,13 @@ def know(experiment: Experiment, patch: pytest.MonkeyPatch) -> None:
     patch.setattr(module, "EXPERIMENTS", {experiment.name: experiment})
     patch.setattr(module, "PUBLISHED", (experiment.name, OVERHEAD))
     patch.setattr("sigcam_core.stations.PERTURBATION_IMAGES", 1)
-    patch.setattr(module, "GENERATED_DATASETS", ())  # the tiny data set lies where a real one would
+
+
+@pytest.fixture(scope="module", autouse=True)
+def _as_real_data() -> Iterator[None]:
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(module, "GENERATED_DATASETS", ())  # the tiny data set lies where a real one would
+        yield
 
 
 @pytest.fixture(scope="module")
