@@ -84,7 +84,7 @@ class Task:
     loss_function: Callable[[Tensor, Tensor], Tensor]
     batches: Batches
     num_items: int
-    validate: Callable[[], dict[str, float]] = dict
+    validate: Callable[[], dict[str, float]] = field(default_factory=lambda: dict)
     groups: list[dict[str, Any]] = field(default_factory=list)
     also_changing: Mapping[str, nn.Module] = field(default_factory=dict)
 
