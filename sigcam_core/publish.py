@@ -39,6 +39,7 @@ from .stations import (
 )
 from .summary import write_csv
 from .tables import (
+    KEYS,
     SCORERS,
     fidelity_statistics,
     head_differences,
@@ -220,9 +221,8 @@ def _seeds(runs: list[Run]) -> pd.DataFrame:
         evidence = read_evidence(ensure_evidence(run, with_fidelity=number == 0))
         table = table_with_intervals(evidence[evidence["head"] == "sigmoid"], wsol_statistics, resamples=1)
         parts.append(table.assign(seed=run.seed))
-    keys = ["network", "method", "head", "metric"]
     whole = pd.concat(parts, ignore_index=True)
-    return whole.groupby(keys, sort=False)["value"].agg(["mean", "min", "max", "count"]).reset_index()
+    return whole.groupby([*KEYS, "metric"], sort=False)["value"].agg(["mean", "min", "max", "count"]).reset_index()
 
 
 def _freezing(run: Run, report: Report) -> pd.DataFrame:

@@ -269,8 +269,9 @@ def test_devices_that_do_not_exist_are_refused(options: dict[str, Any], sentence
     assert str(refused.value) == sentence
 
 
-@pytest.mark.skipif(torch.cuda.is_available(), reason="there is a GPU")
 @pytest.mark.parametrize("devices", [1, 2])
-def test_a_gpu_that_is_not_there_is_refused(devices: int) -> None:
+def test_a_gpu_that_is_not_there_is_refused(devices: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: False)
+    monkeypatch.setattr(torch.cuda, "device_count", lambda: 0)
     with pytest.raises(SigcamError, match=r"^cannot train on [12] device\(s\) of accelerator 'cuda' in 32-true \(.+\)"):
         start_fabric("cuda", devices)
