@@ -50,23 +50,23 @@ classifier = WORK / "checkpoints" / f"{NAME}.classifier.safetensors"
 sigmoid_head = WORK / "checkpoints" / f"{NAME}.sigmoid_head.safetensors"
 evidence = WORK / "evidence" / f"{NAME}.parquet"
 run_options = f"--work-dir {WORK} --dataset {DATASET} --backbone {BACKBONE} --head {{wildcards.head}} --seed {SEED}"
-NETWORK = ("backbones", "classifiers", "paper_networks", "small_cnn", "data", "views", "manifest")
-TRAINING = ("train", "fit", "checkpoints", "recipes", "seeds")
+NETWORK = ("backbones/networks", "train/origins", "backbones/paper_networks", "backbones/small_cnn", "prepare/images", "prepare/views", "prepare/manifest")
+TRAINING = ("train/heads", "train/fit", "train/checkpoints", "train/recipes", "common/seeds")
 RESULTS = Path(workflow.basedir, "results")
-WEIGHTS = Path(workflow.basedir, "sigcam_core", "weights").glob("*")
+WEIGHTS = Path(workflow.basedir, "sigcam_core", "dual", "weights").glob("*")
 
 # What each notebook reads, so that the workflow knows when to run it again.
 READS = {
-    "01_invariance": [photos, *sources("invariance", "figures", "dual", "cams")],
-    "02_training": [*all_heads(sigmoid_head), *sources("figures")],
-    "03_table1_wsol": [*all_heads(evidence), *sources("tables", "figures", "protocol")],
-    "04_table2_fidelity": [*all_heads(evidence), *sources("tables", "figures", "perturbation")],
-    "05_table3_overhead": [*all_heads(sigmoid_head), *sources("overhead", "figures", "dual", "cams")],
-    "06_qualitative_localization": [*all_heads(sigmoid_head), *sources("qualitative", "figures", "cams")],
-    "07_qualitative_explanations": [*all_heads(sigmoid_head), *sources("qualitative", "figures", "cams")],
-    "08_explorer": [photos, *WEIGHTS, *sources("explorer", "pretrained", "figures", "cams", "dual", *NETWORK)],
-    "09_benchmarks": [*RESULTS.glob("benchmarks/**/*.json"), *sources("speed")],
-    "10_real_images": [*RESULTS.glob("*/*.csv"), *RESULTS.glob("*/*.json"), *sources("results", "publish", "published", "tables", "figures")],
+    "01_invariance": [photos, *sources("invariance", "summarise/figures", "dual/branch", "cams/maps")],
+    "02_training": [*all_heads(sigmoid_head), *sources("summarise/figures")],
+    "03_table1_wsol": [*all_heads(evidence), *sources("summarise/tables", "summarise/figures", "localization/protocol")],
+    "04_table2_fidelity": [*all_heads(evidence), *sources("summarise/tables", "summarise/figures", "fidelity/perturbation")],
+    "05_table3_overhead": [*all_heads(sigmoid_head), *sources("evaluate/overhead", "summarise/figures", "dual/branch", "cams/maps")],
+    "06_qualitative_localization": [*all_heads(sigmoid_head), *sources("summarise/panels", "summarise/figures", "cams/maps")],
+    "07_qualitative_explanations": [*all_heads(sigmoid_head), *sources("summarise/panels", "summarise/figures", "cams/maps")],
+    "08_explorer": [photos, *WEIGHTS, *sources("publish/explorer", "dual/shipped", "summarise/figures", "cams/maps", "dual/branch", *NETWORK)],
+    "09_benchmarks": [*RESULTS.glob("benchmarks/**/*.json"), *sources("summarise/speed")],
+    "10_real_images": [*RESULTS.glob("*/*.csv"), *RESULTS.glob("*/*.json"), *sources("summarise/measured", "publish/measure", "summarise/paper", "summarise/tables", "summarise/figures")],
 }
 
 
@@ -117,7 +117,7 @@ rule sigmoid_head:
     input:
         manifest,
         classifier,
-        sources(*TRAINING, "features", "losses", "dual", "split", *NETWORK),
+        sources(*TRAINING, "train/features", "dual/loss", "dual/branch", "dual/split", *NETWORK),
     output:
         sigmoid_head,
         sigmoid_head.with_suffix(".json"),
@@ -132,7 +132,7 @@ rule evidence:
     input:
         manifest,
         sigmoid_head,
-        sources("eval", "cams", "score_maps", "protocol", "contours", "fidelity", "perturbation", "dual", "split"),
+        sources("evaluate/evaluate", "cams/maps", "cams/score_maps", "localization/protocol", "localization/contours", "fidelity/scores", "fidelity/perturbation", "dual/branch", "dual/split"),
         sources(*NETWORK),
     output:
         evidence,

@@ -19,9 +19,9 @@ from benchmarks.localization import measure_localization
 from benchmarks.maps import measure_maps
 from benchmarks.memory import environment, peak_mebibytes
 from benchmarks.timing import Row
-from sigcam_core.errors import CommandLine, fail, run_command_line
-from sigcam_core.provenance import provenance, write_json
-from sigcam_core.speed import PUBLISHED_BENCHMARKS
+from sigcam_core.common.errors import CommandLine, fail, run_command_line
+from sigcam_core.common.provenance import provenance, write_json
+from sigcam_core.summarise.speed import PUBLISHED_BENCHMARKS
 
 NETWORK, IMAGE_SIZE = "ResNet-50", 224
 MEMORY_IMAGES = (1_000, 10_000)

@@ -22,9 +22,9 @@ from torchcam.metrics import DeletionInsertionMetric
 from benchmarks.case import Case
 from benchmarks.timing import Row, side_by_side
 from sigcam_core import cam_maps, normalize_maps
-from sigcam_core.fidelity import class_scores, distinct_maps, explained_scores
-from sigcam_core.perturbation import Score, deletion_auc, insertion_auc, perturbation_curves
-from sigcam_core.road import road
+from sigcam_core.fidelity.perturbation import Score, deletion_auc, insertion_auc, perturbation_curves
+from sigcam_core.fidelity.road import road
+from sigcam_core.fidelity.scores import class_scores, distinct_maps, explained_scores
 
 STEPS = 10
 PERCENTILES = [50, 90]

@@ -20,15 +20,15 @@ from torch import nn
 
 from benchmarks.memory import environment
 from benchmarks.training import measure_training
-from sigcam_core.errors import CommandLine, fail, run_command_line
-from sigcam_core.features import FeatureCache
-from sigcam_core.fit import Task, fit, start_fabric
-from sigcam_core.losses import unchecked_balanced_bce
-from sigcam_core.overhead import seconds_of
-from sigcam_core.progress import print_to_stderr
-from sigcam_core.provenance import provenance, write_json
-from sigcam_core.recipes import SIGMOID_RECIPES
-from sigcam_core.speed import PUBLISHED_BENCHMARKS
+from sigcam_core.common.errors import CommandLine, fail, run_command_line
+from sigcam_core.common.progress import print_to_stderr
+from sigcam_core.common.provenance import provenance, write_json
+from sigcam_core.dual.loss import unchecked_balanced_bce
+from sigcam_core.evaluate.overhead import seconds_of
+from sigcam_core.summarise.speed import PUBLISHED_BENCHMARKS
+from sigcam_core.train.features import FeatureCache
+from sigcam_core.train.fit import Task, fit, start_fabric
+from sigcam_core.train.recipes import SIGMOID_RECIPES
 
 IMAGES, FEATURES, CLASSES = 1_281_167, 2048, 1000
 ROWS_AT_A_TIME = 65_536

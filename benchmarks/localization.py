@@ -12,8 +12,8 @@ from numpy.typing import NDArray
 
 from benchmarks.timing import ForwardPass, Pairs, Row, side_by_side
 from sigcam_core import normalize_maps
-from sigcam_core.localization import MaxBoxAcc
-from sigcam_core.protocol import HISTOGRAM_EDGES, THRESHOLDS, best_iou_per_threshold, score_histograms
+from sigcam_core.localization.metrics import MaxBoxAcc
+from sigcam_core.localization.protocol import HISTOGRAM_EDGES, THRESHOLDS, best_iou_per_threshold, score_histograms
 
 Maps = NDArray[np.float64]
 Boxes = list[NDArray[np.int64]]

@@ -18,7 +18,7 @@ from torch import Tensor, nn
 from benchmarks.case import Case
 from benchmarks.timing import Row, side_by_side
 from sigcam_core import METHODS, cam_maps, normalize_maps
-from sigcam_core.dual import HEADS
+from sigcam_core.dual.branch import HEADS
 
 Maps = dict[tuple[str, str], Any]
 ByLibrary = Callable[[dict[str, nn.Sequential], Tensor, Tensor], Maps]

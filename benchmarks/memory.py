@@ -16,9 +16,9 @@ import numpy as np
 
 from data_scripts.__main__ import prepare
 from sigcam_core import DualBranch
-from sigcam_core.errors import CommandLine, fail, run_command_line
-from sigcam_core.eval import evaluate
-from sigcam_core.small_cnn import small_cnn
+from sigcam_core.backbones.small_cnn import small_cnn
+from sigcam_core.common.errors import CommandLine, fail, run_command_line
+from sigcam_core.evaluate.evaluate import evaluate
 
 # How `make bench` has glibc keep freed memory, which is good for times and would inflate a peak.
 MALLOC_VARIABLES = ("MALLOC_MMAP_THRESHOLD_", "MALLOC_TRIM_THRESHOLD_")

@@ -9,8 +9,8 @@ from typing import Any, NamedTuple
 
 import torch
 
-from sigcam_core.errors import fail
-from sigcam_core.overhead import seconds_of
+from sigcam_core.common.errors import fail
+from sigcam_core.evaluate.overhead import seconds_of
 
 
 @dataclass(frozen=True)

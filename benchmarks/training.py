@@ -14,14 +14,14 @@ import torch
 from benchmarks.timing import ForwardPass, Row, side_by_side
 from data_scripts.__main__ import prepare
 from sigcam_core import DualBranch
-from sigcam_core.backbones import IMAGENET_CLASSES, build, input_format
-from sigcam_core.data import image_batches
-from sigcam_core.dual import linear_head_weight
-from sigcam_core.features import BATCH_SIZE
-from sigcam_core.fit import start_fabric
-from sigcam_core.manifest import Manifest
-from sigcam_core.recipes import Recipe
-from sigcam_core.train import train_head
+from sigcam_core.backbones.networks import IMAGENET_CLASSES, build, input_format
+from sigcam_core.dual.branch import linear_head_weight
+from sigcam_core.prepare.images import image_batches
+from sigcam_core.prepare.manifest import Manifest
+from sigcam_core.train.features import BATCH_SIZE
+from sigcam_core.train.fit import start_fabric
+from sigcam_core.train.heads import train_head
+from sigcam_core.train.recipes import Recipe
 
 BACKBONE = "efficientnet_lite0"
 PASSES_AT_MOST = 1.2

@@ -11,9 +11,9 @@ from rich.table import Table
 
 from data_scripts import cub, imagenet, openimages, photos, shapes, stanford_cars, tiny_imagenet
 from data_scripts.archive import ARCHIVES_VARIABLE, archive_folders, is_unchanged
-from sigcam_core.data import Manifest, read_manifest
-from sigcam_core.errors import CommandLine, SigcamError, fail, run_command_line
-from sigcam_core.provenance import read_json
+from sigcam_core.common.errors import CommandLine, SigcamError, fail, run_command_line
+from sigcam_core.common.provenance import read_json
+from sigcam_core.prepare.images import Manifest, read_manifest
 
 # Each module has add_options(parser), check_parameters(**options) -> parameters, prepare(folder, parameters).
 DATA_SETS: dict[str, ModuleType] = {"shapes": shapes, "photos": photos}

@@ -22,7 +22,7 @@ import rich.progress
 from rich.console import Console
 
 from data_scripts.download import download
-from sigcam_core.errors import fail
+from sigcam_core.common.errors import fail
 
 # Folders where archives lie already, separated like those of PATH.
 ARCHIVES_VARIABLE = "SIGCAM_DATA"

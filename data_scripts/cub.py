@@ -16,8 +16,8 @@ import pandas as pd
 from data_scripts.archive import Archive, extract, obtain, read_lines, refuse_missing
 from data_scripts.image_sizes import image_sizes
 from data_scripts.stratified import add_split_options, check_split_parameters, split_names
-from sigcam_core.errors import fail
-from sigcam_core.manifest import Manifest, write_manifest
+from sigcam_core.common.errors import fail
+from sigcam_core.prepare.manifest import Manifest, write_manifest
 
 ARCHIVE = Archive(
     name="CUB_200_2011.tgz",

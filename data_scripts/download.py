@@ -21,7 +21,7 @@ from rich.progress import (
     track,
 )
 
-from sigcam_core.errors import SigcamError, fail
+from sigcam_core.common.errors import SigcamError, fail
 
 ATTEMPTS = 5
 # Doubled after every failure: 15 seconds in all.

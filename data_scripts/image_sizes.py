@@ -10,7 +10,7 @@ from pathlib import Path
 from PIL import Image
 from rich.progress import track
 
-from sigcam_core.errors import fail
+from sigcam_core.common.errors import fail
 
 
 def image_sizes(folder: Path, names: Sequence[str]) -> list[tuple[int, int]]:

@@ -32,8 +32,8 @@ from data_scripts.image_sizes import image_sizes
 from data_scripts.imagenet_classes import imagenet_names, imagenet_wnids
 from data_scripts.metadata import read_metadata
 from data_scripts.stratified import add_split_options, check_split_parameters, split_names
-from sigcam_core.errors import check_choice, fail
-from sigcam_core.manifest import Manifest, write_manifest
+from sigcam_core.common.errors import check_choice, fail
+from sigcam_core.prepare.manifest import Manifest, write_manifest
 
 BY_HAND = "register at https://image-net.org, accept its terms, download the file from its page of ILSVRC2012"
 TRAIN = Archive("ILSVRC2012_img_train.tar", checksum="md5:1d675b47d978889d74fa0da5fadfb00e", by_hand=BY_HAND)

@@ -11,7 +11,7 @@ from importlib.resources import files
 from pathlib import Path
 
 from data_scripts.archive import Archive, obtain
-from sigcam_core.errors import fail
+from sigcam_core.common.errors import fail
 
 BASE_URL = "https://raw.githubusercontent.com"
 

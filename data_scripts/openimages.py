@@ -27,9 +27,9 @@ from data_scripts.download import download_all
 from data_scripts.image_sizes import image_sizes
 from data_scripts.metadata import read_metadata
 from data_scripts.shapes import write_png
-from sigcam_core.errors import fail
-from sigcam_core.manifest import Manifest, write_manifest
-from sigcam_core.provenance import write_atomically
+from sigcam_core.common.errors import fail
+from sigcam_core.common.provenance import write_atomically
+from sigcam_core.prepare.manifest import Manifest, write_manifest
 
 SPLITS = ("train", "val", "test")
 BUCKET = "https://open-images-dataset.s3.amazonaws.com"

@@ -30,9 +30,9 @@ from data_scripts.archive import Archive, Found, extract, find, obtain, refuse_m
 from data_scripts.download import download
 from data_scripts.metadata import read_metadata
 from data_scripts.stratified import add_split_options, check_split_parameters, split_names, stratified_share
-from sigcam_core.errors import fail
-from sigcam_core.manifest import Manifest, write_manifest
-from sigcam_core.provenance import read_json
+from sigcam_core.common.errors import fail
+from sigcam_core.common.provenance import read_json
+from sigcam_core.prepare.manifest import Manifest, write_manifest
 
 LOCAL = Archive(name="cars_train.tgz", checksum="md5:065e5b463ae28d29e77c1b4b166cfe61")
 LOCAL_SMALL = Archive(name="stanford-cars-256.zip")

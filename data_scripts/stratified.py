@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from sigcam_core.errors import fail
+from sigcam_core.common.errors import fail
 
 
 def stratified_share(image_ids: Sequence[str], labels: Sequence[int], share: float, seed: int) -> npt.NDArray[np.bool_]:

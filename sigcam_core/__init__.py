@@ -1,21 +1,11 @@
 """Dual-branch sigmoid heads, class activation maps, and their evaluation.
 
 The companion module of *Beyond Softmax: Dual-Branch Sigmoid Architecture for Accurate Class Activation Maps*
-(Oh and Noh, BMVC 2025). Data flows one way: manifest, checkpoint, evidence, tables and figures.
+(Oh and Noh, BMVC 2025). Its folders are the paper's nouns (``backbones``, ``dual``, ``cams``, ``localization``,
+``fidelity``) and, above them, the stations that data pass (``prepare``, ``train``, ``evaluate``, ``summarise``,
+``publish``). Names are loaded when they are asked for (PEP 562).
 """
 
-from .cams import EXTRA_METHODS, METHODS, cam_maps
-from .dual import DualBranch
-from .errors import SigcamError
-from .losses import class_balanced_bce
-from .score_maps import normalize_maps
+import lazy_loader
 
-__all__ = [
-    "EXTRA_METHODS",
-    "METHODS",
-    "DualBranch",
-    "SigcamError",
-    "cam_maps",
-    "class_balanced_bce",
-    "normalize_maps",
-]
+__getattr__, __dir__, __all__ = lazy_loader.attach_stub(__name__, __file__)

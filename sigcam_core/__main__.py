@@ -7,13 +7,13 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-from .checkpoints import SECONDS_BETWEEN_SAVINGS
-from .classifiers import ORIGINS
-from .errors import CommandLine, fail, run_command_line
-from .publish import PUBLISHED, PUBLISHED_RESULTS, publish
-from .recipes import CLASSIFIER_RECIPES, FREEZINGS, SIGMOID_RECIPES
+from .common.errors import CommandLine, fail, run_command_line
+from .publish.measure import PUBLISHED, PUBLISHED_RESULTS, publish
 from .stations import Run, default_work_dir, ensure_classifier, ensure_evidence, ensure_manifest, ensure_sigmoid_head
-from .summary import print_headline
+from .summarise.saved import print_headline
+from .train.checkpoints import SECONDS_BETWEEN_SAVINGS
+from .train.origins import ORIGINS
+from .train.recipes import CLASSIFIER_RECIPES, FREEZINGS, SIGMOID_RECIPES
 
 STATIONS = {
     "classifier": "train the softmax classifier",
@@ -67,7 +67,7 @@ def main() -> None:
     if is_classifier and run.origin != "probe" and {"views", "cached", "freezing"} & set(changes):
         fail("--views, --on-the-fly and --freezing are for heads on a frozen backbone: leave them out.")
     recipe = usual and replace(usual, **changes)
-    from .fit import check_devices, check_shares, start_fabric
+    from .train.fit import check_devices, check_shares, start_fabric
 
     # Before other processes are started, which would refuse the same again, or make the same data set.
     check_devices(arguments.accelerator, arguments.devices, arguments.precision)

@@ -11,7 +11,7 @@ from typing import NamedTuple
 import torch
 from torch import Tensor
 
-from .errors import fail
+from .common.errors import fail
 
 
 def shift_weights(weight: Tensor, delta: Tensor) -> Tensor:

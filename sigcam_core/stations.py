@@ -21,16 +21,16 @@ from safetensors import SafetensorError
 from safetensors.torch import load_file, save_file
 from torch import Tensor, nn
 
-from .backbones import CLASSIFIER_HEADS, build, check_backbone
-from .checkpoints import SECONDS_BETWEEN_SAVINGS, Checkpoint
-from .classifiers import ORIGINS, UNTRAINED, starting_point
-from .data import Manifest, read_manifest
-from .dual import DualBranch
-from .errors import check_choice, fail
-from .eval import evaluate
-from .provenance import provenance, read_json, sha256_of_file, write_atomically, write_json
-from .recipes import CLASSIFIER_RECIPES, SIGMOID_RECIPES, Recipe
-from .train import Trained, train_classifier, train_head
+from .backbones.networks import CLASSIFIER_HEADS, build, check_backbone
+from .common.errors import check_choice, fail
+from .common.provenance import provenance, read_json, sha256_of_file, write_atomically, write_json
+from .dual.branch import DualBranch
+from .evaluate.evaluate import evaluate
+from .prepare.images import Manifest, read_manifest
+from .train.checkpoints import SECONDS_BETWEEN_SAVINGS, Checkpoint
+from .train.heads import Trained, train_classifier, train_head
+from .train.origins import ORIGINS, UNTRAINED, starting_point
+from .train.recipes import CLASSIFIER_RECIPES, SIGMOID_RECIPES, Recipe
 
 if TYPE_CHECKING:
     from lightning_fabric import Fabric
@@ -61,13 +61,13 @@ class Run:
 
     Attributes:
         dataset: a data set with a training split.
-        backbone: name known to :func:`sigcam_core.backbones.build`.
+        backbone: name known to :func:`sigcam_core.backbones.networks.build`.
         head: ``"gap"`` or ``"mlp"``.
         seed: of training.
         work_dir: folder of everything that is made.
-        origin: where the softmax classifier comes from, one of :data:`sigcam_core.classifiers.ORIGINS`.
-        classifier_recipe: name in :data:`sigcam_core.recipes.CLASSIFIER_RECIPES`; empty for the usual one.
-        sigmoid_recipe: name in :data:`sigcam_core.recipes.SIGMOID_RECIPES`; empty for the usual one.
+        origin: where the softmax classifier comes from, one of :data:`sigcam_core.train.origins.ORIGINS`.
+        classifier_recipe: name in :data:`sigcam_core.train.recipes.CLASSIFIER_RECIPES`; empty for the usual one.
+        sigmoid_recipe: name in :data:`sigcam_core.train.recipes.SIGMOID_RECIPES`; empty for the usual one.
 
     Raises:
         SigcamError: for an unknown name, or a seed that is out of range.

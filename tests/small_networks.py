@@ -12,8 +12,8 @@ from torchvision.models import resnet, swin_transformer, vgg, vision_transformer
 
 from data_scripts.__main__ import main as prepare_data
 from sigcam_core import DualBranch
-from sigcam_core.manifest import Manifest, read_manifest, write_manifest
-from sigcam_core.small_cnn import small_cnn
+from sigcam_core.backbones.small_cnn import small_cnn
+from sigcam_core.prepare.manifest import Manifest, read_manifest, write_manifest
 
 NUM_CLASSES = 5
 

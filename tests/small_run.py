@@ -4,8 +4,8 @@ from dataclasses import replace
 from pathlib import Path
 
 from data_scripts.__main__ import prepare
-from sigcam_core.recipes import CLASSIFIER_RECIPES, SIGMOID_RECIPES
 from sigcam_core.stations import Run, ensure_classifier, ensure_evidence, ensure_sigmoid_head
+from sigcam_core.train.recipes import CLASSIFIER_RECIPES, SIGMOID_RECIPES
 
 HEADS = ("gap", "mlp")
 

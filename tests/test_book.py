@@ -14,7 +14,7 @@ import pytest
 import yaml
 from sphinx.errors import ExtensionError
 
-from sigcam_core.errors import SigcamError
+from sigcam_core.common.errors import SigcamError
 
 ROOT = Path(__file__).resolve().parent.parent
 BOOK = ROOT / "book"
@@ -121,8 +121,9 @@ def test_every_citation_has_an_entry_and_every_entry_a_citation() -> None:
 
 
 def test_the_api_page_documents_every_module() -> None:
-    modules = {path.stem for path in (ROOT / "sigcam_core").glob("*.py") if not path.stem.startswith("_")}
-    documented = re.findall(r"automodule:: sigcam_core\.(\w+)", (BOOK / "api.md").read_text())
+    paths = [path.relative_to(ROOT) for path in (ROOT / "sigcam_core").rglob("*.py") if not path.stem.startswith("_")]
+    modules = {".".join(path.with_suffix("").parts) for path in paths}
+    documented = re.findall(r"automodule:: ([\w.]+)", (BOOK / "api.md").read_text())
     assert sorted(documented) == sorted(modules)
 
 

@@ -15,12 +15,9 @@ import torch
 from safetensors.torch import load_file
 
 from sigcam_core.__main__ import main
-from sigcam_core.backbones import build
-from sigcam_core.checkpoints import Checkpoint
-from sigcam_core.data import read_manifest
-from sigcam_core.errors import SigcamError, run_command_line
-from sigcam_core.fit import start_fabric
-from sigcam_core.recipes import CLASSIFIER_RECIPES, SIGMOID_RECIPES
+from sigcam_core.backbones.networks import build
+from sigcam_core.common.errors import SigcamError, run_command_line
+from sigcam_core.prepare.images import read_manifest
 from sigcam_core.stations import (
     Run,
     default_work_dir,
@@ -31,6 +28,9 @@ from sigcam_core.stations import (
     record_of,
     resolve_work_dir,
 )
+from sigcam_core.train.checkpoints import Checkpoint
+from sigcam_core.train.fit import start_fabric
+from sigcam_core.train.recipes import CLASSIFIER_RECIPES, SIGMOID_RECIPES
 
 ONE_EPOCH = replace(SIGMOID_RECIPES["small"], epochs=1)
 

@@ -16,7 +16,7 @@ from pathlib import Path
 
 import yaml
 
-from sigcam_core.errors import fail, run_command_line
+from sigcam_core.common.errors import fail, run_command_line
 
 BOOK = Path(__file__).resolve().parent.parent / "book"
 

@@ -1,0 +1,82 @@
+"""Score-CAM: the weight of a channel is what the network says of the image seen through it, without gradients."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import torch
+from torch import Tensor
+from torch.nn.functional import interpolate
+
+from ..common.errors import fail
+from ..dual.branch import HEADS, DualBranch
+from ..dual.loss import check_class_idx
+from ..dual.split import evaluation_mode
+
+
+@torch.no_grad()
+def scorecam(
+    dual: DualBranch,
+    images: Tensor,
+    maps: Tensor,
+    class_idx: Tensor,
+    heads: Sequence[str] = HEADS,
+    batch_size: int = 32,
+    autocast: torch.dtype | None = None,
+) -> dict[str, Tensor]:
+    """Score-CAM: ReLU of the feature maps weighted by a softmax over channels of logits (Wang et al. 2020, Eq. 6 to 8).
+
+    The logit of channel k is that of the image times A_k, resized bilinearly to the image and then stretched to
+    [0, 1] (zeros for a constant channel). That is one pass of the backbone for every image and channel; it serves
+    both heads, and its memory does not grow with the channels. Weights are positive.
+
+    Args:
+        dual: the network.
+        images: (N, 3, H, W) normalised images.
+        maps: (N, K, h, w), their feature maps.
+        class_idx: (N,) classes to explain.
+        heads: ``"softmax"``, ``"sigmoid"`` or both.
+        batch_size: masked images a pass.
+        autocast: see :meth:`sigcam_core.dual.branch.DualBranch.extract`.
+
+    Returns:
+        ``{head: (N, h, w)}``.
+
+    Raises:
+        SigcamError: if a class is out of range, or the images are not those of the maps.
+    """
+    if len(images) != len(maps):
+        fail(f"Score-CAM needs the images of the features: got {len(images)} images and features of {len(maps)}.")
+    if batch_size < 1:
+        fail(f"batch_size must be at least 1, got {batch_size}.")
+    channels = maps.shape[1]
+    flat = maps.flatten(2).flatten(0, 1)
+    varied = (flat.amax(dim=1) > flat.amin(dim=1)).nonzero()[:, 0]
+    networks = {head: dual.head(head) for head in heads}
+
+    def logits_of(masked: Tensor) -> dict[str, Tensor]:
+        features = dual.extract(masked, autocast)
+        return {head: network(features) for head, network in networks.items()}
+
+    with evaluation_mode(*networks.values()):
+        scores = {}
+        for head, logits in logits_of(images.new_zeros(1, *images.shape[1:])).items():
+            check_class_idx(class_idx, logits.shape[1])
+            scores[head] = logits[0, class_idx].repeat_interleave(channels)
+        for rows in torch.split(varied, batch_size):
+            source = rows // channels
+            masked = images[source] * _masks(flat[rows].view(-1, *maps.shape[2:]), images)
+            for head, logits in logits_of(masked).items():
+                scores[head][rows] = logits.gather(1, class_idx[source, None])[:, 0]
+    return {
+        head: (values.view(len(maps), 1, channels).softmax(dim=2) @ maps.flatten(2)).relu().view_as(maps[:, 0])
+        for head, values in scores.items()
+    }
+
+
+def _masks(maps: Tensor, images: Tensor) -> Tensor:
+    """Maps (M, h, w) as masks (M, 1, H, W) in [0, 1]."""
+    masks = interpolate(maps[:, None].to(images.dtype), images.shape[2:], mode="bilinear", align_corners=False)
+    low = masks.amin(dim=(2, 3), keepdim=True)
+    span = masks.amax(dim=(2, 3), keepdim=True) - low
+    return torch.where(span > 0, (masks - low) / span, 0.0)

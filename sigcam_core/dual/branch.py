@@ -1,0 +1,220 @@
+"""The dual-branch network: a frozen softmax classifier and a second, sigmoid head on the same features."""
+
+from __future__ import annotations
+
+import copy
+from typing import NamedTuple
+
+import torch
+from torch import Tensor, nn
+
+from ..common.errors import check_choice, fail
+from .split import Split, probe_logits, recomposes, split_classifier
+
+INITS = ("fresh", "copy")
+FRESH_STD = 0.01  # the official code draws the sigmoid head from N(0, 0.01)
+
+
+class DualOutput(NamedTuple):
+    """What one forward pass gives."""
+
+    features: Tensor  #: (N, K, h, w)
+    softmax_logits: Tensor  #: (N, C)
+    sigmoid_logits: Tensor  #: (N, C)
+
+
+class DualBranch(nn.Module):
+    """A frozen classifier with a sigmoid head of identical architecture (Oh and Noh 2025, Section 4).
+
+    The backbone and the softmax head never change: no gradients, BatchNorm in evaluation mode, dropout off,
+    also after ``train()``. Only the sigmoid head trains.
+
+    Args:
+        backbone: images (N, 3, H, W) to features: maps (N, K, h, w), or the tokens (N, L, K) of a transformer.
+        softmax_head: features to logits (N, C).
+        sigmoid_head: features to logits (N, C).
+        to_maps: features to maps (N, K, h, w), such as :class:`~sigcam_core.dual.split.TokensToMaps`. It may leave out
+            and reorder values, nothing else: gradients go through it as features do. ``None`` where features are maps.
+    """
+
+    def __init__(
+        self,
+        backbone: nn.Module,
+        softmax_head: nn.Module,
+        sigmoid_head: nn.Module,
+        to_maps: nn.Module | None = None,
+    ) -> None:
+        super().__init__()
+        self.backbone = backbone.requires_grad_(False)
+        self.softmax_head = softmax_head.requires_grad_(False)
+        self.sigmoid_head = sigmoid_head.requires_grad_(True)
+        self.to_maps = to_maps or nn.Identity()
+        self.eval()
+
+    @classmethod
+    def from_classifier(
+        cls,
+        model: nn.Module,
+        num_classes: int | None = None,
+        init: str = "fresh",
+        *,
+        features: nn.Module | None = None,
+        head: nn.Module | None = None,
+        to_maps: nn.Module | None = None,
+    ) -> DualBranch:
+        """Split a classifier into backbone and softmax head, and add a sigmoid head like the softmax head.
+
+        The classifier's own modules are used, not copies, and are frozen. :mod:`sigcam_core.dual.split` tells where
+        each kind of network is cut.
+
+        Args:
+            model: a classifier, images (N, 3, H, W) to logits (N, C).
+            num_classes: C, checked against the classifier.
+            init: ``"fresh"`` draws the sigmoid head's weights from N(0, 0.01) with zero biases, as the official
+                code does; ``"copy"`` starts from the softmax head. Parameters that belong to no known layer, such as
+                BEiT's layer scales, keep the classifier's values.
+            features: the backbone, for a network that cannot be split by itself.
+            head: the head, for a network that cannot be split by itself.
+            to_maps: where ``features`` gives tokens, the module that makes maps of them: see :class:`DualBranch`.
+
+        Raises:
+            SigcamError: if the network cannot be split, or the number of classes differs.
+        """
+        check_choice("init", init, INITS)
+        if (features is None) != (head is None) or (features is None and to_maps is not None):
+            fail("pass both `features` and `head`, or neither; `to_maps` goes with them.")
+        classes = probe_logits(model).shape[1]
+        if num_classes is not None and num_classes != classes:
+            fail(f"the classifier has {classes} classes, but num_classes is {num_classes}.")
+        if features is None or head is None:
+            split = split_classifier(model)
+        else:
+            split = Split(features, head, to_maps or nn.Identity())
+            if not recomposes(model, split):
+                fail(
+                    "head(features(images)) differs from model(images), or features are not maps and `to_maps` is "
+                    "missing: pass the parts that make up the classifier."
+                )
+        sigmoid_head = copy.deepcopy(split.head)
+        if init == "fresh":
+            sigmoid_head.apply(_draw_fresh)
+        return cls(split.features, split.head, sigmoid_head, split.to_maps)
+
+    def train(self, mode: bool = True) -> DualBranch:
+        """Set the sigmoid head's mode; the frozen parts stay in evaluation mode."""
+        super().train(mode)
+        self.backbone.eval()
+        self.softmax_head.eval()
+        return self
+
+    @property
+    def dtype(self) -> torch.dtype:
+        """Type of the heads' weights, in which they are differentiated."""
+        return next(self.softmax_head.parameters()).dtype
+
+    def head(self, name: str) -> nn.Module:
+        """The head called ``"softmax"`` or ``"sigmoid"``."""
+        check_choice("head", name, HEADS)
+        return self.softmax_head if name == "softmax" else self.sigmoid_head
+
+    @torch.no_grad()
+    def extract(self, images: Tensor, autocast: torch.dtype | None = None) -> Tensor:
+        """What the heads take, for normalised images (N, 3, H, W), without gradients.
+
+        Args:
+            images: the images.
+            autocast: run the backbone under :class:`torch.autocast` with this type, float16 or bfloat16; what it
+                gives then has the heads' type again. ``None`` leaves things as the caller has them.
+
+        Returns:
+            Feature maps (N, K, h, w), or the tokens of a transformer, from which :meth:`feature_maps` makes maps.
+
+        Raises:
+            SigcamError: if the images have the wrong shape, size or type, or hold NaN or infinity; or for a type
+                that autocast does not take.
+        """
+        check_images(images)
+        if autocast not in (None, *AUTOCAST_TYPES):
+            fail(f"autocast must be torch.float16, torch.bfloat16 or None, got {autocast}.")
+        try:
+            if autocast is None:
+                features: Tensor = self.backbone(images)
+            else:
+                with torch.autocast(images.device.type, dtype=autocast):
+                    features = self.backbone(images)
+                features = features.to(self.dtype)
+        except AssertionError as error:  # so vision transformers refuse a size
+            if "height" not in str(error) and "width" not in str(error):
+                raise
+            fail(f"the network does not take images of {images.shape[2]} x {images.shape[3]} pixels: {error}")
+        return features
+
+    def feature_maps(self, features: Tensor) -> Tensor:
+        """The maps (N, K, h, w) in what :meth:`extract` gave, or in the gradient of a logit with respect to it.
+
+        Raises:
+            SigcamError: if the features are neither maps nor what ``to_maps`` can make maps of.
+        """
+        maps: Tensor = self.to_maps(features)
+        if maps.ndim != 4:
+            fail(
+                f"features must be maps (N, K, h, w), got {tuple(maps.shape)}: for tokens, pass `to_maps`, such as "
+                "TokensToMaps(num_prefix_tokens, grid)."
+            )
+        return maps
+
+    def forward(self, images: Tensor) -> DualOutput:
+        """Feature maps and the logits of both heads. Gradients reach the sigmoid head only."""
+        features = self.extract(images)
+        with torch.no_grad():
+            softmax_logits = self.softmax_head(features)
+        return DualOutput(self.feature_maps(features), softmax_logits, self.sigmoid_head(features))
+
+
+HEADS = ("softmax", "sigmoid")
+AUTOCAST_TYPES = (torch.float16, torch.bfloat16)
+
+
+def check_images(images: Tensor) -> None:
+    """Refuse anything but a finite float tensor (N, 3, H, W).
+
+    Raises:
+        SigcamError: saying which image is wrong.
+    """
+    if images.ndim != 4 or images.shape[1] != 3:
+        fail(f"images must have shape (N, 3, height, width), got {tuple(images.shape)}.")
+    if not images.is_floating_point():
+        fail(f"images must be normalised floats, got {images.dtype}: scale and normalise them first.")
+    # One quick pass is enough for most: NaN and infinity never leave a sum. Only a sum may overflow too.
+    if bool(images.detach().sum().isfinite()):
+        return
+    finite = images.isfinite().flatten(1).all(dim=1)
+    if not bool(finite.all()):
+        fail(f"image {int((~finite).nonzero()[0, 0])} of the batch holds NaN or infinity.")
+
+
+def linear_head_weight(head: nn.Module) -> Tensor | None:
+    """Weights (C, K) of a head that is global average pooling and one linear layer, else ``None``.
+
+    Only such a head has a class activation map in the sense of Zhou et al. 2016. It must be made of
+    :class:`~torch.nn.Sequential`, which tells what is computed.
+    """
+    modules = list(head.modules())
+    leaves = [module for module in modules if not list(module.children())]
+    if any(list(module.children()) and type(module) is not nn.Sequential for module in modules):
+        return None
+    passive = (nn.Flatten, nn.Dropout, nn.Identity)
+    active = [module for module in leaves if not isinstance(module, passive)]
+    if len(active) != 2 or type(active[1]) is not nn.Linear:
+        return None
+    pool = active[0]
+    is_global = type(pool) is nn.AdaptiveAvgPool2d and pool.output_size in (1, (1, 1))
+    return active[1].weight if is_global else None
+
+
+def _draw_fresh(module: nn.Module) -> None:
+    if isinstance(module, nn.Linear | nn.Conv2d | nn.MultiheadAttention):
+        for parameter in module.parameters(recurse=False):
+            nn.init.normal_(parameter, std=FRESH_STD) if parameter.ndim > 1 else nn.init.zeros_(parameter)
+    elif not list(module.children()) and callable(reset := getattr(module, "reset_parameters", None)):
+        reset()

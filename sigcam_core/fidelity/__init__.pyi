@@ -1,0 +1,9 @@
+from .perturbation import deletion_auc as deletion_auc
+from .perturbation import insertion_auc as insertion_auc
+from .perturbation import perturbation_curves as perturbation_curves
+from .scores import adcc as adcc
+from .scores import average_drop as average_drop
+from .scores import coherency as coherency
+from .scores import coverage as coverage
+from .scores import explain_images as explain_images
+from .scores import increase_in_confidence as increase_in_confidence

@@ -1,0 +1,229 @@
+"""The localisation protocol of Choe et al. 2020 for one map: thresholds, IoU curves, score histograms.
+
+The protocol is matched exactly, its habits included: score maps become 8-bit by truncation, boundaries of holes
+count as boxes, boxes end one pixel after their contour, and IoU counts pixels inclusively.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from typing import Any, TypeVar
+
+import numpy as np
+import torch
+from numba import njit
+from numpy.typing import NDArray
+from torch import Tensor
+
+from ..common.errors import fail
+from .contours import NUM_LEVELS, BoxArray, iou_by_level, iou_of_each, largest_contour_box
+
+THRESHOLDS: NDArray[np.float64] = np.arange(0.0, 1.0, 0.001)
+"""The 1,000 thresholds tau of the protocol, as fractions of a map's greatest value."""
+IOU_PERCENTAGES = (30, 50, 70)
+PROTOCOLS = ("standard", "paper")
+"""GT-Loc and Top-1 Loc against any ground-truth box, or against the first only, as the official code does."""
+GT_LOC_THRESHOLD_INDEX = 200  # tau = .2
+GT_LOC_IOU = 0.5
+LEVELS: NDArray[np.int64] = (THRESHOLDS * NUM_LEVELS).astype(np.int64)
+"""Gray level that each threshold cuts at in a map whose maximum is 1."""
+FIRST_THRESHOLD_OF_LEVEL: NDArray[np.int64] = np.searchsorted(LEVELS, np.arange(NUM_LEVELS))
+HISTOGRAM_EDGES: NDArray[np.float64] = np.append(THRESHOLDS, [1.0, 2.0, 3.0])
+NUM_BINS = len(HISTOGRAM_EDGES) - 1
+OBJECT, BACKGROUND, IGNORE = 1, 0, 255
+
+Result = TypeVar("Result")
+
+
+def over_cores(function: Callable[..., Result], *arguments: Iterable[Any]) -> list[Result]:
+    """``map(function, *arguments)``, spread over as many threads as torch may use.
+
+    Threads suffice, and nothing is copied: what is done for a map in this module holds no interpreter lock.
+    """
+    with ThreadPoolExecutor(torch.get_num_threads()) as pool:
+        return list(pool.map(function, *arguments))
+
+
+def iou_curves(
+    score_map: NDArray[np.floating[Any]], boxes: BoxArray, with_largest: bool = True
+) -> dict[str, NDArray[np.float64]]:
+    """IoU with the ground truth at all 1,000 thresholds, for every way of choosing boxes.
+
+    Args:
+        score_map: (H, W) scores in [0, 1].
+        boxes: (M, 4) ground-truth boxes at the size of the map.
+        with_largest: give the curves of the largest contour too.
+
+    Returns:
+        ``multi``: best IoU of any contour with any box; ``largest``: of the largest contour with any box;
+        ``largest_first``: of the largest contour with the first box. Each (1000,).
+    """
+    gray = to_gray(score_map)
+    curves = iou_by_level(gray, np.ascontiguousarray(boxes), with_largest)
+    levels = levels_of(gray)
+    return {name: curve[levels] for name, curve in zip(("multi", "largest", "largest_first"), curves, strict=False)}
+
+
+def gt_loc_iou(score_map: NDArray[np.floating[Any]], boxes: BoxArray) -> tuple[float, float]:
+    """IoU of the largest contour at tau = .2 with any box, and with the first box: what GT-Loc asks about.
+
+    Args:
+        score_map: (H, W) scores in [0, 1].
+        boxes: (M, 4) ground-truth boxes at the size of the map.
+    """
+    gray = to_gray(score_map)
+    estimated = largest_contour_box(gray, int(levels_of(gray)[GT_LOC_THRESHOLD_INDEX]))
+    any_box, first_box = iou_of_each(estimated[None], boxes)
+    return float(any_box[0]), float(first_box[0])
+
+
+def to_gray(score_map: NDArray[np.floating[Any]]) -> NDArray[np.uint8]:
+    """The map in 8 bits, rounded down as the protocol does."""
+    gray: NDArray[np.uint8] = np.ascontiguousarray((score_map * 255).astype(np.uint8))
+    return gray
+
+
+def levels_of(gray: NDArray[np.uint8]) -> NDArray[np.int64]:
+    """The gray level (1000,) that each threshold cuts a map at."""
+    levels: NDArray[np.int64] = (THRESHOLDS * gray.max()).astype(np.int64)
+    return levels
+
+
+def best_iou_per_threshold(
+    score_map: Tensor | NDArray[np.floating[Any]], boxes: Tensor | BoxArray, multi_contour: bool = True
+) -> NDArray[np.float64]:
+    """Best IoU with any ground-truth box at tau = 0, .001, ..., .999 (Choe et al. 2020, Section 3.2).
+
+    Args:
+        score_map: (H, W) scores in [0, 1].
+        boxes: (M, 4) ground-truth boxes x0, y0, x1, y1 at the size of the map, M >= 1.
+        multi_contour: take the best contour (MaxBoxAccV2), or only the largest (MaxBoxAcc as first published).
+
+    Returns:
+        (1000,) best IoU.
+
+    Raises:
+        SigcamError: if the map is not two-dimensional, leaves [0, 1] or holds NaN, or a box is malformed.
+    """
+    checked_map = check_score_maps(_to_tensor(score_map)[None])[0].cpu().numpy()
+    checked_boxes = check_boxes([boxes], checked_map.shape)[0]
+    return iou_curves(checked_map, checked_boxes, not multi_contour)["multi" if multi_contour else "largest"]
+
+
+def score_histograms(score_map: NDArray[np.floating[Any]], mask: NDArray[np.uint8]) -> NDArray[np.int64]:
+    """Counts of object and of background pixels a score bin, ignored pixels left out.
+
+    Args:
+        score_map: (H, W) scores in [0, 1].
+        mask: (H, W) 1 object, 0 background, 255 ignore.
+
+    Returns:
+        (2, 1002) counts: row 0 for the object, row 1 for the background. Bins start at the 1,000 thresholds, at
+        1 and at 2.
+    """
+    counts = np.zeros((4, 1024), dtype=np.uint32)
+    _count_scores(score_map.ravel(), mask.ravel(), HISTOGRAM_EDGES, counts.ravel())
+    return counts[[OBJECT, BACKGROUND], :NUM_BINS].astype(np.int64)
+
+
+@njit(cache=True, nogil=True)
+def _count_scores(scores: Any, mask: Any, edges: Any, counts: Any) -> None:
+    """Count into four rows of 1,024 bins, by the last two bits of the mask; that of ignored pixels is not read."""
+    for i in range(len(scores)):
+        score = np.float64(scores[i])
+        bin_index = np.uint32(np.int32(score * 1000))
+        # The product may round up across an edge, but never down: no edge times 1,000 is below its index.
+        bin_index -= score < edges[bin_index]
+        counts[(np.uint32(mask[i] & 3) << np.uint32(10)) + bin_index] += np.uint32(1)
+
+
+def pixel_average_precision(histograms: NDArray[np.int64]) -> float:
+    """PxAP from summed histograms: sum over thresholds of precision times recall step, in % (Choe et al. 2020).
+
+    Args:
+        histograms: (2, 1002) counts of object and background pixels.
+
+    Raises:
+        SigcamError: if no pixel belongs to an object.
+    """
+    true_positive, false_positive = np.cumsum(histograms[:, ::-1].astype(np.int64), axis=1)
+    num_object = true_positive[-1]
+    if num_object == 0:
+        fail("PxAP is undefined: no mask has an object pixel.")
+    recall = true_positive / num_object
+    predicted = true_positive + false_positive
+    precision = np.divide(true_positive, predicted, out=np.zeros(len(predicted)), where=predicted > 0)
+    # The first bin (scores of 2 and more) is empty for maps in [0, 1] and only starts the recall axis.
+    return float(100 * (precision[1:] * np.diff(recall)).sum())
+
+
+def check_score_maps(score_maps: Tensor) -> Tensor:
+    """Return the maps if they are (N, H, W), finite and within [0, 1]; half precision and whole numbers as float32.
+
+    Raises:
+        SigcamError: naming the first map that is not.
+    """
+    score_maps = _to_tensor(score_maps)
+    if score_maps.ndim != 3 or 0 in score_maps.shape[1:]:
+        fail(f"score maps must have shape (N, height, width), at least one pixel each, got {tuple(score_maps.shape)}.")
+    inside = ((score_maps >= 0) & (score_maps <= 1)).flatten(1).all(dim=1)  # NaN compares false
+    if not bool(inside.all()):
+        position = int((~inside).nonzero()[0, 0])
+        fail(f"score map {position} holds NaN or values outside [0, 1]: pass maps through normalize_maps first.")
+    return score_maps if score_maps.dtype in (torch.float32, torch.float64) else score_maps.float()
+
+
+def check_boxes(boxes: Sequence[Tensor | BoxArray], shape: tuple[int, ...]) -> list[BoxArray]:
+    """Return the boxes as arrays if there is one (M, 4) set for each map, M >= 1, within the map.
+
+    Args:
+        boxes: for each map, boxes x0, y0, x1, y1.
+        shape: (N, height, width), or (height, width) for one map.
+
+    Raises:
+        SigcamError: naming the first box that is malformed.
+    """
+    height, width = shape[-2:]
+    num_maps = shape[0] if len(shape) == 3 else 1
+    if len(boxes) != num_maps:
+        fail(f"there are {num_maps} score maps but {len(boxes)} sets of boxes: pass one set for each map.")
+    checked = []
+    for position, image_boxes in enumerate(boxes):
+        try:
+            numbers = _to_tensor(image_boxes).cpu().numpy().astype(np.float64)
+        except (TypeError, ValueError):
+            fail(f"boxes of map {position} must be numbers of shape (M, 4), four for each box.")
+        if numbers.ndim != 2 or numbers.shape[1] != 4 or len(numbers) == 0:
+            fail(f"boxes of map {position} must have shape (M, 4) with M >= 1, got {numbers.shape}.")
+        if not np.isfinite(numbers).all():
+            fail(f"boxes of map {position} hold NaN or infinity: give pixels.")
+        array = numbers.astype(np.int64)  # rounded towards zero, as the protocol does
+        x0, y0, x1, y1 = array.T
+        bad = (x0 < 0) | (y0 < 0) | (x1 < x0) | (y1 < y0) | (x1 > width) | (y1 > height)
+        if bad.any():
+            box = array[bad][0].tolist()
+            fail(
+                f"box {box} of map {position} is not x0 <= x1, y0 <= y1 within {width} x {height} pixels: "
+                "scale boxes to the size of the map."
+            )
+        checked.append(array)
+    return checked
+
+
+def check_masks(masks: Tensor | NDArray[np.uint8], shape: tuple[int, ...]) -> NDArray[np.uint8]:
+    """Return the masks as an array if they fit the maps and hold only 0, 1 and 255.
+
+    Raises:
+        SigcamError: if they do not.
+    """
+    array = _to_tensor(masks).cpu().numpy()
+    if array.shape != shape:
+        fail(f"masks have shape {array.shape} but score maps have {shape}: pass one mask of equal size for each map.")
+    if not np.isin(array, (BACKGROUND, OBJECT, IGNORE)).all():
+        fail("masks may hold 0 (background), 1 (object) and 255 (ignore) only.")
+    return array.astype(np.uint8)
+
+
+def _to_tensor(values: Any) -> Tensor:
+    return values if isinstance(values, Tensor) else torch.from_numpy(np.asarray(values))

@@ -1,0 +1,247 @@
+"""Images, masks and boxes of a manifest, decoded and scaled to the network's input."""
+
+from __future__ import annotations
+
+import math
+import os
+from collections import deque
+from collections.abc import Iterator, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
+from functools import partial
+from pathlib import Path
+from weakref import WeakKeyDictionary
+
+import cv2
+import numpy as np
+import numpy.typing as npt
+import torch
+from PIL import Image
+from torch import Tensor
+
+from ..common.errors import fail
+from .manifest import Manifest, manifest_checksum, plain_value, read_manifest, write_manifest
+from .views import View, show
+
+__all__ = [
+    "Manifest",
+    "image_batches",
+    "load_images",
+    "load_masks",
+    "manifest_checksum",
+    "normalize",
+    "read_manifest",
+    "scale_boxes",
+    "scaled_boxes",
+    "write_manifest",
+]
+
+
+def load_images(manifest: Manifest, size: int) -> Tensor:
+    """Decode all images, squashed to a square as the paper does (antialiased bilinear).
+
+    Returns:
+        uint8 tensor (N, 3, size, size), RGB.
+
+    Raises:
+        SigcamError: if an image is missing or cannot be decoded; the sentence names its path.
+    """
+    _check_size(size)
+    with ThreadPoolExecutor(_decoder_threads()) as pool:
+        images = np.stack(list(pool.map(partial(_decode, size=size), _image_paths(manifest))))
+    return torch.from_numpy(images).permute(0, 3, 1, 2).contiguous()
+
+
+def load_masks(manifest: Manifest, size: int) -> Tensor:
+    """Decode all masks, resized with OpenCV's nearest neighbour as wsolevaluation does.
+
+    Returns:
+        uint8 tensor (N, size, size): 1 object, 0 background, 255 ignore.
+
+    Raises:
+        SigcamError: if an image has no mask, or its mask cannot be read or holds another value.
+    """
+    _check_size(size)
+    masks = []
+    for image_id, name in zip(manifest.table["image_id"], manifest.table["mask"], strict=True):
+        if not isinstance(name, str):
+            fail(f"image {image_id} of {manifest.name} has no mask: use a data set or a split that has masks.")
+        path = manifest.root / name
+        mask = cv2.resize(_open(path, "L"), (size, size), interpolation=cv2.INTER_NEAREST)
+        if not np.isin(mask, (0, 1, 255)).all():
+            fail(f"mask {path} holds values other than 0, 1 and 255: prepare the data set again.")
+        masks.append(mask)
+    return torch.from_numpy(np.stack(masks))
+
+
+def scale_boxes(
+    boxes: npt.ArrayLike, image_size: tuple[int, int], target_size: tuple[int, int]
+) -> npt.NDArray[np.int64]:
+    """Scale boxes from one image size to another, truncating as wsolevaluation does (int(), not rounding).
+
+    Args:
+        boxes: (M, 4) x0, y0, x1, y1; M may be 0.
+        image_size: (width, height) that the boxes refer to.
+        target_size: (width, height) wanted.
+
+    Returns:
+        int64 array (M, 4).
+
+    Raises:
+        SigcamError: if the boxes do not have 4 numbers each, or are not finite, or a size is not positive.
+
+    >>> scale_boxes([[10, 20, 59, 79]], (100, 80), (224, 224)).tolist()
+    [[22, 56, 132, 221]]
+    """
+    array = np.asarray(boxes, dtype=np.float64)
+    if array.size == 0:
+        return np.zeros((0, 4), dtype=np.int64)
+    if array.ndim != 2 or array.shape[1] != 4:
+        fail(f"boxes have shape {array.shape}: give one row x0, y0, x1, y1 a box.")
+    if not np.isfinite(array).all():
+        fail("boxes hold NaN or infinity: give pixel indices.")
+    if min(*image_size, *target_size) <= 0:
+        fail(f"cannot scale boxes from size {image_size} to {target_size}: sizes must be positive.")
+    # Multiply before dividing: the other order differs from the reference in the last bit, hence after int().
+    scaled: npt.NDArray[np.float64] = array * np.array(target_size * 2, dtype=np.float64) / np.array(image_size * 2)
+    return scaled.astype(np.int64)
+
+
+def scaled_boxes(manifest: Manifest, size: int) -> list[npt.NDArray[np.int64]]:
+    """The boxes of every image at ``size`` x ``size``: N arrays (M_i, 4), by :func:`scale_boxes`."""
+    _check_size(size)
+    columns = (manifest.table[column] for column in ("boxes", "width", "height"))
+    return [
+        scale_boxes(plain_value(boxes), (int(width), int(height)), (size, size))
+        for boxes, width, height in zip(*columns, strict=True)
+    ]
+
+
+def normalize(images: Tensor, mean: Sequence[float], std: Sequence[float]) -> Tensor:
+    """Turn uint8 images into the network's input: ``(images / 255 - mean) / std``.
+
+    Args:
+        images: uint8 (N, 3, H, W).
+        mean: 3 channel means, in units of full scale.
+        std: 3 channel standard deviations, in the same units.
+
+    Returns:
+        float32 (N, 3, H, W), on the images' device.
+
+    Raises:
+        SigcamError: if the images are not uint8 (N, 3, H, W), or mean or std are not 3 finite numbers, std > 0.
+
+    >>> normalize(torch.full((1, 3, 1, 1), 255, dtype=torch.uint8), [0.5] * 3, [0.25] * 3).flatten().tolist()
+    [2.0, 2.0, 2.0]
+    """
+    if images.dtype != torch.uint8 or images.ndim != 4 or images.shape[1] != 3:
+        fail(f"images are {images.dtype} of shape {tuple(images.shape)}: give uint8 images of shape (N, 3, H, W).")
+    numbers = [*mean, *std]
+    if len(mean) != 3 or len(std) != 3 or not all(map(math.isfinite, numbers)) or min(std) <= 0:
+        fail(f"mean {list(mean)} and std {list(std)} cannot normalise images: give 3 finite numbers each, std above 0.")
+    shift, scale = (torch.tensor(list(v), device=images.device).view(3, 1, 1) for v in (mean, std))
+    return images.float().div_(255).sub_(shift).div_(scale)
+
+
+def image_batches(
+    manifest: Manifest,
+    batch_size: int,
+    size: int,
+    mean: Sequence[float],
+    std: Sequence[float],
+    *,
+    view: View | None = None,
+    batches: Sequence[Tensor] | None = None,
+    memory_budget: int = 512 * 2**20,
+) -> Iterator[tuple[Tensor, Tensor, Tensor]]:
+    """One pass over the images.
+
+    Images are decoded once and kept as long as ``manifest`` lives if they fit in ``memory_budget`` bytes;
+    otherwise threads decode them batch by batch, a few batches ahead, so memory does not grow with the data set.
+
+    Args:
+        manifest: images to go through.
+        batch_size: images a batch; the last one may be smaller.
+        size: side of the square input, pixels.
+        mean: 3 channel means for :func:`normalize`.
+        std: 3 channel standard deviations.
+        view: how the images are augmented; ``None`` shows them as they are.
+        batches: rows (B,) of each batch, instead of all rows in their order.
+        memory_budget: bytes of decoded images to keep.
+
+    Yields:
+        ``(indices, images, labels)``: rows in the manifest int64 (B,), normalised float32 (B, 3, size, size),
+        class indices int64 (B,).
+
+    Raises:
+        SigcamError: on a size or batch size below 1, or an unreadable image.
+    """
+    _check_size(size)
+    if batch_size < 1:
+        fail(f"batch size {batch_size} is not possible: give at least 1.")
+    view = view or View()
+    if batches is None:
+        batches = torch.split(torch.arange(len(manifest)), batch_size)
+    decoded_size = view.decoded_size(size)
+    in_memory = 3 * decoded_size**2 * len(manifest) <= memory_budget
+    decode = _remembered_batches if in_memory else _streamed_batches
+    labels = manifest.labels
+    corners, mirrored = view.draw(len(manifest), size)
+    for indices, images in zip(batches, decode(manifest, batches, decoded_size), strict=True):
+        shown = show(images, corners[indices], mirrored[indices], size)
+        yield indices, normalize(shown, mean, std), labels[indices]
+
+
+_decoded: WeakKeyDictionary[Manifest, dict[int, Tensor]] = WeakKeyDictionary()
+
+
+def _remembered_batches(manifest: Manifest, batches: Sequence[Tensor], size: int) -> Iterator[Tensor]:
+    by_size = _decoded.setdefault(manifest, {})
+    if size not in by_size:
+        by_size[size] = load_images(manifest, size)
+    yield from (by_size[size][indices] for indices in batches)
+
+
+def _streamed_batches(manifest: Manifest, batches: Sequence[Tensor], size: int) -> Iterator[Tensor]:
+    # Threads, not processes: PIL decodes outside the interpreter lock, and errors arrive as they were raised.
+    paths = _image_paths(manifest)
+    ahead = 2
+    pending: deque[list[Future[npt.NDArray[np.uint8]]]] = deque()
+    with ThreadPoolExecutor(_decoder_threads()) as pool:
+        try:
+            for position in range(len(batches) + ahead):
+                if position < len(batches):
+                    rows = batches[position].tolist()
+                    pending.append([pool.submit(_decode, paths[row], size) for row in rows])
+                if position >= ahead:
+                    images = np.stack([future.result() for future in pending.popleft()])
+                    yield torch.from_numpy(images).permute(0, 3, 1, 2).contiguous()
+        finally:
+            pool.shutdown(wait=False, cancel_futures=True)
+
+
+def _decoder_threads() -> int:
+    return min(16, os.cpu_count() or 1)
+
+
+def _image_paths(manifest: Manifest) -> list[Path]:
+    return [manifest.root / path for path in manifest.table["path"]]
+
+
+def _open(path: Path, mode: str) -> npt.NDArray[np.uint8]:
+    try:
+        with Image.open(path) as image:
+            return np.array(image.convert(mode))
+    except (OSError, SyntaxError, ValueError) as error:
+        reason = "it does not exist" if isinstance(error, FileNotFoundError) else "it is damaged or not an image"
+        fail(f"image {path} cannot be read ({reason}): prepare the data set again.")
+
+
+def _decode(path: Path, size: int) -> npt.NDArray[np.uint8]:
+    image = Image.fromarray(_open(path, "RGB"))
+    # torchvision's Resize on a PIL image is this call.
+    return np.array(image.resize((size, size), Image.Resampling.BILINEAR))
+
+
+def _check_size(size: int) -> None:
+    if size < 1:
+        fail(f"image size {size} is not possible: give at least 1 pixel.")

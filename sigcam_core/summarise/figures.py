@@ -1,0 +1,290 @@
+"""The figures of the book. Notebooks, pages and scripts call these, so that all draw the same picture."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any, NamedTuple
+
+import matplotlib.pyplot as plt
+import numpy as np
+import pandas as pd
+import seaborn as sns
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+from matplotlib.lines import Line2D
+from matplotlib.patches import Rectangle
+from matplotlib.ticker import LogLocator, NullFormatter
+from numpy.typing import NDArray
+
+from ..common.errors import fail
+from .tables import METRIC_NAMES
+
+COLORS = {"softmax": "#0072B2", "sigmoid": "#D55E00"}  # blue and vermilion: distinct for colour-blind readers
+METHOD_MARKERS = {
+    "cam": "o",
+    "gradcam": "s",
+    "gradcam++": "^",
+    "xgradcam": "D",
+    "layercam": "v",
+    "hirescam": "P",
+    "scorecam": "X",
+}
+MAP_COLORS = "viridis"
+METHOD_NAMES = {
+    "cam": "CAM",
+    "gradcam": "Grad-CAM",
+    "gradcam++": "Grad-CAM++",
+    "xgradcam": "XGrad-CAM",
+    "layercam": "Layer-CAM",
+    "hirescam": "HiResCAM",
+    "scorecam": "Score-CAM",
+}
+
+Image = NDArray[np.uint8]  # (H, W, 3)
+ScoreMap = NDArray[np.float64]  # (H, W) in [0, 1]
+
+
+class Panel(NamedTuple):
+    """One picture of a row: an image, perhaps a map over it, and boxes to draw."""
+
+    title: str
+    image: Image
+    score_map: ScoreMap | None = None
+    true_boxes: NDArray[np.int64] | None = None
+    estimated_box: NDArray[np.int64] | None = None
+
+
+def draw_panel(ax: Axes, panel: Panel, alpha: float = 0.6) -> None:
+    """Draw one panel: the image, its map in viridis, true boxes in white, the estimated box dashed in orange.
+
+    Raises:
+        SigcamError: if the map is not as large as the image.
+    """
+    if panel.score_map is not None and panel.score_map.shape != panel.image.shape[:2]:
+        fail(f"the map of panel {panel.title!r} must be as large as its image {panel.image.shape[:2]}.")
+    ax.imshow(panel.image)
+    if panel.score_map is not None:
+        ax.imshow(panel.score_map, cmap=MAP_COLORS, vmin=0, vmax=1, alpha=alpha)
+    for boxes, color, line in ((panel.true_boxes, "white", "-"), (panel.estimated_box, "#E69F00", "--")):
+        for x0, y0, x1, y1 in [] if boxes is None else np.atleast_2d(boxes):
+            ax.add_patch(
+                Rectangle((x0, y0), x1 - x0, y1 - y0, fill=False, edgecolor=color, linestyle=line, linewidth=2)
+            )
+    ax.set_title(panel.title, fontsize=9)
+    ax.set_xticks([])
+    ax.set_yticks([])
+
+
+def panel_grid(rows: Sequence[Sequence[Panel]], row_labels: Sequence[str] | None = None, width: float = 1.9) -> Figure:
+    """A grid of panels with one colour bar for all maps.
+
+    Args:
+        rows: panels, all rows of equal length.
+        row_labels: text on the left of each row.
+        width: inches a panel.
+
+    Raises:
+        SigcamError: if there are no panels, or rows differ in length.
+    """
+    if not rows or len({len(row) for row in rows}) != 1 or not rows[0]:
+        fail("panel_grid needs rows of equal length, at least one panel each.")
+    figure, axes = plt.subplots(
+        len(rows),
+        len(rows[0]),
+        figsize=(width * len(rows[0]) + 0.9, (width + 0.3) * len(rows)),
+        squeeze=False,
+        layout="constrained",
+    )
+    for row, row_axes in zip(rows, axes, strict=True):
+        for panel, ax in zip(row, row_axes, strict=True):
+            draw_panel(ax, panel)
+    for label, row_axes in zip(row_labels or [], axes, strict=False):
+        row_axes[0].set_ylabel(label, fontsize=9)
+    if any(panel.score_map is not None for row in rows for panel in row):
+        scale = plt.cm.ScalarMappable(cmap=MAP_COLORS)
+        bar = figure.colorbar(scale, ax=axes, shrink=0.8, aspect=30, pad=0.01)
+        bar.set_label("score map (each stretched to 0–1)", fontsize=9)
+    return figure
+
+
+def invariance_figure(
+    panels: Sequence[Panel], probabilities: Mapping[str, Sequence[float]], classes: Sequence[str]
+) -> Figure:
+    """Above, maps of one image under heads that softmax cannot tell apart; below, their class probabilities.
+
+    Args:
+        panels: the image and one map a head.
+        probabilities: for each head, the probabilities of ``classes``.
+        classes: names of the classes shown.
+    """
+    columns = min(3, len(panels))
+    rows = -(-len(panels) // columns)
+    names = [f"map{i}" for i in range(rows * columns)]
+    layout: list[Any] = [names[columns * row : columns * (row + 1)] for row in range(rows)]
+    figure: Figure
+    figure, axes = plt.subplot_mosaic(
+        [*layout, ["bars"] * columns],
+        figsize=(2.6 * columns, 3.0 * rows + 2.2),
+        height_ratios=[*[3.0] * rows, 2.2],
+        layout="constrained",
+    )
+    for name in names[len(panels) :]:
+        axes[name].set_axis_off()
+    for name, panel in zip(names, panels, strict=False):
+        draw_panel(axes[name], panel)
+    data = pd.DataFrame(probabilities, index=list(classes)).rename_axis("class").reset_index()
+    long = data.melt(id_vars="class", var_name="head", value_name="probability")
+    sns.barplot(long, y="class", x="probability", hue="head", palette="colorblind", ax=axes["bars"])
+    axes["bars"].set(xlabel="softmax probability", ylabel="", xlim=(0, 1))
+    axes["bars"].legend(fontsize=8, title=None, loc="lower right")
+    return figure
+
+
+def training_figure(histories: Mapping[str, pd.DataFrame]) -> Figure:
+    """Loss and validation accuracy a network, by epoch.
+
+    Args:
+        histories: for each run, columns ``epoch``, ``loss``, ``val_top1``.
+    """
+    figure, axes = plt.subplots(1, 2, figsize=(8.4, 3.8), layout="constrained")
+    for column, label, ax in zip(("loss", "val_top1"), ("training loss", "validation Top-1 (%)"), axes, strict=True):
+        for (name, history), style in zip(histories.items(), ("-", "--", "-.", ":"), strict=False):
+            ax.plot(history["epoch"], history[column], style, label=name, linewidth=1.8)
+        ax.set(xlabel="epoch", ylabel=label)
+        ax.grid(alpha=0.3)
+    axes[0].set_yscale("log")
+    axes[0].yaxis.set_major_locator(LogLocator(subs=(1, 2, 5)))
+    axes[0].yaxis.set_major_formatter("{x:g}")
+    axes[0].yaxis.set_minor_formatter(NullFormatter())
+    for ax in axes:
+        ax.xaxis.get_major_locator().set_params(integer=True)
+    figure.legend(*axes[0].get_legend_handles_labels(), loc="outside lower center", ncols=2, fontsize=8)
+    return figure
+
+
+def difference_figure(differences: pd.DataFrame, metrics: Sequence[str]) -> Figure:
+    """Sigmoid minus softmax with 95 % intervals, one panel a metric, one row a network and method.
+
+    Args:
+        differences: what :func:`sigcam_core.summarise.tables.head_differences` returns.
+        metrics: which of its metrics to draw; those that the table lacks are left out.
+
+    Raises:
+        SigcamError: if the table has none of them.
+    """
+    there = differences["metric"].unique()
+    if not set(metrics) & set(there):
+        fail(f"none of the metrics {', '.join(metrics)} is in the table: choose among {', '.join(there)}.")
+    metrics = [metric for metric in metrics if metric in there]
+    labels = (differences["network"] + "  " + differences["method"].map(METHOD_NAMES)).rename("label")
+    order = list(dict.fromkeys(labels))
+    figure, axes = plt.subplots(
+        1,
+        len(metrics),
+        figsize=(2.9 * len(metrics) + 1.8, 0.3 * len(order) + 1.2),
+        sharey=True,
+        squeeze=False,
+        layout="constrained",
+    )
+    for metric, ax in zip(metrics, axes[0], strict=True):
+        part = differences[differences["metric"] == metric]
+        y = [order.index(label) for label in labels[part.index]]
+        error = np.stack([part["difference"] - part["low"], part["high"] - part["difference"]]).clip(min=0)
+        ax.errorbar(part["difference"], y, xerr=error, fmt="o", color="black", capsize=3, markersize=5)
+        ax.axvline(0, color="gray", linewidth=1)
+        ax.set_title(METRIC_NAMES.get(metric, metric), fontsize=10)
+        ax.set_xlabel("sigmoid − softmax (points)")
+        ax.grid(axis="x", alpha=0.3)
+    axes[0, 0].set_yticks(range(len(order)), order)
+    axes[0, 0].invert_yaxis()
+    return figure
+
+
+def coverage_figure(table: pd.DataFrame) -> Figure:
+    """Average drop against coverage: how much of the image each map keeps explains much of its drop.
+
+    Args:
+        table: fidelity figures with columns ``network, method, head, coverage, average_drop``.
+    """
+    networks = list(dict.fromkeys(table["network"]))
+    figure, axes = plt.subplots(
+        1, len(networks), figsize=(3.6 * len(networks) + 1.6, 3.6), sharey=True, squeeze=False, layout="constrained"
+    )
+    for network, ax in zip(networks, axes[0], strict=True):
+        for row in table[table["network"] == network].to_dict("records"):
+            # Open markers of different shapes stay apart where methods coincide.
+            ax.plot(
+                row["coverage"],
+                row["average_drop"],
+                METHOD_MARKERS[row["method"]],
+                color=COLORS[row["head"]],
+                markerfacecolor="none",
+                markersize=9,
+                markeredgewidth=1.6,
+            )
+        ax.set_title(network, fontsize=10)
+        ax.set(xlabel="coverage: mean of the maps (%)")
+        ax.grid(alpha=0.3)
+        ax.margins(0.12)
+    axes[0, 0].set_ylabel("average drop (%), lower is better")
+    methods = [method for method in METHOD_NAMES if method in set(table["method"])]
+    style: dict[str, Any] = {"linestyle": "none", "markerfacecolor": "none"}
+    entries = [Line2D([], [], marker=METHOD_MARKERS[m], color="black", label=METHOD_NAMES[m], **style) for m in methods]
+    entries += [Line2D([], [], color=color, linewidth=4, label=f"{head} head") for head, color in COLORS.items()]
+    figure.legend(handles=entries, loc="outside right center", fontsize=8)
+    return figure
+
+
+def matched_coverage_figure(points: pd.DataFrame) -> Figure:
+    """Average drop where every map keeps the same share of the image, one panel a network, one curve a map.
+
+    Args:
+        points: what :func:`sigcam_core.summarise.tables.matched_coverage` returns.
+    """
+    networks = list(dict.fromkeys(points["network"]))
+    methods = [method for method in METHOD_NAMES if method in set(points["method"])]
+    lines: dict[str, tuple[Any, float]] = {"softmax": ("-", 3.0), "sigmoid": ("--", 1.3)}
+    figure, axes = plt.subplots(
+        1, len(networks), figsize=(3.6 * len(networks) + 1.6, 3.8), sharey=True, squeeze=False, layout="constrained"
+    )
+    for network, ax in zip(networks, axes[0], strict=True):
+        for (method, head), curve in points[points["network"] == network].groupby(["method", "head"], sort=False):
+            # Widths, dashes, shapes and sizes keep curves apart where they coincide.
+            ax.plot(
+                curve["coverage"],
+                curve["average_drop"],
+                METHOD_MARKERS[method],
+                color=COLORS[head],
+                linestyle=lines[head][0],
+                linewidth=lines[head][1],
+                markerfacecolor="none",
+                markeredgewidth=0.9,
+                markersize=9 - 1.2 * methods.index(method),
+            )
+        ax.set_title(network, fontsize=10)
+        ax.set(xlabel="coverage: pixels kept (%)", xlim=(-3, 103))
+        ax.grid(alpha=0.3)
+    axes[0, 0].set_ylabel("average drop (%), lower is better")
+    style: dict[str, Any] = {"linestyle": "none", "markerfacecolor": "none"}
+    entries = [Line2D([], [], marker=METHOD_MARKERS[m], color="black", label=METHOD_NAMES[m], **style) for m in methods]
+    entries += [
+        Line2D([], [], color=COLORS[head], linestyle=dashes, linewidth=width, label=f"{head} head")
+        for head, (dashes, width) in lines.items()
+    ]
+    figure.legend(handles=entries, loc="outside right center", fontsize=8)
+    return figure
+
+
+def overhead_figure(table: pd.DataFrame) -> Figure:
+    """Dual branch over baseline, one bar a network and quantity.
+
+    Args:
+        table: columns ``network, quantity, ratio``.
+    """
+    figure, ax = plt.subplots(figsize=(7.2, 3.2), layout="constrained")
+    table = table.assign(quantity=table["quantity"].str.replace("_", " "))
+    sns.barplot(table, y="quantity", x="ratio", hue="network", palette="colorblind", ax=ax)
+    ax.axvline(1, color="gray", linewidth=1)
+    ax.set(xlabel="dual branch / baseline", ylabel="")
+    ax.legend(fontsize=8, title=None, loc="upper left", bbox_to_anchor=(1, 1))
+    return figure

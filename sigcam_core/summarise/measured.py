@@ -1,0 +1,174 @@
+"""Published results as the book shows them: read from ``results/``, with their intervals, beside the paper's."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+
+from ..common.errors import fail
+from ..common.provenance import read_json
+from .paper import published
+from .saved import Value
+
+USUAL_VARIANT = {"protocol": "standard", "scorer": "softmax"}
+ORIGIN_NAMES = {
+    "restricted": "ImageNet head restricted to these classes",
+    "probe": "linear probe on a frozen ImageNet backbone",
+    "finetune": "fine-tuned from ImageNet weights",
+    "scratch": "trained from scratch",
+    "pretrained": "ImageNet head",
+}
+
+
+@dataclass(frozen=True)
+class Results:
+    """The tables of one experiment, by name, and its record."""
+
+    name: str
+    tables: dict[str, pd.DataFrame]
+    record: dict[str, Any]
+
+    @property
+    def label(self) -> str:
+        """Data set and origin of the classifier, short enough for a figure."""
+        experiment = self.record["experiment"]
+        return f"{experiment['dataset']}, {experiment['origin']}"
+
+    @property
+    def title(self) -> str:
+        """Data set, network, and where its classifier comes from."""
+        experiment = self.record["experiment"]
+        return f"{experiment['dataset']}, {experiment['backbone']} ({ORIGIN_NAMES[experiment['origin']]})"
+
+
+def read_results(folder: Path, names: Sequence[str]) -> dict[str, Results]:
+    """The experiments that were published, among those named.
+
+    Args:
+        folder: of all published results.
+        names: of the experiments.
+
+    Raises:
+        SigcamError: if there are none.
+    """
+    found = {}
+    for name in names:
+        if (folder / name / "record.json").exists():
+            tables = {path.stem: pd.read_csv(path) for path in sorted((folder / name).glob("*.csv"))}
+            found[name] = Results(name, tables, read_json(folder / name / "record.json"))
+    if not found:
+        fail(f"there are no published results in {folder}: run `python -m sigcam_core publish {names[0]}`.")
+    return found
+
+
+def figures_with_intervals(table: pd.DataFrame, metrics: Sequence[str], keys: Sequence[str]) -> pd.DataFrame:
+    """One row a network, method and head, one column a metric, such as ``61.20 [60.31, 62.14]``.
+
+    Args:
+        table: long, with columns ``metric, low, high`` and ``value`` or ``difference``.
+        metrics: which to show; those that the table lacks are left out.
+        keys: columns that tell rows apart.
+    """
+    column = "value" if "value" in table else "difference"
+    there = [metric for metric in metrics if metric in set(table["metric"])]
+    part = table[table["metric"].isin(there)]
+    # A low sign ahead of differences only: + tells a gain at once.
+    sign = "+" if column == "difference" else ""
+    text = [
+        f"{value:{sign}.2f} [{low:{sign}.2f}, {high:{sign}.2f}]"
+        for value, low, high in zip(part[column], part["low"], part["high"], strict=True)
+    ]
+    wide = part.assign(text=text).pivot(index=list(keys), columns="metric", values="text")
+    order = part.drop_duplicates(list(keys)).set_index(list(keys)).index
+    return wide.reindex(order)[there].reset_index().rename_axis(columns=None)
+
+
+def beside_paper(results: Mapping[str, Results], ours: str, paper: str, metrics: Sequence[str]) -> pd.DataFrame:
+    """Sigmoid minus softmax of every experiment, above the differences of the paper's rows.
+
+    Args:
+        results: what :func:`read_results` gives.
+        ours: name of our table of differences; of its protocols the standard one, of its scorers the softmax branch.
+        paper: name of the published table, see :func:`sigcam_core.summarise.paper.published`.
+        metrics: which to show.
+
+    Returns:
+        Columns ``source, dataset, network, method`` and one a metric, in points; NaN where the paper has none.
+    """
+    frames = []
+    for result in results.values():
+        table = result.tables[ours]
+        variant = next(column for column in USUAL_VARIANT if column in table)
+        part = table[(table[variant] == USUAL_VARIANT[variant]) & table["metric"].isin(metrics)]
+        wide = part.pivot(index="method", columns="metric", values="difference").reindex(part["method"].unique())
+        names = {"source": "this book", "dataset": result.label, "network": result.record["experiment"]["backbone"]}
+        frames.append(wide.reset_index().assign(**names))
+    keys = ["dataset", "backbone", "method"]
+    theirs = published(paper).set_index(keys)
+    heads = {head: theirs[theirs["head"] == head][list(metrics)] for head in ("softmax", "sigmoid")}
+    gains = (heads["sigmoid"] - heads["softmax"]).dropna(how="all").loc[lambda table: ~table.index.duplicated()]
+    order = [key for key in dict.fromkeys(theirs.index) if key in gains.index]
+    frames.append(gains.loc[order].reset_index().rename(columns={"backbone": "network"}).assign(source="paper"))
+    return pd.concat(frames, ignore_index=True)[["source", "dataset", "network", "method", *metrics]]
+
+
+def read_overhead(folder: Path) -> dict[str, tuple[pd.DataFrame, pd.DataFrame, dict[str, Any]]]:
+    """Table 3, the times of training a head, and their record, for each device that was measured.
+
+    Raises:
+        SigcamError: if there are none.
+    """
+    names = [name for name in ("cpu", "cuda") if (folder / f"{name}.json").exists()]
+    if not names:
+        fail(f"there are no measurements of overhead in {folder}: run `python -m sigcam_core publish {folder.name}`.")
+    return {
+        name: (
+            pd.read_csv(folder / f"{name}.csv"),
+            pd.read_csv(folder / f"{name}_head_training.csv"),
+            read_json(folder / f"{name}.json"),
+        )
+        for name in names
+    }
+
+
+def flat_results(
+    results: Mapping[str, Results], overhead: Mapping[str, tuple[pd.DataFrame, pd.DataFrame, dict[str, Any]]]
+) -> tuple[dict[str, Value], dict[str, str]]:
+    """The figures under flat names for the book's prose, such as ``NAME_cam_sigmoid_gt_loc``; and as text.
+
+    Intervals are text: ``[60.31, 62.14]`` under the name with ``_interval``.
+    """
+    values: dict[str, Value] = {}
+    for result in results.values():
+        name = result.name.replace("-", "_")
+        for key in ("sigmoid_top1", "gauge_energy", "test_images"):
+            if result.record[key] is not None:  # only a linear head has a gauge
+                values[f"{name}_{key}"] = result.record[key]
+        for kind in ("wsol", "wsol_differences", "fidelity", "fidelity_differences"):
+            table = result.tables[kind]
+            variant = next(column for column in USUAL_VARIANT if column in table)
+            for row in table[table[variant] == USUAL_VARIANT[variant]].to_dict("records"):
+                method = row["method"].replace("++", "_plus_plus")
+                key = f"{name}_{method}_{row.get('head', 'difference')}_{row['metric'].replace('@', '_')}"
+                values[key] = float(row["value"] if "value" in row else row["difference"])
+                values[f"{key}_interval"] = f"[{row['low']:.2f}, {row['high']:.2f}]"
+        for row in result.tables.get("freezing", pd.DataFrame()).to_dict("records"):
+            if row["metric"] == "sigmoid_top1" or row["method"] == "cam":
+                values[f"{name}_freezing_{row['head']}_{row['metric'].replace('@', '_')}"] = float(row["difference"])
+    for device, (_, training, _) in overhead.items():
+        for row in training.to_dict("records"):
+            for key in ("on_the_fly_passes", "cached_passes"):
+                values[f"{device}_{row['network']}_{key}"] = float(row[key])
+    formatted = {key: f"{value:.2g}" for key, value in values.items() if key.endswith("gauge_energy")}
+    return values, formatted
+
+
+def provenance_line(record: dict[str, Any]) -> str:
+    """Device, date, commit and versions of one record, in a line."""
+    versions = ", ".join(f"{name} {record['versions'][name]}" for name in ("torch", "numpy", "opencv-python-headless"))
+    commit = record["commit"][:12] + record["commit"][40:]  # with what marks an edited tree
+    return f"{record['device']}; {record['date']}; commit {commit}; {versions}"

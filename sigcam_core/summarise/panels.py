@@ -1,0 +1,103 @@
+"""Panels of the qualitative figures: maps with their boxes, and images as the maps explain them."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+
+from ..backbones.networks import input_format
+from ..cams.maps import cam_maps
+from ..cams.score_maps import normalize_maps
+from ..dual.branch import HEADS, DualBranch
+from ..fidelity.scores import explain_images
+from ..localization.contours import largest_contour_box
+from ..prepare.images import Manifest, load_images, normalize, scaled_boxes
+from .figures import METHOD_NAMES, Panel
+
+BOX_THRESHOLD = 0.2  # tau of the protocol's GT-Loc
+
+
+def estimated_box(score_map: NDArray[np.float64], threshold: float = BOX_THRESHOLD) -> NDArray[np.int64]:
+    """Box (4,) of the largest contour of a score map (H, W) in [0, 1] cut at ``threshold`` of its maximum."""
+    gray = (score_map * 255).astype(np.uint8)
+    return largest_contour_box(gray, int(threshold * np.max(gray)))
+
+
+def to_pictures(images: Tensor) -> NDArray[np.uint8]:
+    """uint8 images (N, 3, H, W) as pictures (N, H, W, 3)."""
+    pictures: NDArray[np.uint8] = images.permute(0, 2, 3, 1).cpu().numpy()
+    return pictures
+
+
+def localization_panels(
+    dual: DualBranch, manifest: Manifest, backbone: str, method: str, heads: Sequence[str] = HEADS
+) -> list[list[Panel]]:
+    """For each image a row: the image with its true boxes, then each head's map of the label with its box.
+
+    Args:
+        dual: the network.
+        manifest: the images, few enough to show.
+        backbone: name of the network, for its input format.
+        method: name from :data:`sigcam_core.cams.maps.METHODS`.
+        heads: one column each.
+    """
+    form = input_format(backbone)
+    images = load_images(manifest, form.size)
+    boxes = scaled_boxes(manifest, form.size)
+    maps = cam_maps(dual, normalize(images, form.mean, form.std), manifest.labels, [method], heads)
+    score_maps = {head: normalize_maps(maps[head, method], (form.size, form.size)).numpy() for head in heads}
+    rows = []
+    for i, picture in enumerate(to_pictures(images)):
+        row = [Panel(manifest.class_names[int(manifest.labels[i])], picture, true_boxes=boxes[i])]
+        for head in heads:
+            score_map = score_maps[head][i]
+            title = f"{METHOD_NAMES[method]}, {head}"
+            row.append(Panel(title, picture, score_map, boxes[i], estimated_box(score_map)))
+        rows.append(row)
+    return rows
+
+
+@torch.no_grad()
+def explanation_panels(
+    dual: DualBranch, manifest: Manifest, backbone: str, methods: Sequence[str], heads: Sequence[str] = HEADS
+) -> list[list[Panel]]:
+    """For each image and head a row: the image, then the image as each method's map explains it, with its score.
+
+    The class is the softmax branch's prediction and so is the score.
+
+    Args:
+        dual: the network.
+        manifest: the images, few enough to show.
+        backbone: name of the network, for its input format.
+        methods: one column each.
+        heads: one row each.
+    """
+    form = input_format(backbone)
+    images = load_images(manifest, form.size)
+    inputs = normalize(images, form.mean, form.std)
+    before = dual(inputs).softmax_logits.softmax(dim=1)
+    class_idx = before.argmax(dim=1)
+    maps = cam_maps(dual, inputs, class_idx, methods, heads)
+    rows: list[list[Panel]] = []
+    pictures = to_pictures(images)
+    for i, k in enumerate(class_idx.tolist()):
+        for head in heads:
+            row = [Panel(f"{manifest.class_names[k]}\np = {before[i, k]:.2f}", pictures[i])]
+            for method in methods:
+                score_map = normalize_maps(maps[head, method][i : i + 1], (form.size, form.size))
+                explained = explain_images(inputs[i : i + 1], score_map)
+                score = dual(explained).softmax_logits.softmax(dim=1)[0, k]
+                title = f"{METHOD_NAMES[method]}\np = {score:.2f}"
+                row.append(Panel(title, to_pictures(denormalize(explained, form.mean, form.std))[0]))
+            rows.append(row)
+    return rows
+
+
+def denormalize(images: Tensor, mean: Sequence[float], std: Sequence[float]) -> Tensor:
+    """Normalised images (N, 3, H, W) back as uint8."""
+    scaled = images * torch.tensor(std).view(3, 1, 1) + torch.tensor(mean).view(3, 1, 1)
+    return (255 * scaled).round().clamp(0, 255).to(torch.uint8)

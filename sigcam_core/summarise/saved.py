@@ -1,0 +1,102 @@
+"""Results: what a notebook saves for the book, and the headline figures at the end of a run."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+from matplotlib.figure import Figure
+from rich.console import Console
+from rich.table import Table
+
+from ..common.provenance import provenance, read_json, write_atomically, write_json
+
+Value = float | int | str
+
+
+def save_result(
+    work_dir: Path, name: str, values: dict[str, Value], formatted: dict[str, str] | None = None, **facts: Any
+) -> Path:
+    """Save the numbers of a notebook, with provenance, where the book's prose finds them.
+
+    Args:
+        work_dir: folder of everything that is made.
+        name: of the result, the first part of its keys in the book.
+        values: the numbers.
+        formatted: how to print some of them; others are printed with two decimals.
+        facts: provenance of the run: parameters, and the records of what it was computed from.
+
+    Returns:
+        The JSON file.
+    """
+    shown = {key: _format(value) for key, value in values.items()} | (formatted or {})
+    path = work_dir / "results" / f"{name}.json"
+    return write_json(path, {"name": name, "values": values, "formatted": shown, "provenance": provenance(**facts)})
+
+
+def _format(value: Value) -> str:
+    return f"{value:.2f}" if isinstance(value, float) else f"{value:,}" if isinstance(value, int) else value
+
+
+def save_table(work_dir: Path, name: str, table: pd.DataFrame) -> Path:
+    """Save a table as CSV among the results."""
+    return write_csv(work_dir / "results" / f"{name}.csv", table)
+
+
+def write_csv(path: Path, table: pd.DataFrame) -> Path:
+    """Write a table as CSV, whole or not at all."""
+    return write_atomically(path, lambda temporary: table.to_csv(temporary, index=False))
+
+
+def save_figure(work_dir: Path, name: str, figure: Figure) -> Path:
+    """Save a figure as PNG among the results."""
+    path = work_dir / "results" / f"{name}.png"
+    return write_atomically(path, lambda temporary: figure.savefig(temporary, dpi=150, bbox_inches="tight"))
+
+
+def flat_values(table: pd.DataFrame, columns: Sequence[str]) -> dict[str, Value]:
+    """The figures of a table under flat names such as ``gap_cam_softmax_pxap``, for the book's prose.
+
+    Args:
+        table: with columns ``network`` (whose last part names the head), ``method``, and ``head`` or ``metric``.
+        columns: the figures; those that the table lacks or that are missing in a row are left out.
+    """
+    values: dict[str, Value] = {}
+    for row in table.to_dict("records"):
+        method = row["method"].replace("++", "_plus_plus")
+        prefix = f"{row['network'].split('-')[-1]}_{method}_{row.get('head', row.get('metric'))}"
+        values |= {f"{prefix}_{c}": float(row[c]) for c in columns if c in row and pd.notna(row[c])}
+    return values
+
+
+HEADLINE = (
+    ("invariance", "max_probability_difference", "largest change of a probability under shift and sign collapse"),
+    ("training", "top1_gap", "Top-1, GAP network (%)"),
+    ("training", "top1_mlp", "Top-1, MLP-head network (%)"),
+    ("table1", "gap_cam_softmax_maxboxacc_v2", "MaxBoxAccV2, CAM, softmax head (%)"),
+    ("table1", "gap_cam_sigmoid_maxboxacc_v2", "MaxBoxAccV2, CAM, sigmoid head (%)"),
+    ("table1", "gap_cam_softmax_pxap", "PxAP, CAM, softmax head (%)"),
+    ("table1", "gap_cam_sigmoid_pxap", "PxAP, CAM, sigmoid head (%)"),
+    ("table2", "gap_cam_softmax_average_drop", "average drop, CAM, softmax head (%, lower is better)"),
+    ("table2", "gap_cam_sigmoid_average_drop", "average drop, CAM, sigmoid head (%, lower is better)"),
+    ("table3", "gap_inference_ratio", "inference with two heads / with one (ratio)"),
+)
+
+
+def print_headline(work_dir: Path) -> None:
+    """Print the headline figures of the results under ``work_dir`` and where the book is.
+
+    Raises:
+        SigcamError: if a result is missing.
+    """
+    table = Table(title="Headline figures, on generated data with small networks (not the paper's)")
+    table.add_column("figure")
+    table.add_column("value", justify="right")
+    for name, key, label in HEADLINE:
+        result = read_json(work_dir / "results" / f"{name}.json")
+        table.add_row(label, result["formatted"][key])
+    console = Console()
+    console.print(table)
+    console.print(f"The book: {(work_dir / 'book' / '_build' / 'html' / 'index.html').resolve()}", soft_wrap=True)

@@ -1,0 +1,265 @@
+"""The head's inputs, computed once by the frozen backbone and kept on disk.
+
+One NumPy file (N, D) a view, memory-mapped, in a folder whose name is a digest of all that decides its numbers: the
+network and its weights, the images, the way they are shown, and the type. What is there is not computed again, and a
+pass that was stopped goes on where it was.
+"""
+
+from __future__ import annotations
+
+import errno
+import hashlib
+import json
+import os
+import shutil
+import time
+from collections.abc import Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import nullcontext
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import numpy.typing as npt
+import torch
+from torch import Tensor, nn
+
+from ..backbones.networks import InputFormat
+from ..common.errors import fail
+from ..common.progress import Report, progress_bar
+from ..common.provenance import provenance, write_json
+from ..prepare.images import Manifest, image_batches
+from ..prepare.views import View
+
+if TYPE_CHECKING:
+    from lightning_fabric import Fabric
+
+BATCH_SIZE = 64  # images a forward pass
+SECONDS_BETWEEN_FLUSHES = 10.0
+SHARE_OF_GPU_MEMORY = 0.5
+
+
+@dataclass(frozen=True)
+class FeatureCache:
+    """The head's inputs for every view of the images of a split.
+
+    Attributes:
+        views: files of (N, D) numbers, one a view.
+        labels: class indices (N,).
+    """
+
+    views: tuple[Path, ...]
+    labels: Tensor
+    # The view that lies on a GPU, so that epochs after the first do not copy it again.
+    _resident: dict[int, Tensor] = field(default_factory=dict, repr=False, compare=False)
+
+    def open(self, view: int) -> Tensor:
+        """The inputs (N, D) of one view, memory-mapped: rows are read when they are used."""
+        # Copy on write: torch warns of arrays that it may not write to, though nobody writes here.
+        return torch.from_numpy(np.load(self.views[view], mmap_mode="c", allow_pickle=False))
+
+    def batches(self, view: int, rows: Sequence[Tensor], device: torch.device) -> Iterator[tuple[Tensor, Tensor]]:
+        """Float32 inputs (B, D) and labels (B,) of the given rows, on ``device``.
+
+        A view that takes up at most half of a GPU's free memory is copied there once; otherwise a thread reads the next
+        batch while the present one is used.
+
+        Args:
+            view: number of the view.
+            rows: rows (B,) of each batch.
+            device: where the head trains.
+        """
+        inputs = self._resident.get(view)
+        if inputs is None:
+            self._resident.clear()
+            inputs = self.open(view)
+            if device.type == "cuda" and inputs.nbytes <= SHARE_OF_GPU_MEMORY * torch.cuda.mem_get_info(device)[0]:
+                inputs = self._resident[view] = inputs.to(device)
+        if not self._resident:
+            yield from _read_ahead(inputs, self.labels, rows, device)
+            return
+        labels = self.labels.to(device)
+        for batch in rows:
+            index = batch.to(device)
+            yield inputs[index].float(), labels[index]
+
+
+def _read_ahead(
+    inputs: Tensor, labels: Tensor, rows: Sequence[Tensor], device: torch.device
+) -> Iterator[tuple[Tensor, Tensor]]:
+    def read(batch: Tensor) -> tuple[Tensor, Tensor]:
+        taken = inputs[batch]
+        return (taken.pin_memory() if device.type == "cuda" else taken), labels[batch]
+
+    if not rows:  # a run may have been stopped after the last step of an epoch
+        return
+    with ThreadPoolExecutor(1) as pool:
+        pending = pool.submit(read, rows[0])
+        for following in [*rows[1:], None]:
+            taken, taken_labels = pending.result()
+            if following is not None:
+                pending = pool.submit(read, following)
+            yield taken.to(device, non_blocking=True).float(), taken_labels.to(device)
+
+
+def cache_features(
+    network: nn.Module,
+    manifest: Manifest,
+    form: InputFormat,
+    views: Sequence[View],
+    folder: Path,
+    *,
+    cache_type: str = "float16",
+    fabric: Fabric | None = None,
+    report: Report = lambda _: None,
+) -> FeatureCache:
+    """Run a frozen network once over each view of the images, unless that was done before.
+
+    Args:
+        network: images (N, 3, H, W) to the head's inputs (N, D), in evaluation mode. It is moved to Fabric's device.
+        manifest: the images.
+        form: size and normalisation of the network's input.
+        views: how the images are shown.
+        folder: of all caches; each has a folder of its own there.
+        cache_type: ``"float16"`` or ``"float32"``.
+        fabric: devices, which share the images; ``None`` for the one where the network is.
+        report: gets a line now and then.
+
+    Raises:
+        SigcamError: if a number is not finite, or too large for float16; an image cannot be read; or there is no room.
+    """
+    precision = str(fabric.strategy.precision.precision) if fabric else "32-true"
+    facts = _facts(network, manifest, form, cache_type) | {"precision": precision}
+    paths = []
+    for view in views:
+        key = _digest({**facts, "view": [view.augment, *([view.seed, view.number] if view.augment != "none" else [])]})
+        paths.append(folder / key[:16] / "inputs.npy")
+        if not paths[-1].exists():
+            seconds = _compute(network, manifest, form, view, paths[-1], cache_type, fabric, report)
+            if fabric is None or fabric.is_global_zero:
+                record = {**facts, "view": vars(view), "num_images": len(manifest), "seconds": seconds}
+                write_json(paths[-1].with_suffix(".json"), provenance(**record, device=_device_of(network)))
+        if fabric is not None:
+            fabric.barrier()
+    return FeatureCache(tuple(paths), manifest.labels)
+
+
+def _compute(
+    network: nn.Module,
+    manifest: Manifest,
+    form: InputFormat,
+    view: View,
+    path: Path,
+    cache_type: str,
+    fabric: Fabric | None,
+    report: Report,
+) -> float:
+    """Fill the file at ``path``; returns the seconds it took."""
+    start = time.perf_counter()
+    rank, num_ranks = (fabric.global_rank, fabric.world_size) if fabric else (0, 1)
+    device = fabric.device if fabric else _device_of(network)
+    network = network.to(device, memory_format=torch.channels_last)  # type: ignore[call-overload]
+    batches = torch.split(torch.arange(len(manifest)), BATCH_SIZE)
+    partial, done_file = path.with_suffix(".partial.npy"), path.with_suffix(".done.npy")
+    if rank == 0:
+        _start(network, form, partial, done_file, (len(manifest), len(batches)), cache_type)
+    if fabric:
+        fabric.barrier()
+    values: Any = np.load(partial, mmap_mode="r+", allow_pickle=False)
+    done: Any = np.load(done_file, mmap_mode="r+", allow_pickle=False)
+    todo = np.flatnonzero(done == 0)
+    if fabric:
+        fabric.barrier()  # everybody has the same list before anybody shortens it
+    own = todo[rank::num_ranks]
+    flushed, written = time.perf_counter(), []
+    label = f"features of {manifest.name}"
+    with progress_bar(sum(len(batches[i]) for i in own), label, report, silent=rank > 0) as advance:
+        rows_to_show = [batches[i] for i in own]
+        shown = image_batches(manifest, BATCH_SIZE, *form, view=view, batches=rows_to_show, memory_budget=0)
+        for number, (rows, images, _) in zip(own, shown, strict=True):
+            with torch.inference_mode(), fabric.autocast() if fabric else nullcontext():
+                inputs = network(images.to(device, memory_format=torch.channels_last)).float().cpu()
+            values[rows.numpy()] = _converted(inputs, cache_type, manifest, rows)
+            written.append(number)
+            if time.perf_counter() - flushed > SECONDS_BETWEEN_FLUSHES or number == own[-1]:
+                values.flush()  # the numbers first: a batch that is marked as done is there
+                done[written] = 1
+                done.flush()
+                flushed, written = time.perf_counter(), []
+            advance(len(rows))
+    if fabric:
+        fabric.barrier()
+    if rank == 0:
+        partial.rename(path)
+        done_file.unlink()
+    return time.perf_counter() - start
+
+
+def _start(
+    network: nn.Module, form: InputFormat, partial: Path, done_file: Path, counts: tuple[int, int], cache_type: str
+) -> None:
+    """Make the files of a new pass, unless those of a stopped one are there."""
+    num_images, num_batches = counts
+    if done_file.exists() and len(np.load(done_file, allow_pickle=False)) == num_batches:
+        return
+    with torch.inference_mode():
+        width = network(torch.zeros(1, 3, form.size, form.size, device=_device_of(network))).shape[1]
+    size = num_images * width * np.dtype(cache_type).itemsize
+    try:
+        partial.parent.mkdir(parents=True, exist_ok=True)
+        # A memory-mapped file takes up room only as it is filled, and a disk that is full then kills the process.
+        if shutil.disk_usage(partial.parent).free < size:
+            raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+        np.lib.format.open_memmap(partial, "w+", np.dtype(cache_type), (num_images, width))
+        # Written last and whole: its being there says that the other one is, too.
+        temporary = done_file.with_suffix(".tmp")
+        with temporary.open("wb") as file:
+            np.save(file, np.zeros(num_batches, np.uint8))
+        temporary.rename(done_file)
+    except OSError as error:
+        fail(f"cannot write {size / 1e9:.1f} GB of features to {partial.parent} ({error.strerror}): make room there.")
+
+
+def _converted(inputs: Tensor, cache_type: str, manifest: Manifest, rows: Tensor) -> npt.NDArray[Any]:
+    with np.errstate(over="ignore"):  # it is looked for below
+        converted = inputs.numpy().astype(cache_type)
+    bad = np.flatnonzero(~np.isfinite(converted).all(axis=1))
+    if bad.size:
+        name = manifest.table["image_id"].iloc[int(rows[bad[0]])]
+        if bool(inputs[bad[0]].isfinite().all()):
+            fail(f"features of image {name} exceed float16: cache them as float32.")
+        fail(f"features of image {name} are NaN or infinite: the network's weights are broken.")
+    return converted
+
+
+def _facts(network: nn.Module, manifest: Manifest, form: InputFormat, cache_type: str) -> dict[str, Any]:
+    """All that decides the numbers but the view, as digests and plain values."""
+    weights = hashlib.sha256()
+    for name, tensor in network.state_dict().items():
+        weights.update(name.encode())
+        weights.update(tensor.detach().cpu().contiguous().flatten().view(torch.uint8).numpy().data)
+    # The manifest does not tell copies of other sizes apart; the files' sizes do.
+    files = [(path, _size_of(manifest.root / path)) for path in manifest.table["path"]]
+    return {
+        "network": _digest(repr(network)),
+        "weights": weights.hexdigest(),
+        "images": _digest([manifest.checksum, files]),
+        "form": list(form),
+        "cache_type": cache_type,
+    }
+
+
+def _size_of(image: Path) -> int:
+    try:
+        return image.stat().st_size
+    except OSError as error:
+        fail(f"image {image} cannot be read ({error.strerror}): prepare the data set again.")
+
+
+def _digest(value: object) -> str:
+    return hashlib.sha256(json.dumps(value).encode()).hexdigest()
+
+
+def _device_of(network: nn.Module) -> torch.device:
+    return next(network.parameters()).device

@@ -1,0 +1,239 @@
+"""The training loop: any module, any source of batches, on whatever devices Fabric has.
+
+Orders, crops and dropout masks are functions of the seed and the step, so a run that was stopped needs its weights,
+its optimizer's averages and its position to reach the same end as one that was not.
+"""
+
+from __future__ import annotations
+
+import math
+import time
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any
+
+import torch
+from torch import Tensor, nn
+
+from ..common.errors import check_choice, fail
+from ..common.progress import Report, progress_bar
+from ..common.seeds import derived_seed
+from .checkpoints import Checkpoint, Position
+from .recipes import Recipe
+
+if TYPE_CHECKING:
+    from lightning_fabric import Fabric
+
+Batches = Callable[[int, Sequence[Tensor]], Iterable[tuple[Tensor, Tensor]]]
+ACCELERATORS = ("auto", "cpu", "cuda", "mps")
+"""Names that :func:`start_fabric` knows."""
+PRECISIONS = ("32-true", "16-mixed", "bf16-mixed")
+"""Of the forward pass in training."""
+STEPS_BETWEEN_CHECKS = 20  # a GPU that is asked for the loss makes everything wait
+
+
+def start_fabric(accelerator: str = "auto", devices: int = 1, precision: str = "32-true") -> Fabric:
+    """Fabric on the devices asked for, with its other processes started.
+
+    Args:
+        accelerator: one of :data:`ACCELERATORS`.
+        devices: how many; each has a process of its own.
+        precision: of the forward pass in training, one of :data:`PRECISIONS`.
+
+    Raises:
+        SigcamError: for an unknown name, or if there are no such devices.
+    """
+    check_devices(accelerator, devices, precision)
+    from lightning_fabric import Fabric  # takes seconds to import, which whoever only evaluates need not spend
+
+    try:
+        fabric = Fabric(accelerator=accelerator, devices=devices, precision=precision)  # type: ignore[arg-type]
+    except (RuntimeError, ValueError) as error:
+        reason = str(error).splitlines()[0]
+        fail(f"cannot train on {devices} device(s) of accelerator {accelerator!r} in {precision} ({reason}).")
+    fabric.launch()
+    return fabric
+
+
+def check_devices(accelerator: str, devices: int, precision: str) -> None:
+    """Refuse what :func:`start_fabric` would, as far as that shows without a look at the machine."""
+    check_choice("accelerator", accelerator, ACCELERATORS)
+    check_choice("precision", precision, PRECISIONS)
+    if devices < 1:
+        fail(f"cannot train on {devices} devices: give at least 1.")
+
+
+@dataclass
+class Task:
+    """What is trained, on what.
+
+    Attributes:
+        name: for the report.
+        module: inputs to logits (B, C); it is trained in place.
+        loss_function: logits (B, C) and labels (B,) to a scalar, the mean over the batch.
+        batches: gives inputs and labels of the rows asked for, batch by batch. Its first argument is the epoch.
+        num_items: N, rows that an epoch goes through in a random order.
+        validate: ``val_loss`` and ``val_top1`` (%) on held-out images, for the history; it decides nothing. The
+            default measures nothing.
+        groups: parameter groups, with ``ratio`` as a factor of the learning rate; empty for one of all parameters.
+        also_changing: modules that training changes without training them, by name.
+    """
+
+    name: str
+    module: nn.Module
+    loss_function: Callable[[Tensor, Tensor], Tensor]
+    batches: Batches
+    num_items: int
+    validate: Callable[[], dict[str, float]] = field(default_factory=lambda: dict)
+    groups: list[dict[str, Any]] = field(default_factory=list)
+    also_changing: Mapping[str, nn.Module] = field(default_factory=dict)
+
+
+def fit(
+    fabric: Fabric, task: Task, recipe: Recipe, seed: int, report: Report, checkpoint: Checkpoint | None = None
+) -> Position:
+    """Train ``task.module`` in place.
+
+    Args:
+        fabric: where to train.
+        task: what to train, on what.
+        recipe: lengths and rates.
+        seed: of orders and dropout.
+        report: called with a line an epoch, of some twenty epochs, and every half minute where there is no terminal.
+        checkpoint: where to save the run now and then; a saved one is gone on with.
+
+    Returns:
+        The final position, with a row an epoch: ``epoch, loss, val_loss, val_top1, images_per_second``.
+
+    Raises:
+        SigcamError: if the loss becomes NaN or infinite, or the batch cannot be shared among the devices.
+    """
+    check_shares(recipe, fabric.world_size)
+    optimizer = _optimizer(recipe, task.groups or [{"params": list(task.module.parameters()), "ratio": 1.0}])
+    wrapped, fitted = fabric.setup(task.module, optimizer)
+    modules = {"module": task.module, **task.also_changing}
+    precision: Any = fabric.strategy.precision
+    position = Position()
+    if checkpoint:
+        position, scaler = checkpoint.load(modules, optimizer)
+        if scaler:  # that of a fresh run, or without a scale, is empty
+            precision.load_state_dict(scaler)
+        if fabric.is_global_zero and (position.epoch or position.step):
+            report(f"{task.name}: going on in epoch {position.epoch + 1} after {position.step} of its steps")
+    start = time.perf_counter() - position.seconds
+
+    def save_if_due() -> None:
+        position.seconds = time.perf_counter() - start
+        if checkpoint and fabric.is_global_zero and checkpoint.is_due():
+            checkpoint.save(modules, optimizer, position, precision.state_dict())
+
+    while position.epoch < recipe.epochs:
+        row = _train_epoch(fabric, task, wrapped, fitted, recipe, seed, position, report, save_if_due)
+        position.epoch, position.step, position.loss_sum = position.epoch + 1, 0, 0.0
+        position.history.append(row)
+        _share_buffers(fabric, modules)
+        # Epochs on cached features take less than a second: some twenty lines tell enough.
+        is_told = position.epoch % max(1, recipe.epochs // 20) == 0 or position.epoch == recipe.epochs
+        if fabric.is_global_zero and is_told:
+            report(
+                f"{task.name}: epoch {position.epoch}/{recipe.epochs}  loss {row['loss']:.3f}  "
+                + (f"val top-1 {row['val_top1']:.1f} %  " if "val_top1" in row else "")
+                + f"{row['images_per_second']:,.0f} images/s"
+            )
+        save_if_due()
+    fabric.barrier()
+    return position
+
+
+def _train_epoch(
+    fabric: Fabric,
+    task: Task,
+    wrapped: Any,
+    optimizer: Any,
+    recipe: Recipe,
+    seed: int,
+    position: Position,
+    report: Report,
+    save_if_due: Callable[[], None],
+) -> dict[str, float]:
+    """What is left of the epoch that ``position`` is in. Returns its row of the history."""
+    start = time.perf_counter()
+    task.module.train()
+    steps = batches_of_epoch(task.num_items, recipe.batch_size, seed, position.epoch)
+    rank, ranks = fabric.global_rank, fabric.world_size
+    # Equal shares of every batch; what is over at the end of an epoch is left out of it.
+    shares = [rows[rank : len(rows) - len(rows) % ranks : ranks] for rows in steps if len(rows) >= ranks]
+    todo = shares[position.step :]
+    num_shown = sum(map(len, todo)) * ranks
+    # In the type in which sums of every device are exact enough.
+    kind = torch.float32 if fabric.device.type == "mps" else torch.float64
+    loss_sum = torch.tensor(position.loss_sum, dtype=kind, device=fabric.device)
+    label = f"{task.name}, epoch {position.epoch + 1}/{recipe.epochs}"
+    with progress_bar(num_shown, label, report, silent=rank > 0) as advance:
+        batches = iter(task.batches(position.epoch, todo))
+        for _ in todo:
+            # Before the batch is made: a backbone that runs for it may have dropout, too.
+            torch.manual_seed(derived_seed(seed, "step", position.epoch, position.step, rank))
+            inputs, labels = next(batches)
+            rate = recipe.learning_rate_at(position.epoch, position.step / len(shares))
+            for group in optimizer.param_groups:
+                group["lr"] = rate * group["ratio"]
+            inputs, labels = inputs.to(fabric.device), labels.to(fabric.device)
+            loss = task.loss_function(wrapped(inputs), labels)
+            optimizer.zero_grad()
+            fabric.backward(loss)
+            optimizer.step()
+            loss_sum += loss.detach() * len(labels)
+            position.step += 1
+            if position.step <= STEPS_BETWEEN_CHECKS or position.step % STEPS_BETWEEN_CHECKS == 0:
+                position.loss_sum = _finite(loss_sum.item(), position.epoch)
+                save_if_due()
+            advance(len(labels) * ranks, loss.detach())
+    _finite(loss_sum.item(), position.epoch)
+    total = fabric.all_reduce(loss_sum, reduce_op="sum")
+    assert isinstance(total, Tensor)
+    validation = task.validate() if fabric.is_global_zero else {}
+    _finite(validation.get("val_loss", 0.0), position.epoch)  # the last step may have broken the weights
+    return {
+        "epoch": position.epoch + 1,
+        "loss": total.item() / (sum(map(len, shares)) * ranks),
+        **validation,
+        "images_per_second": num_shown / (time.perf_counter() - start),
+    }
+
+
+def _share_buffers(fabric: Fabric, modules: Mapping[str, nn.Module]) -> None:
+    # Each process has averaged over its own shares; all go on, and end, with those that are saved.
+    if fabric.world_size > 1:
+        for buffer in (buffer for module in modules.values() for buffer in module.buffers()):
+            torch.distributed.broadcast(buffer, src=0)
+
+
+def batches_of_epoch(num_items: int, batch_size: int, seed: int, epoch: int) -> Sequence[Tensor]:
+    """Rows (B,) of each batch of an epoch, in its random order."""
+    generator = torch.Generator().manual_seed(derived_seed(seed, "order", epoch))
+    return torch.split(torch.randperm(num_items, generator=generator), batch_size)
+
+
+def check_shares(recipe: Recipe, devices: int) -> None:
+    """Refuse a batch that cannot be shared equally.
+
+    Raises:
+        SigcamError: if the batch size is no multiple of ``devices``.
+    """
+    if recipe.batch_size % devices:
+        fail(f"batch_size {recipe.batch_size} cannot be shared among {devices} devices: choose a multiple.")
+
+
+def _finite(loss: float, epoch: int) -> float:
+    # A sum that was NaN or infinite once stays so.
+    if not math.isfinite(loss):
+        fail(f"the loss became {loss} in epoch {epoch + 1}: lower the learning rate.")
+    return loss
+
+
+def _optimizer(recipe: Recipe, groups: list[dict[str, Any]]) -> Any:
+    if recipe.optimizer == "sgd":
+        options: dict[str, Any] = {"momentum": 0.9, "nesterov": True}
+        return torch.optim.SGD(groups, lr=recipe.learning_rate, weight_decay=recipe.weight_decay, **options)
+    return torch.optim.AdamW(groups, lr=recipe.learning_rate, weight_decay=recipe.weight_decay)

@@ -1,0 +1,241 @@
+"""Training: the softmax classifier, then a head on the frozen backbone's cached features."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from functools import partial
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import torch
+from torch import Tensor, nn
+from torch.nn.functional import cross_entropy
+
+from ..backbones.networks import input_format
+from ..common.errors import fail
+from ..common.progress import Report, print_to_stderr
+from ..dual.branch import DualBranch
+from ..dual.loss import check_class_idx, unchecked_balanced_bce
+from ..prepare.images import Manifest, image_batches
+from ..prepare.views import View
+from .checkpoints import Checkpoint
+from .features import FeatureCache, cache_features
+from .fit import Task, fit, start_fabric
+from .origins import parameter_groups
+from .recipes import Recipe
+
+if TYPE_CHECKING:
+    from lightning_fabric import Fabric
+
+BatchNorm, Dropout = nn.modules.batchnorm._BatchNorm, nn.modules.dropout._DropoutNd
+VALIDATION_BATCH = 1024  # rows of cached features
+
+
+@dataclass(frozen=True)
+class Trained:
+    """What a training run leaves: the module, a row an epoch, and the time it took."""
+
+    module: nn.Module
+    history: list[dict[str, float]]
+    seconds: float
+
+
+def train_classifier(
+    model: nn.Module,
+    train: Manifest,
+    val: Manifest,
+    backbone: str,
+    recipe: Recipe,
+    seed: int = 0,
+    report: Report = print_to_stderr,
+    fabric: Fabric | None = None,
+    checkpoint: Checkpoint | None = None,
+) -> Trained:
+    """Train all of a softmax classifier with cross-entropy.
+
+    Args:
+        model: network to train in place, such as :func:`sigcam_core.train.origins.starting_point` gives.
+        train: training images.
+        val: images for the accuracy in the history; they choose nothing.
+        backbone: name of the network, for its input format.
+        recipe: lengths and rates.
+        seed: of order, augmentation and dropout.
+        report: called with one line an epoch.
+        fabric: devices and precision; ``None`` for one device, CUDA where there is one.
+        checkpoint: where to save the run now and then, and to go on from.
+
+    Raises:
+        SigcamError: if the loss becomes NaN or infinite, or an argument is unknown.
+    """
+    start = time.perf_counter()
+    fabric = fabric or start_fabric()
+    model.to(memory_format=torch.channels_last)  # type: ignore[call-overload]  # missing in torch's stubs
+    form = input_format(backbone)
+
+    def batches(epoch: int, rows: Sequence[Tensor]) -> Iterator[tuple[Tensor, Tensor]]:
+        view = View(recipe.augment, seed, epoch)
+        for _, images, labels in image_batches(train, recipe.batch_size, *form, view=view, batches=rows):
+            yield images.to(memory_format=torch.channels_last), labels
+
+    task = Task(
+        name=f"{backbone} classifier",
+        module=model,
+        loss_function=cross_entropy,
+        batches=batches,
+        num_items=len(train),
+        validate=lambda: _validate(
+            model,
+            _images_and_labels(val, backbone, fabric.device),
+            cross_entropy,
+        ),
+        groups=parameter_groups(model, recipe.new_layers_ratio),
+    )
+    position = fit(fabric, task, recipe, seed, report, checkpoint)
+    return Trained(model.eval().cpu(), position.history, time.perf_counter() - start)
+
+
+def train_head(
+    dual: DualBranch,
+    head: str,
+    train: Manifest,
+    val: Manifest,
+    backbone: str,
+    recipe: Recipe,
+    features: Path,
+    seed: int = 0,
+    report: Report = print_to_stderr,
+    fabric: Fabric | None = None,
+    checkpoint: Checkpoint | None = None,
+) -> Trained:
+    """Train one head of a dual branch; the backbone stays frozen.
+
+    The sigmoid head learns by class-balanced BCE (Oh and Noh 2025), the softmax head by cross-entropy. What comes in
+    front of the head's first layer with weights needs no training: the frozen backbone sees each of ``recipe.views``
+    views of an image once, and the rest of the head trains on what it gave, so that epochs cost next to nothing.
+    With ``recipe.cached`` off the backbone runs in every epoch, on the same views.
+
+    Args:
+        dual: network whose head is trained in place.
+        head: ``"softmax"`` or ``"sigmoid"``.
+        train: training images.
+        val: images for the accuracy in the history; they choose nothing.
+        backbone: name of the network, for its input format.
+        recipe: lengths and rates.
+        features: folder of the cached features.
+        seed: of order, augmentation and dropout.
+        report: called with one line an epoch, and now and then while features are computed.
+        fabric: devices and precision; ``None`` for one device, CUDA where there is one.
+        checkpoint: where to save the run now and then, and to go on from.
+
+    Raises:
+        SigcamError: if the loss becomes NaN or infinite, or the head is not a sequence of layers.
+    """
+    start = time.perf_counter()
+    fabric = fabric or start_fabric()
+    dual.to(fabric.device)
+    pool, rest = split_pooling(dual.head(head))
+    body = nn.Sequential(dual.backbone, pool).eval()
+    form = input_format(backbone)
+    cache = partial(cache_features, body, form=form, folder=features, fabric=fabric, report=report)
+    held_out = cache(val, views=[View()], cache_type=recipe.cache_type) if recipe.freezing == "eval" else None
+    views = [View(recipe.augment, seed, number) for number in range(recipe.views)]
+    source: Callable[[int, Sequence[Tensor]], Iterator[tuple[Tensor, Tensor]]]
+    if recipe.cached:
+        source = _cached(cache(train, views=views, cache_type=recipe.cache_type), fabric.device)
+    else:
+        source = _on_the_fly(body, train, backbone, recipe, views, fabric)
+
+    check_class_idx(train.labels, train.num_classes)
+    loss = cross_entropy if head == "softmax" else unchecked_balanced_bce(train.num_classes, fabric.device)
+
+    def validate() -> dict[str, float]:
+        if held_out is None:  # the backbone has changed since the last time
+            return _validate(nn.Sequential(body, rest), _images_and_labels(val, backbone, fabric.device), loss)
+        rows = torch.split(torch.arange(len(val)), VALIDATION_BATCH)
+        return _validate(rest, held_out.batches(0, rows, fabric.device), loss)
+
+    with _thawed(dual.head(head)):
+        task = Task(f"{backbone} {head} head", rest, loss, source, len(train), validate)
+        if recipe.freezing == "official":
+            task.also_changing = {"backbone": dual.backbone}
+        position = fit(fabric, task, recipe, seed, report, checkpoint)
+    dual.eval().cpu()
+    return Trained(dual.head(head), position.history, time.perf_counter() - start)
+
+
+def _cached(cache: FeatureCache, device: torch.device) -> Callable[..., Iterator[tuple[Tensor, Tensor]]]:
+    return lambda epoch, rows: cache.batches(epoch % len(cache.views), rows, device)
+
+
+def _on_the_fly(
+    body: nn.Module, train: Manifest, backbone: str, recipe: Recipe, views: Sequence[View], fabric: Fabric
+) -> Callable[..., Iterator[tuple[Tensor, Tensor]]]:
+    form = input_format(backbone)
+    body.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
+
+    def batches(epoch: int, rows: Sequence[Tensor]) -> Iterator[tuple[Tensor, Tensor]]:
+        if recipe.freezing == "official":
+            for module in body.modules():  # these two only: stochastic depth, say, is not in the paper's networks
+                module.training = isinstance(module, BatchNorm | Dropout)
+        view = views[epoch % len(views)]
+        for _, images, labels in image_batches(train, recipe.batch_size, *form, view=view, batches=rows):
+            on_device = images.to(fabric.device, memory_format=torch.channels_last)
+            with torch.no_grad(), fabric.autocast():
+                inputs = body(on_device).float()
+            yield inputs, labels
+
+    return batches
+
+
+@contextmanager
+def _thawed(head: nn.Module) -> Iterator[None]:
+    was_required = [parameter.requires_grad for parameter in head.parameters()]
+    head.requires_grad_(True)
+    try:
+        yield
+    finally:
+        for parameter, required in zip(head.parameters(), was_required, strict=True):
+            parameter.requires_grad_(required)
+
+
+def split_pooling(head: nn.Module) -> tuple[nn.Module, nn.Module]:
+    """Split a head into the pooling that needs no training and the layers that do.
+
+    Raises:
+        SigcamError: if the head is not a sequence of layers.
+    """
+    if not isinstance(head, nn.Sequential):
+        fail(f"the head must be an nn.Sequential to cache its inputs, got {type(head).__name__}.")
+    layers = list(head)
+    passive = (nn.AdaptiveAvgPool2d, nn.Flatten, nn.Identity)
+    count = next((i for i, layer in enumerate(layers) if not isinstance(layer, passive)), len(layers))
+    return nn.Sequential(*layers[:count]), nn.Sequential(*layers[count:])
+
+
+@torch.no_grad()
+def top1_accuracy(model: nn.Module, manifest: Manifest, backbone: str) -> float:
+    """Share of images whose greatest logit is their label, in %."""
+    batches = _images_and_labels(manifest, backbone, next(model.parameters()).device)
+    return _validate(model, batches, cross_entropy)["val_top1"]
+
+
+def _images_and_labels(manifest: Manifest, backbone: str, device: torch.device) -> Iterator[tuple[Tensor, Tensor]]:
+    for _, images, labels in image_batches(manifest, 128, *input_format(backbone)):
+        yield images.to(device, memory_format=torch.channels_last), labels.to(device)
+
+
+@torch.no_grad()
+def _validate(
+    network: nn.Module, batches: Iterable[tuple[Tensor, Tensor]], loss: Callable[[Tensor, Tensor], Tensor]
+) -> dict[str, float]:
+    network.eval()
+    count, correct, total = 0, 0, 0.0
+    for inputs, labels in batches:
+        logits = network(inputs)
+        correct += int((logits.argmax(1) == labels).sum())
+        total += float(loss(logits, labels)) * len(labels)
+        count += len(labels)
+    return {"val_loss": total / count, "val_top1": 100 * correct / count}

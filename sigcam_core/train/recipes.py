@@ -1,0 +1,150 @@
+"""Training recipes by name: the paper's, and ours."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass, replace
+
+from ..common.errors import check_choice, fail
+from ..prepare.views import AUGMENTATIONS
+
+OPTIMIZERS = ("adamw", "sgd")
+SCHEDULES = ("one_cycle", "step")
+FREEZINGS = ("eval", "official")
+CACHE_TYPES = ("float16", "float32")
+WARM_UP = 0.25  # part of a one-cycle schedule in which the rate rises
+STEP_FACTOR = 0.1
+
+
+@dataclass(frozen=True)
+class Recipe:
+    """How a classifier or a head is trained.
+
+    Attributes:
+        epochs: passes over the training images.
+        batch_size: images a step, over all devices together.
+        learning_rate: the greatest rate.
+        weight_decay: of the optimizer.
+        optimizer: ``"adamw"``, or ``"sgd"`` with Nesterov momentum of 0.9.
+        schedule: ``"one_cycle"`` rises for a quarter of the steps and falls to nothing, both as a cosine; ``"step"``
+            divides by 10 at the beginning of epochs ``decay_every``, 2 ``decay_every``, ..., counted from 1, as the
+            official code does (its first plateau is one epoch shorter than the others).
+        decay_every: of the schedule ``"step"``, in epochs.
+        new_layers_ratio: for a classifier, how many times faster its last layers learn than the rest; see
+            :func:`sigcam_core.train.origins.parameter_groups`.
+        augment: how training images are shown, see :class:`sigcam_core.prepare.views.View`.
+        views: for heads, how many augmented views of each image there are; epoch e shows view e mod ``views``.
+        cached: for heads, run the frozen backbone once a view and keep what the head takes; otherwise in every epoch.
+        cache_type: type of the cached numbers, ``"float16"`` or ``"float32"``.
+        freezing: for heads, ``"eval"`` keeps the backbone as it is: BatchNorm in evaluation mode, dropout off.
+            ``"official"`` does as the official code: BatchNorm normalises by the batch and goes on averaging, and
+            dropout before the features stays on, although their weights are frozen.
+
+    Raises:
+        SigcamError: for a number out of range, an unknown word, or a cache of what changes from batch to batch.
+    """
+
+    epochs: int
+    batch_size: int
+    learning_rate: float
+    weight_decay: float
+    optimizer: str = "adamw"
+    schedule: str = "one_cycle"
+    decay_every: int = 3
+    new_layers_ratio: float = 1.0
+    augment: str = "flip"
+    views: int = 1
+    cached: bool = True
+    cache_type: str = "float16"
+    freezing: str = "eval"
+
+    def __post_init__(self) -> None:
+        for name in ("epochs", "batch_size", "views", "decay_every"):
+            if getattr(self, name) < 1:
+                fail(f"{name} must be at least 1, got {getattr(self, name)}.")
+        for name in ("learning_rate", "new_layers_ratio"):
+            if not 0 < getattr(self, name) < math.inf:
+                fail(f"{name} must be a positive number, got {getattr(self, name)}.")
+        if not 0 <= self.weight_decay < math.inf:
+            fail(f"weight_decay must be 0 or a positive number, got {self.weight_decay}.")
+        check_choice("optimizer", self.optimizer, OPTIMIZERS)
+        check_choice("schedule", self.schedule, SCHEDULES)
+        check_choice("augmentation", self.augment, AUGMENTATIONS)
+        check_choice("type of the cache", self.cache_type, CACHE_TYPES)
+        check_choice("freezing", self.freezing, FREEZINGS)
+        if self.freezing == "official" and self.cached:
+            fail("freezing='official' makes features depend on their batch: use cached=False (--on-the-fly).")
+
+    def learning_rate_at(self, epoch: int, part: float) -> float:
+        """The learning rate at a point of the training.
+
+        Args:
+            epoch: counted from 0.
+            part: of that epoch that is done, 0 to 1.
+        """
+        if self.schedule == "step":
+            return self.learning_rate * STEP_FACTOR ** ((epoch + 1) // self.decay_every)
+        done = (epoch + part) / self.epochs
+        if done < WARM_UP:
+            return self.learning_rate * _cosine(done / WARM_UP, 1 / 25, 1.0)
+        return self.learning_rate * _cosine((done - WARM_UP) / (1 - WARM_UP), 1.0, 0.0)
+
+
+def _cosine(part: float, start: float, end: float) -> float:
+    return end + (start - end) * (1 + math.cos(math.pi * part)) / 2
+
+
+def _paper(learning_rate: float, weight_decay: float) -> Recipe:
+    """The official scripts' sigmoid head: batch 32, 10 epochs, each with new crops, SGD, a tenth every 3 epochs."""
+    return Recipe(
+        epochs=10,
+        batch_size=32,
+        learning_rate=learning_rate,
+        weight_decay=weight_decay,
+        optimizer="sgd",
+        schedule="step",
+        augment="crop_flip",
+        views=10,
+    )
+
+
+_CROPS = Recipe(
+    epochs=5, batch_size=32, learning_rate=1e-3, weight_decay=1e-2, augment="crop_flip", views=5, cache_type="float32"
+)
+
+CLASSIFIER_RECIPES = {
+    # The small network with the MLP head starts from the convolutions of the one with the GAP head.
+    "small-gap": Recipe(epochs=8, batch_size=32, learning_rate=5e-3, weight_decay=0.05),
+    "small-mlp": Recipe(epochs=2, batch_size=32, learning_rate=2e-3, weight_decay=0.05),
+    "probe": Recipe(epochs=20, batch_size=256, learning_rate=3e-3, weight_decay=1e-2, augment="none"),
+    "finetune": Recipe(
+        epochs=12, batch_size=64, learning_rate=1e-4, weight_decay=0.05, augment="crop_flip", new_layers_ratio=10
+    ),
+    # Defaults of the code that the official one is built on (Choe et al. 2020), with the batch and decay of the paper.
+    "paper": Recipe(
+        epochs=10,
+        batch_size=32,
+        learning_rate=0.01,
+        weight_decay=1e-4,
+        optimizer="sgd",
+        schedule="step",
+        new_layers_ratio=10,
+        augment="crop_flip",
+    ),
+}
+"""Recipes of softmax classifiers."""
+
+SIGMOID_RECIPES = {
+    "small": Recipe(epochs=12, batch_size=64, learning_rate=2e-3, weight_decay=5e-4),
+    "cached": Recipe(epochs=20, batch_size=256, learning_rate=1e-3, weight_decay=1e-2, augment="none"),
+    # Large batches, for data sets of the size of ImageNet: a step then has enough to do for a data-centre GPU.
+    "cached-large": Recipe(epochs=10, batch_size=4096, learning_rate=4e-3, weight_decay=1e-2, augment="none"),
+    # What freezing does, on the same crops: see the parameter ``freezing``.
+    "crops": _CROPS,
+    "crops-official-freezing": replace(_CROPS, cached=False, freezing="official"),
+    "paper-vgg16-cam": _paper(0.003, 5e-4),
+    "paper-vgg16-gradcam": _paper(1e-4, 5e-4),
+    "paper-resnet50-cam": _paper(1e-4, 1e-4),
+    "paper-resnet50-gradcam": _paper(0.005, 1e-4),
+}
+"""Recipes of sigmoid heads. No rate of InceptionV3 is published with the paper's scripts."""

@@ -1,0 +1,187 @@
+"""Downloads against a local server that truncates, resets, redirects, refuses and lies."""
+
+import hashlib
+import socket
+import struct
+import threading
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from pathlib import Path
+
+import pytest
+
+from data_scripts import download as downloads
+from data_scripts.download import download, download_all
+from sigcam_core.common.errors import SigcamError
+
+CONTENT = bytes(range(256)) * 4096
+CHECKSUM = f"sha256:{hashlib.sha256(CONTENT).hexdigest()}"
+
+
+@dataclass
+class Server:
+    """``script`` says what to do with each request in turn; when it is used up, the server behaves."""
+
+    url: str = ""
+    script: list[str] = field(default_factory=list)
+    ranges: list[str | None] = field(default_factory=list)
+    paths: list[str] = field(default_factory=list)
+
+
+class Handler(BaseHTTPRequestHandler):
+    state: Server
+
+    def log_message(self, *_: object) -> None:
+        pass
+
+    def do_GET(self) -> None:
+        self.state.ranges.append(self.headers["Range"])
+        self.state.paths.append(self.path)
+        act = self.state.script.pop(0) if self.state.script else "behave"
+        start = int(self.headers["Range"].split("=")[1].rstrip("-")) if self.headers["Range"] else 0
+        if act == "redirect":
+            return self.answer(302, b"", Location=f"{self.state.url}/elsewhere")
+        if act.isdigit():
+            return self.answer(int(act), b"not here")
+        if start >= len(CONTENT):
+            return self.answer(416, b"", **{"Content-Range": f"bytes */{len(CONTENT)}"})
+        if act == "wrong":
+            return self.answer(200, CONTENT[::-1])
+        if act == "lie":
+            start, claimed = 0, f"bytes 0-{len(CONTENT) - 1}/{len(CONTENT)}"
+            return self.answer(206, CONTENT, **{"Content-Range": claimed})
+        if act == "ignore range":
+            start = 0
+        body = CONTENT[start:]
+        extra = {"Content-Range": f"bytes {start}-{len(CONTENT) - 1}/{len(CONTENT)}"} if start else {}
+        if act in ("truncate", "reset"):
+            self.answer(206 if start else 200, body[: len(body) // 2], length=len(body), **extra)
+            if act == "reset":
+                # Closing with this option sends RST instead of FIN.
+                self.connection.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
+                self.connection.close()
+            return None
+        return self.answer(206 if start else 200, body, **extra)
+
+    def answer(self, status: int, body: bytes, length: int | None = None, **headers: str) -> None:
+        self.send_response(status)
+        self.send_header("Content-Length", str(len(body) if length is None else length))
+        for name, value in headers.items():
+            self.send_header(name, value)
+        self.end_headers()
+        self.wfile.write(body)
+        self.wfile.flush()
+
+
+@pytest.fixture
+def server(monkeypatch: pytest.MonkeyPatch) -> Iterator[Server]:
+    monkeypatch.setattr(downloads, "FIRST_WAIT_SECONDS", 0)
+    state = Server()
+    http = ThreadingHTTPServer(("127.0.0.1", 0), type("Scripted", (Handler,), {"state": state}))
+    http.handle_error = lambda *_: None  # a connection that was reset on purpose
+    state.url = f"http://127.0.0.1:{http.server_port}"
+    thread = threading.Thread(target=http.serve_forever, kwargs={"poll_interval": 0.01})
+    thread.start()
+    yield state
+    http.shutdown()
+    thread.join()
+    http.server_close()
+
+
+@pytest.mark.parametrize(
+    ("script", "requests"),
+    [
+        ([], 1),
+        (["truncate"], 2),
+        (["truncate", "truncate", "truncate"], 4),
+        (["reset", "reset"], 3),
+        (["redirect"], 2),
+        (["truncate", "redirect"], 3),
+        (["truncate", "ignore range"], 2),
+        (["truncate", "lie"], 3),
+        (["503", "429"], 3),
+    ],
+)
+def test_a_bad_connection_is_mended(server: Server, tmp_path: Path, script: list[str], requests: int) -> None:
+    server.script = script
+    path = download(f"{server.url}/file.zip", tmp_path / "file.zip", CHECKSUM)
+    assert path.read_bytes() == CONTENT
+    assert len(server.ranges) == requests
+    assert [entry.name for entry in tmp_path.iterdir()] == ["file.zip"]
+
+
+def test_a_broken_download_goes_on_where_it_stopped(server: Server, tmp_path: Path) -> None:
+    server.script = ["truncate", "truncate"]
+    download(f"{server.url}/file.zip", tmp_path / "file.zip", CHECKSUM)
+    assert server.ranges == [None, f"bytes={len(CONTENT) // 2}-", f"bytes={len(CONTENT) * 3 // 4}-"]
+
+
+def test_attempts_are_bounded_and_the_next_run_goes_on(server: Server, tmp_path: Path) -> None:
+    server.script = ["truncate"] * downloads.ATTEMPTS
+    with pytest.raises(SigcamError, match=r"could not be downloaded in 5 attempts .*kept in .*\.part.*: do it by hand"):
+        download(f"{server.url}/file.zip", tmp_path / "file.zip", CHECKSUM, advice="do it by hand")
+    assert not (tmp_path / "file.zip").exists()
+    kept = (tmp_path / "file.zip.part").stat().st_size
+    assert 0 < kept < len(CONTENT)
+    download(f"{server.url}/file.zip", tmp_path / "file.zip", CHECKSUM)
+    assert server.ranges[-1] == f"bytes={kept}-"
+    assert (tmp_path / "file.zip").read_bytes() == CONTENT
+
+
+def test_a_part_that_was_whole_needs_no_byte_more(server: Server, tmp_path: Path) -> None:
+    (tmp_path / "file.zip.part").write_bytes(CONTENT)
+    download(f"{server.url}/file.zip", tmp_path / "file.zip", CHECKSUM)
+    assert len(server.ranges) == 1
+
+
+def test_a_part_longer_than_the_file_is_no_part_of_it(server: Server, tmp_path: Path) -> None:
+    (tmp_path / "file.zip.part").write_bytes(CONTENT * 2)
+    download(f"{server.url}/file.zip", tmp_path / "file.zip", CHECKSUM)
+    assert server.ranges == [f"bytes={2 * len(CONTENT)}-", None]
+
+
+def test_wrong_bytes_are_refused_and_removed(server: Server, tmp_path: Path) -> None:
+    server.script = ["wrong"]
+    with pytest.raises(
+        SigcamError, match=r"file.zip from .* does not match its checksum \(sha256:.*removed: try again"
+    ):
+        download(f"{server.url}/file.zip", tmp_path / "file.zip", CHECKSUM)
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_a_final_refusal_is_not_repeated(server: Server, tmp_path: Path) -> None:
+    server.script = ["404"]
+    with pytest.raises(SigcamError, match=r"cannot be downloaded \(404 Not Found\): try again later\.$"):
+        download(f"{server.url}/file.zip", tmp_path / "file.zip", CHECKSUM)
+    assert len(server.ranges) == 1
+
+
+def test_no_server_is_one_sentence(server: Server, tmp_path: Path) -> None:
+    with socket.socket() as unused:
+        unused.bind(("127.0.0.1", 0))
+        port = unused.getsockname()[1]
+    with pytest.raises(SigcamError, match=r"in 5 attempts \(ConnectionError\): try again later"):
+        download(f"http://127.0.0.1:{port}/file.zip", tmp_path / "file.zip")
+    with pytest.raises(SigcamError, match=r"cannot be downloaded \(InvalidURL\)"):
+        download("http://", tmp_path / "file.zip")
+
+
+def test_many_files_come_side_by_side_and_those_there_are_left(server: Server, tmp_path: Path) -> None:
+    server.script = ["truncate", "503"]
+    (tmp_path / "0.jpg").write_bytes(b"here already")
+    files = [(f"{server.url}/{index}.jpg", tmp_path / f"{index}.jpg") for index in range(40)]
+    download_all(files, "downloading")
+    assert (tmp_path / "0.jpg").read_bytes() == b"here already"
+    assert all(path.read_bytes() == CONTENT for _, path in files[1:])
+    assert len(server.paths) == 39 + 2
+    download_all(files, "downloading")
+    assert len(server.paths) == 39 + 2
+
+
+def test_one_failure_among_many_stops_them_with_its_sentence(server: Server, tmp_path: Path) -> None:
+    server.script = ["404"]
+    files = [(f"{server.url}/{index}.jpg", tmp_path / f"{index}.jpg") for index in range(200)]
+    with pytest.raises(SigcamError, match="404 Not Found"):
+        download_all(files, "downloading")
+    assert len(server.paths) < 200

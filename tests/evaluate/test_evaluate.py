@@ -1,0 +1,169 @@
+"""Evidence holds what the metrics need: figures computed from it equal the metrics run on the images."""
+
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import pyarrow as pa
+import pyarrow.parquet as pq
+import pytest
+import small_run
+import torch
+
+from sigcam_core import cam_maps, normalize_maps
+from sigcam_core.backbones.networks import input_format
+from sigcam_core.common.errors import SigcamError
+from sigcam_core.common.provenance import read_json
+from sigcam_core.evaluate.evaluate import MAP_SIZE, PERTURBATION_COLUMNS, evaluate, read_evidence
+from sigcam_core.fidelity.perturbation import deletion_auc, insertion_auc, perturbation_curves
+from sigcam_core.fidelity.scores import (
+    adcc,
+    average_drop,
+    class_scores,
+    coherency,
+    explain_images,
+    increase_in_confidence,
+)
+from sigcam_core.localization.metrics import MaxBoxAcc, PixelAP, best_iou_per_threshold
+from sigcam_core.localization.protocol import LEVELS
+from sigcam_core.prepare.images import load_images, load_masks, normalize, read_manifest, scaled_boxes
+from sigcam_core.stations import Run, ensure_sigmoid_head
+from sigcam_core.summarise.tables import fidelity_statistics, wsol_statistics
+
+
+@pytest.fixture(scope="module", params=small_run.HEADS)
+def run(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Run:
+    return small_run.make(tmp_path_factory.mktemp("run"), request.param)
+
+
+def test_one_row_an_image_head_and_method(run: Run) -> None:
+    evidence = read_evidence(run.evidence)
+    methods = {"gap": 5, "mlp": 4}[run.head]
+    assert len(evidence) == 24 * 2 * methods
+    assert not evidence.duplicated(["image_id", "head", "method"]).any()
+    assert not evidence.drop(columns=list(PERTURBATION_COLUMNS)).isna().any().any()
+
+
+def test_figures_from_evidence_equal_the_metrics_on_the_images(run: Run) -> None:
+    evidence = read_evidence(run.evidence)
+    test = read_manifest(run.manifest).split("test")
+    dual = ensure_sigmoid_head(run)
+    form = input_format(run.backbone)
+    images = normalize(load_images(test, form.size), form.mean, form.std)
+    boxes, masks = scaled_boxes(test, MAP_SIZE), load_masks(test, MAP_SIZE)
+    before = dual(images).softmax_logits.double().softmax(1)
+    predicted = before.argmax(1)
+    for head, method in (("softmax", "gradcam"), ("sigmoid", "layercam")):
+        rows = evidence[(evidence["head"] == head) & (evidence["method"] == method)]
+        assert rows["image_id"].tolist() == test.table["image_id"].tolist()
+        weights = np.ones((1, len(rows)))
+        found = {name: value[0] for name, value in wsol_statistics(rows, weights).items()}
+        found |= {name: value[0] for name, value in fidelity_statistics(rows, weights).items()}
+
+        score_maps = normalize_maps(cam_maps(dual, images, test.labels, [method])[head, method], (MAP_SIZE, MAP_SIZE))
+        box_metric, pixel_metric = MaxBoxAcc(), PixelAP()
+        box_metric.update(score_maps, boxes)
+        pixel_metric.update(score_maps, masks)
+        expected = {name: float(value) for name, value in box_metric.compute().items()}
+        expected |= {name: float(value) for name, value in pixel_metric.compute().items()}
+        largest = [
+            best_iou_per_threshold(m, b, multi_contour=False)[200] for m, b in zip(score_maps, boxes, strict=True)
+        ]
+        expected["gt_loc"] = 100 * np.mean(np.array(largest) >= 0.5)
+        expected["top1_cls"] = 100 * float((predicted == test.labels).double().mean())
+
+        kept = normalize_maps(cam_maps(dual, images, predicted, [method])[head, method], (form.size, form.size))
+        explained = explain_images(images, kept)
+        after = dual(explained).softmax_logits.double().softmax(1)
+        y, o = (scores.gather(1, predicted[:, None])[:, 0].detach() for scores in (before, after))
+        expected["average_drop"] = average_drop(y, o)
+        expected["increase_in_confidence"] = increase_in_confidence(y, o)
+        expected["coverage"] = 100 * float(kept.mean())
+        own = normalize_maps(cam_maps(dual, explained, predicted, [method])[head, method], (form.size, form.size))
+        expected["coherency"] = 100 * float(coherency(kept, own).mean())
+        terms = [torch.tensor(expected[name] / 100) for name in ("coherency", "coverage", "average_drop")]
+        expected["adcc"] = float(adcc(*terms))
+        for name, value in expected.items():
+            assert found[name] == pytest.approx(value, abs=1e-3), (head, method, name)
+
+
+def test_evidence_expands_to_the_thousand_thresholds(run: Run) -> None:
+    test = read_manifest(run.manifest).split("test").take([3])
+    dual, form = ensure_sigmoid_head(run), input_format(run.backbone)
+    images = normalize(load_images(test, form.size), form.mean, form.std)
+    score_map = normalize_maps(cam_maps(dual, images, test.labels, ["gradcam"])["softmax", "gradcam"], (224, 224))[0]
+    evidence = read_evidence(run.evidence)
+    row = evidence[(evidence["head"] == "softmax") & (evidence["method"] == "gradcam")].iloc[3]
+    expected = best_iou_per_threshold(score_map, scaled_boxes(test, 224)[0])
+    np.testing.assert_allclose(np.array(row["best_iou_multi"])[LEVELS], expected, atol=1e-6)
+
+
+def test_provenance_lies_beside_the_evidence(run: Run) -> None:
+    record = read_json(run.evidence.with_suffix(".json"))
+    assert record["manifest_checksum"] == read_manifest(run.manifest).checksum
+    assert {"seed", "commit", "versions", "device", "date", "seconds", "classifier_sha256", "sha256"} <= set(record)
+
+
+@pytest.fixture(scope="module")
+def perturbed(run: Run, tmp_path_factory: pytest.TempPathFactory) -> pd.DataFrame:
+    """Evidence in batches of 5, whose first 7 images are perturbed in 4 steps."""
+    path = tmp_path_factory.mktemp("perturbed") / "evidence.parquet"
+    dual, test = ensure_sigmoid_head(run), read_manifest(run.manifest).split("test")
+    evaluate(dual, test, run.backbone, run.network, path, batch_size=5, perturbation_images=7, perturbation_steps=4)
+    return read_evidence(path)
+
+
+def test_the_first_images_are_perturbed(run: Run, perturbed: pd.DataFrame) -> None:
+    first = perturbed["image_id"].isin(read_manifest(run.manifest).split("test").table["image_id"][:7])
+    for name in PERTURBATION_COLUMNS:
+        assert (perturbed[name].notna() == first).all(), name
+    rest = perturbed.drop(columns=list(PERTURBATION_COLUMNS))
+    pd.testing.assert_frame_equal(rest, read_evidence(run.evidence)[rest.columns], rtol=1e-4, atol=1e-5)
+
+
+def test_perturbed_evidence_equals_the_curves_of_the_images(run: Run, perturbed: pd.DataFrame) -> None:
+    test, form = read_manifest(run.manifest).split("test").take(list(range(7))), input_format(run.backbone)
+    dual, images = ensure_sigmoid_head(run), normalize(load_images(test, form.size), form.mean, form.std)
+    predicted = dual(images).softmax_logits.argmax(1)
+    for head, method in (("softmax", "gradcam"), ("sigmoid", "layercam")):
+        maps = normalize_maps(cam_maps(dual, images, predicted, [method])[head, method], (form.size, form.size))
+        curves = perturbation_curves(
+            lambda batch, index: class_scores(dual(batch).softmax_logits.detach(), predicted[index]), images, maps, 4
+        )
+        rows = perturbed[(perturbed["head"] == head) & (perturbed["method"] == method)].iloc[:7]
+        np.testing.assert_allclose(rows["insertion_auc"], insertion_auc(curves), atol=1e-5)
+        np.testing.assert_allclose(rows["deletion_auc"], deletion_auc(curves), atol=1e-5)
+        np.testing.assert_allclose(np.stack(rows["insertion_curve"]), curves.insertion, atol=1e-5)
+        np.testing.assert_allclose(rows["insertion_fractions"].iloc[0], curves.fractions, atol=1e-6)
+
+
+def test_without_fidelity_localisation_is_the_same(run: Run, tmp_path: Path) -> None:
+    dual, test = ensure_sigmoid_head(run), read_manifest(run.manifest).split("test")
+    with pytest.raises(SigcamError, match="insertion and deletion are part of fidelity"):
+        evaluate(dual, test, run.backbone, run.network, tmp_path / "none", with_fidelity=False, perturbation_images=1)
+    path = evaluate(dual, test, run.backbone, run.network, tmp_path / "evidence.parquet", with_fidelity=False)
+    bare, whole = read_evidence(path), read_evidence(run.evidence)
+    weights = np.ones((1, 24))
+    for keys, rows in bare.groupby(["head", "method"]):
+        same = whole[(whole["head"] == keys[0]) & (whole["method"] == keys[1])]
+        assert wsol_statistics(rows, weights) == wsol_statistics(same, weights)
+        with pytest.raises(SigcamError, match="this evidence has no fidelity"):
+            fidelity_statistics(rows, weights)
+
+
+def test_counts_that_make_no_sense_get_one_sentence(run: Run, tmp_path: Path) -> None:
+    dual, test = ensure_sigmoid_head(run), read_manifest(run.manifest).split("test")
+    with pytest.raises(SigcamError, match="cannot perturb -1 images in 10 steps"):
+        evaluate(dual, test, run.backbone, run.network, tmp_path / "none", perturbation_images=-1)
+
+
+def test_files_that_are_not_evidence_get_one_sentence(tmp_path: Path) -> None:
+    with pytest.raises(SigcamError, match="does not exist"):
+        read_evidence(tmp_path / "none.parquet")
+    other = tmp_path / "other.parquet"
+    other.write_bytes(b"not parquet")
+    with pytest.raises(SigcamError, match="is not an evidence file"):
+        read_evidence(other)
+    pq.write_table(pa.table({"network": ["gap"]}), other)
+    with pytest.raises(SigcamError, match=r"lacks column background_histogram, .*: delete it and"):
+        read_evidence(other)

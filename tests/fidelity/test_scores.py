@@ -1,0 +1,263 @@
+"""Fidelity metrics equal those of two other libraries on a real network, and their definitions by hand.
+
+What scores many maps at once equals doing it map by map, at one forward pass a distinct map.
+"""
+
+from functools import partial
+
+import numpy as np
+import pytest
+import torch
+from pytorch_grad_cam.metrics.cam_mult_image import DropInConfidence, IncreaseInConfidence
+from pytorch_grad_cam.utils.model_targets import ClassifierOutputSoftmaxTarget
+from scipy.stats import pearsonr
+from small_networks import calibrate, make_dual, random_images
+from torch import Tensor, nn
+from torchcam.metrics import ClassificationMetric
+
+from benchmarks.fidelity import GivenMaps
+from sigcam_core import DualBranch, SigcamError, cam_maps, normalize_maps
+from sigcam_core.cams.maps import methods_of
+from sigcam_core.fidelity.scores import (
+    adcc,
+    average_drop,
+    coherency,
+    coverage,
+    distinct_maps,
+    explain_images,
+    explained_scores,
+    increase_in_confidence,
+    same_as_earlier,
+)
+
+
+@pytest.fixture
+def judged() -> tuple[nn.Module, Tensor, Tensor, Tensor, Tensor]:
+    """A classifier, images, score maps, and the explained classes' scores before and after."""
+    dual, images = make_dual("small_cnn-mlp"), random_images(24)
+    images = images + torch.randn(24, 3, 1, 1)  # images of different colours
+    calibrate(dual.backbone, images)
+    dual.softmax_head[-1][-1].weight.data *= 20  # so that scores differ
+    model = nn.Sequential(dual.backbone, dual.softmax_head)
+    before = model(images).softmax(1)
+    class_idx = torch.arange(24) % 5  # not the predicted classes, whose scores would hardly ever rise
+    maps = normalize_maps(cam_maps(dual, images, class_idx, ["gradcam"], ["softmax"])["softmax", "gradcam"], (64, 64))
+    after = model(explain_images(images, maps)).softmax(1)
+    return model, images, maps, *(scores.gather(1, class_idx[:, None])[:, 0].detach() for scores in (before, after))
+
+
+def test_metrics_equal_those_of_grad_cam(judged: tuple[nn.Module, Tensor, Tensor, Tensor, Tensor]) -> None:
+    model, images, maps, y, o = judged
+    targets = [ClassifierOutputSoftmaxTarget(k % 5) for k in range(24)]
+    # Its drop is a difference; the published one is a fraction of the score on the image.
+    drops = DropInConfidence()(images, maps.numpy(), targets, model) / y.numpy()
+    increases = IncreaseInConfidence()(images, maps.numpy(), targets, model)
+    assert average_drop(y, o) == pytest.approx(100 * float(np.mean(drops)), rel=1e-5)
+    assert increase_in_confidence(y, o) == pytest.approx(100 * float(np.mean(increases)), rel=1e-6)
+    assert 0 < np.mean(increases) < 1
+
+
+def test_metrics_equal_those_of_torchcam(judged: tuple[nn.Module, Tensor, Tensor, Tensor, Tensor]) -> None:
+    model, images, maps, y, o = judged
+    metric = ClassificationMetric(GivenMaps(model, maps), partial(torch.softmax, dim=-1))
+    metric.update(images, [k % 5 for k in range(24)])
+    assert average_drop(y, o) == pytest.approx(100 * metric.summary()["avg_drop"], rel=1e-5)
+    assert increase_in_confidence(y, o) == pytest.approx(100 * metric.summary()["conf_increase"], rel=1e-6)
+
+
+def test_metrics_by_hand() -> None:
+    y, o = torch.tensor([0.8, 0.5, 0.4, 1.0]), torch.tensor([0.2, 0.6, 0.4, 0.0])
+    assert average_drop(y, o) == pytest.approx(100 * (0.75 + 0 + 0 + 1) / 4)
+    assert increase_in_confidence(y, o) == 25  # an equal score is no increase
+
+
+def test_maps_of_ones_and_zeros_keep_and_remove_the_image() -> None:
+    images = random_images(2, 8)
+    assert torch.equal(explain_images(images, torch.ones(2, 8, 8)), images)
+    assert torch.count_nonzero(explain_images(images, torch.zeros(2, 8, 8))) == 0
+    half = torch.zeros(2, 8, 8)
+    half[1, :4] = 0.5
+    expected = torch.zeros_like(images)
+    expected[1, :, :4] = images[1, :, :4] / 2
+    assert torch.equal(explain_images(images, half), expected)
+    assert explain_images(images.float(), half.double()).dtype == torch.float32
+
+
+@pytest.mark.parametrize("metric", [average_drop, increase_in_confidence])
+@pytest.mark.parametrize(
+    ("y", "o", "sentence"),
+    [
+        ([], [], r"two vectors of equal length N >= 1, got \(0,\) and \(0,\)"),
+        ([0.5], [0.5, 0.5], r"got \(1,\) and \(2,\)"),
+        ([[0.5]], [[0.5]], r"got \(1, 1\) and \(1, 1\)"),
+        ([0.0], [0.5], r"must be probabilities: Y in \(0, 1\] and O in \[0, 1\]"),
+        ([0.5], [1.5], "must be probabilities"),
+        ([0.5], [float("nan")], "must be probabilities"),
+    ],
+)
+def test_bad_scores_are_refused(metric: object, y: list[float], o: list[float], sentence: str) -> None:
+    with pytest.raises(SigcamError, match=sentence):
+        metric(torch.tensor(y), torch.tensor(o))
+
+
+@pytest.mark.parametrize("value", [float("nan"), -0.1, 9.0])
+def test_maps_outside_0_to_1_are_refused(value: float) -> None:
+    maps = torch.ones(2, 8, 8)
+    maps[1, 3, 3] = value
+    with pytest.raises(SigcamError, match="score map 1 holds NaN or values outside"):
+        explain_images(random_images(2, 8), maps)
+
+
+@pytest.mark.parametrize("shape", [(2, 8, 9), (1, 8, 8), (2, 1, 8, 8)])
+def test_maps_that_do_not_fit_the_images_are_refused(shape: tuple[int, ...]) -> None:
+    with pytest.raises(SigcamError, match=r"do not fit images \(2, 3, 8, 8\): one map a pixel"):
+        explain_images(random_images(2, 8), torch.ones(shape))
+
+
+def test_coverage_and_coherency_by_hand() -> None:
+    maps = torch.tensor([[[0.0, 0.25, 0.5, 1.0]], [[1.0, 0.0, 0.0, 0.0]]])
+    assert coverage(maps).tolist() == [0.4375, 0.25]
+    a, b = maps.flatten(1).double().numpy()
+    expected = (1 + pearsonr(a, b).statistic) / 2
+    assert coherency(maps[:1], maps[1:]).item() == pytest.approx(expected)
+    assert coherency(maps[:1], 0.5 * maps[:1] + 0.3).item() == pytest.approx(1)  # stretching changes nothing
+    assert coherency(maps[:1], 1 - maps[:1]).item() == pytest.approx(0)
+
+
+@pytest.mark.parametrize("value", [0.0, 0.1, 1.0])
+def test_a_constant_map_has_no_coherency(value: float) -> None:
+    constant, ramp = torch.full((1, 3, 3), value), torch.arange(9.0).view(1, 3, 3) / 8
+    for pair in ((constant, ramp), (ramp, constant), (constant, constant)):
+        assert coherency(*pair).item() == 0
+
+
+def test_adcc_by_hand() -> None:
+    found = adcc(torch.tensor([0.8, 1.0, 0.9, 0.9]), torch.tensor([0.5, 0.0, 1.0, 0.5]), torch.tensor([0.2, 0, 0.1, 1]))
+    # 3 / (1 / 0.8 + 1 / 0.5 + 1 / 0.8) = 3 / 4.5, a perfect map, and two that keep all or lose all.
+    assert found.tolist() == pytest.approx([100 * 3 / 4.5, 100, 0, 0])
+
+
+@pytest.mark.parametrize(
+    ("call", "sentence"),
+    [
+        (lambda m: coverage(m[:0]), "no score maps to average"),
+        (lambda m: coverage(2 * m), r"score map 1 holds NaN or values outside \[0, 1\]"),
+        (lambda m: coverage(m[0]), r"must have shape \(N, height, width\), .* got \(4, 4\)"),
+        (lambda m: coherency(m, m[:1]), r"must pair up, N >= 1 of one size, got \(2, 4, 4\) and \(1, 4, 4\)"),
+        (lambda m: coherency(m[:0], m[:0]), "must pair up"),
+        (lambda m: coherency(m, m / 0), "score map 0 holds NaN"),
+        (lambda m: adcc(m, m, m[:1]), "must have one shape"),
+        (lambda m: adcc(m[:0], m[:0], m[:0]), "must have one shape"),
+        (lambda m: adcc(m, m, 50 * m), r"must be fractions in \[0, 1\]: divide percentages"),
+        (lambda m: adcc(m / 0, m, m), "leave out what is NaN"),
+    ],
+)
+def test_bad_maps_and_terms_are_refused(call: object, sentence: str) -> None:
+    maps = torch.stack([torch.zeros(4, 4), torch.ones(4, 4)])
+    with pytest.raises(SigcamError, match=sentence):
+        call(maps)
+
+
+class Counter(nn.Module):
+    """A backbone that counts the images which pass through it, and its calls."""
+
+    def __init__(self, backbone: nn.Module) -> None:
+        super().__init__()
+        self.backbone, self.images, self.calls = backbone, 0, 0
+
+    def forward(self, images: Tensor) -> Tensor:
+        self.images, self.calls = self.images + len(images), self.calls + 1
+        return self.backbone(images)
+
+
+def counted(name: str) -> tuple[DualBranch, Counter, Tensor]:
+    dual, images = make_dual(name), random_images(7) + torch.arange(7).view(7, 1, 1, 1) / 3
+    calibrate(dual.backbone, images)
+    dual.backbone = Counter(dual.backbone)
+    return dual, dual.backbone, images
+
+
+@pytest.mark.parametrize("name", ["small_cnn-gap", "small_cnn-mlp"])
+def test_scores_of_all_maps_equal_those_of_each_at_one_pass_a_distinct_map(name: str) -> None:
+    dual, counter, images = counted(name)
+    class_idx = torch.arange(7) % 5
+    maps = cam_maps(dual, images, class_idx, methods_of(dual.softmax_head))
+    found = explained_scores(dual, images, class_idx, maps, batch_size=4)
+    num_distinct = len(distinct_maps(torch.stack(list(maps.values()), 1))[0])
+    assert num_distinct < 7 * len(maps) if name == "small_cnn-gap" else num_distinct > 7 * 6
+    assert counter.images == 7 + num_distinct
+    assert counter.calls == 1 + -(-num_distinct // 4)  # full batches, whatever map the images belong to
+    for column, (head, method) in enumerate(maps):
+        score_maps = normalize_maps(maps[head, method], (64, 64))
+        explained = explain_images(images, score_maps)
+        output = dual(explained)
+        for branch, logits in (("softmax", output.softmax_logits), ("sigmoid", output.sigmoid_logits)):
+            expected = logits.softmax(1).gather(1, class_idx[:, None])[:, 0].detach()
+            torch.testing.assert_close(found.scores[branch][:, column], expected, atol=1e-4, rtol=0)
+        own = normalize_maps(cam_maps(dual, explained, class_idx, [method], [head])[head, method], (64, 64))
+        torch.testing.assert_close(found.coherency[:, column], coherency(score_maps, own), atol=1e-4, rtol=0)
+        torch.testing.assert_close(found.coverage[:, column], coverage(score_maps), atol=1e-4, rtol=0)
+    assert found.coherency.std() > 0.01
+
+
+def test_the_batch_size_changes_no_score() -> None:
+    dual, _, images = counted("small_cnn-mlp")
+    maps = cam_maps(dual, images, 2, ["layercam", "gradcam++"])
+    class_idx = torch.full((7,), 2)
+    default, single = (explained_scores(dual, images, class_idx, maps, size) for size in (None, 1))
+    for a, b in zip(default.scores.values(), single.scores.values(), strict=True):
+        torch.testing.assert_close(a, b)
+    torch.testing.assert_close(default.coherency, single.coherency)
+
+
+def test_maps_may_be_of_another_precision_than_the_network() -> None:
+    dual, _, images = counted("small_cnn-mlp")
+    class_idx = torch.full((7,), 2)
+    maps = cam_maps(dual, images, 2, ["layercam"])
+    expected = explained_scores(dual, images, class_idx, maps)
+    for dtype in (torch.float32, torch.float64):
+        found = explained_scores(dual, images, class_idx, {key: values.to(dtype) for key, values in maps.items()})
+        torch.testing.assert_close(found.scores["softmax"], expected.scores["softmax"], atol=1e-3, rtol=0)
+
+
+def test_coherency_follows_how_the_weights_were_cut() -> None:
+    dual, _, images = counted("small_cnn-gap")
+    class_idx = torch.zeros(7, dtype=torch.int64)
+    maps = cam_maps(dual, images, class_idx, ["cam"], evidence_only=False)
+    signed = explained_scores(dual, images, class_idx, maps, evidence_only=False).coherency
+    paper = explained_scores(dual, images, class_idx, maps).coherency
+    sigmoid = list(maps).index(("sigmoid", "cam"))
+    assert not torch.allclose(signed[:, sigmoid], paper[:, sigmoid])
+    assert torch.equal(signed[:, 1 - sigmoid], paper[:, 1 - sigmoid])
+
+
+def test_scoring_without_maps_is_refused() -> None:
+    dual, _, images = counted("small_cnn-gap")
+    maps = cam_maps(dual, images, 0, ["cam"])
+    class_idx = torch.zeros(7, dtype=torch.int64)
+    few = {key: values[:3] for key, values in maps.items()}
+    of_two_sizes = maps | {("sigmoid", "cam"): maps["sigmoid", "cam"][:, :2]}
+    for arguments in ((class_idx, {}), (class_idx[:3], maps), (class_idx, few), (class_idx, of_two_sizes)):
+        with pytest.raises(SigcamError, match="give one map of each kind, all of one size, and one class for each"):
+            explained_scores(dual, images, *arguments)
+    with pytest.raises(SigcamError, match="N >= 1 images"):
+        explained_scores(dual, images[:0], class_idx[:0], {key: values[:0] for key, values in maps.items()})
+    with pytest.raises(SigcamError, match="class index 9 at position 0 is out of range"):
+        explained_scores(dual, images, class_idx + 9, maps)
+    with pytest.raises(SigcamError, match="class indices must be int64"):
+        explained_scores(dual, images, class_idx.double(), maps)
+    with pytest.raises(SigcamError, match="batch size 0 is not possible"):
+        explained_scores(dual, images, class_idx, maps, batch_size=0)
+
+
+def test_equal_maps_share_the_first_and_only_what_stands_for_itself_is_shared() -> None:
+    ramp = torch.linspace(0, 1, 16).view(4, 4)
+    nearly = ramp.clone()
+    nearly[1, 1] += 9e-6
+    further = ramp.clone()
+    further[1, 1] += 1.8e-5  # close to `nearly`, not to `ramp`
+    maps = torch.stack([ramp, 3 * ramp + 2, nearly, further, ramp.flip(0)])[None]
+    np.testing.assert_array_equal(same_as_earlier(maps), [[0, 0, 0, 3, 4]])
+    owners, rank = distinct_maps(maps.repeat(2, 1, 1, 1))
+    assert owners.tolist() == [[0, 0], [0, 3], [0, 4], [1, 0], [1, 3], [1, 4]]
+    assert rank.tolist() == [[0, 0, 0, 1, 2], [3, 3, 3, 4, 5]]

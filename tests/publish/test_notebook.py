@@ -1,0 +1,93 @@
+"""Parameters of notebooks: papermill can read them all, and wrong ones are refused in one sentence."""
+
+import subprocess
+import sys
+from pathlib import Path
+
+import nbformat
+import papermill
+import pytest
+
+from sigcam_core.common.errors import SigcamError
+from sigcam_core.publish.notebook import check_parameters, number, one_of, some_of, text, whole_number
+
+NOTEBOOKS = sorted((Path(__file__).parents[2] / "notebooks").glob("*.ipynb"))
+CHECKS = {
+    "seed": whole_number(0),
+    "scale": number(-1, 1),
+    "head": one_of("gap", "mlp"),
+    "heads": some_of("gap", "mlp"),
+    "work_dir": text(),
+}
+GOOD = {"seed": 1, "scale": 0.5, "head": "gap", "heads": ["gap"], "work_dir": ""}
+
+
+def test_good_parameters_come_back_and_other_things_in_the_notebook_do_not() -> None:
+    namespace = GOOD | {"_private": 1, "In": [], "Out": {}, "function": print, "module": sys}
+    assert check_parameters(namespace, **CHECKS) == GOOD
+
+
+@pytest.mark.parametrize(
+    ("wrong", "sentence"),
+    [
+        ({"sed": 1}, "unknown parameter 'sed': choose one of seed, scale"),
+        ({"seed": -1}, "parameter seed is -1: give a whole number from 0"),
+        ({"seed": "1"}, "parameter seed is '1'"),
+        ({"seed": True}, "parameter seed is True"),
+        ({"scale": 2}, "parameter scale is 2: give a number from -1 to 1."),
+        ({"scale": float("nan")}, "parameter scale is nan"),
+        ({"head": "vit"}, "parameter head is 'vit': choose one of 'gap', 'mlp'."),
+        ({"heads": "gap"}, "parameter heads is 'gap': give a list"),
+        ({"heads": []}, "give a list of one or more"),
+        ({"heads": ["gap", "vit"]}, "parameter heads is"),
+        ({"work_dir": 3}, "parameter work_dir is 3: give a string."),
+    ],
+)
+def test_wrong_parameters_get_one_sentence(wrong: dict[str, object], sentence: str) -> None:
+    with pytest.raises(SigcamError, match=sentence.replace("[", r"\[").replace("(", r"\(")):
+        check_parameters(GOOD | wrong, **CHECKS)
+
+
+@pytest.mark.parametrize("path", NOTEBOOKS, ids=lambda path: path.stem)
+def test_papermill_reads_every_parameter_with_its_type_and_help(path: Path) -> None:
+    book = nbformat.read(path, as_version=4)
+    cell = next(cell for cell in book.cells if "parameters" in cell.metadata.get("tags", []))
+    parameters = papermill.inspect_notebook(str(path))
+    assert len(parameters) == len(cell.source.splitlines()) > 0
+    for parameter in parameters.values():
+        assert parameter["inferred_type_name"] in ("int", "float", "str", "bool", "list[str]")
+        assert parameter["help"]
+    check = book.cells[book.cells.index(cell) + 1].source
+    assert all(f"{name}=" in check for name in parameters)
+
+
+@pytest.mark.parametrize("path", NOTEBOOKS, ids=lambda path: path.stem)
+def test_sources_are_thin_and_every_figure_has_alt_text(path: Path) -> None:
+    book = nbformat.read(path, as_version=4)
+    assert book.cells[0].cell_type == "markdown"
+    assert book.cells[0].source.startswith("# ")
+    for cell in book.cells:
+        if cell.cell_type == "code":
+            assert not cell.outputs
+            assert cell.execution_count is None
+            if "plt.show()" in cell.source:
+                assert len(cell.metadata["mystnb"]["image"]["alt"]) > 60
+
+
+@pytest.mark.parametrize(
+    ("option", "sentence"),
+    [
+        (["-p", "sede", "1"], "SigcamError: unknown parameter 'sede': choose one of dataset, backbone, origin"),
+        (["-p", "protocol", "lenient"], "SigcamError: parameter protocol is 'lenient': choose one of"),
+    ],
+)
+def test_papermill_ends_with_the_sentence(option: list[str], sentence: str, tmp_path: Path) -> None:
+    notebook = next(path for path in NOTEBOOKS if "table1" in path.stem)
+    command = [sys.executable, "-m", "papermill", str(notebook), str(tmp_path / "out.ipynb"), "--no-progress-bar"]
+    done = subprocess.run(
+        [*command, "-p", "work_dir", str(tmp_path / "work"), *option], capture_output=True, text=True, check=False
+    )
+    assert done.returncode != 0
+    assert done.stderr.rstrip().splitlines()[-1].startswith(sentence)
+    assert "check_parameters" not in done.stderr  # our own stack is of no use to the reader
+    assert not (tmp_path / "work").exists()

@@ -1,0 +1,94 @@
+"""The qualitative panels show the maps, boxes and scores that the modules beneath them give."""
+
+import cv2
+import numpy as np
+import pytest
+import torch
+from small_networks import tiny_shapes
+
+from sigcam_core import METHODS, DualBranch, cam_maps, normalize_maps
+from sigcam_core.backbones.networks import build, input_format
+from sigcam_core.prepare.images import load_images, normalize, scaled_boxes
+from sigcam_core.prepare.manifest import Manifest
+from sigcam_core.summarise.panels import (
+    denormalize,
+    estimated_box,
+    explanation_panels,
+    localization_panels,
+    to_pictures,
+)
+
+FORM = input_format("small_cnn")
+
+
+@pytest.fixture(scope="module")
+def shapes(tmp_path_factory: pytest.TempPathFactory) -> Manifest:
+    return tiny_shapes(tmp_path_factory.mktemp("qualitative")).split("test").take([0, 1, 2])
+
+
+@pytest.fixture(scope="module")
+def dual(shapes: Manifest) -> DualBranch:
+    torch.manual_seed(0)
+    return DualBranch.from_classifier(build("small_cnn", shapes.num_classes))
+
+
+def test_estimated_box_surrounds_the_largest_blob() -> None:
+    score_map = np.zeros((40, 60))
+    score_map[5:20, 10:30] = 1.0
+    score_map[30:35, 50:55] = 1.0
+    score_map[25:39, 2:40] = 0.15  # below the threshold
+    assert estimated_box(score_map).tolist() == [10, 5, 30, 20]
+    assert estimated_box(score_map, threshold=0.1).tolist() == [2, 25, 40, 39]
+
+
+def test_estimated_box_equals_opencv_on_a_smooth_map() -> None:
+    score_map = normalize_maps(torch.rand(1, 6, 6), (64, 64))[0].numpy()
+    gray = (255 * score_map).astype(np.uint8)
+    _, binary = cv2.threshold(gray, int(0.2 * gray.max()), 255, cv2.THRESH_BINARY)
+    contours, _ = cv2.findContours(binary, cv2.RETR_TREE, cv2.CHAIN_APPROX_SIMPLE)
+    x, y, width, height = cv2.boundingRect(max(contours, key=cv2.contourArea))
+    assert estimated_box(score_map).tolist() == [x, y, min(x + width, 63), min(y + height, 63)]
+
+
+def test_localization_rows_hold_image_maps_and_boxes(shapes: Manifest, dual: DualBranch) -> None:
+    rows = localization_panels(dual, shapes, "small_cnn", "cam")
+    images = load_images(shapes, FORM.size)
+    maps = cam_maps(dual, normalize(images, FORM.mean, FORM.std), shapes.labels, ["cam"])
+    assert len(rows) == 3
+    for i, row in enumerate(rows):
+        label = shapes.class_names[int(shapes.labels[i])]
+        assert [panel.title for panel in row] == [label, "CAM, softmax", "CAM, sigmoid"]
+        assert row[0].score_map is None
+        for panel, head in zip(row[1:], ("softmax", "sigmoid"), strict=True):
+            np.testing.assert_array_equal(panel.image, images[i].permute(1, 2, 0))
+            expected = normalize_maps(maps[head, "cam"][i : i + 1], (FORM.size, FORM.size))[0]
+            np.testing.assert_allclose(panel.score_map, expected, atol=1e-5)
+            np.testing.assert_array_equal(panel.true_boxes, scaled_boxes(shapes, FORM.size)[i])
+            np.testing.assert_array_equal(panel.estimated_box, estimated_box(panel.score_map))
+
+
+def test_explanation_rows_show_what_the_map_keeps_and_its_score(shapes: Manifest, dual: DualBranch) -> None:
+    rows = explanation_panels(dual, shapes, "small_cnn", METHODS)
+    assert len(rows) == 6  # an image and head each
+    assert {len(row) for row in rows} == {1 + len(METHODS)}
+    inputs = normalize(load_images(shapes, FORM.size), FORM.mean, FORM.std)
+    before = dual(inputs).softmax_logits.softmax(1)
+    class_idx = before.argmax(1)
+    maps = cam_maps(dual, inputs, class_idx, ["layercam"], ["sigmoid"])["sigmoid", "layercam"]
+    explained = inputs * normalize_maps(maps, (FORM.size, FORM.size))[:, None].float()
+    after = dual(explained).softmax_logits.softmax(1)
+    for i, row in enumerate(rows[1::2]):  # the sigmoid head's rows
+        k = int(class_idx[i])
+        assert row[0].title == f"{shapes.class_names[k]}\np = {before[i, k]:.2f}"
+        assert row[-1].title == f"Layer-CAM\np = {after[i, k]:.2f}"
+        shown = row[-1].image.astype(int)
+        expected = 255 * (explained[i] * torch.tensor(FORM.std).view(3, 1, 1) + torch.tensor(FORM.mean).view(3, 1, 1))
+        assert np.abs(shown - expected.permute(1, 2, 0).numpy()).max() <= 0.51
+
+
+def test_normalising_comes_back(shapes: Manifest) -> None:
+    images = load_images(shapes, FORM.size)
+    assert torch.equal(denormalize(normalize(images, FORM.mean, FORM.std), FORM.mean, FORM.std), images)
+    extreme = torch.tensor([-100.0, 0.0, 100.0]).view(1, 3, 1, 1)
+    assert denormalize(extreme, (0.5,) * 3, (0.25,) * 3).flatten().tolist() == [0, 128, 255]
+    assert to_pictures(images).shape == (3, FORM.size, FORM.size, 3)
