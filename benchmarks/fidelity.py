@@ -22,9 +22,11 @@ from torchcam.metrics import DeletionInsertionMetric
 from benchmarks.case import Case
 from benchmarks.timing import Row, side_by_side
 from sigcam_core import cam_maps, normalize_maps
+from sigcam_core.cams.distinct import distinct_maps
+from sigcam_core.fidelity.explained import score_explained_images
 from sigcam_core.fidelity.perturbation import Score, deletion_auc, insertion_auc, perturbation_curves
 from sigcam_core.fidelity.road import road
-from sigcam_core.fidelity.scores import class_scores, distinct_maps, explained_scores
+from sigcam_core.fidelity.scores import class_scores
 
 STEPS = 10
 PERCENTILES = [50, 90]
@@ -71,7 +73,7 @@ def _passes_row(case: Case, repeats: int) -> Row:
     num_distinct = len(distinct_maps(torch.stack(list(maps.values()), dim=1))[0])
 
     def ours() -> None:
-        explained_scores(dual, images, case.class_idx, cam_maps(dual, images, case.class_idx))
+        score_explained_images(dual, images, case.class_idx, cam_maps(dual, images, case.class_idx))
 
     @torch.no_grad()
     def passes_alone() -> None:
@@ -90,7 +92,7 @@ def _grad_cam_row(case: Case, repeats: int) -> Row:
     @torch.no_grad()
     def ours() -> Tensor:
         before = score(case.images, torch.arange(len(case.images)))
-        after = explained_scores(case.dual, case.images, case.class_idx, maps).scores["softmax"]
+        after = score_explained_images(case.dual, case.images, case.class_idx, maps).scores["softmax"]
         return (before[:, None] - after).clamp(min=0).cpu()
 
     @torch.no_grad()

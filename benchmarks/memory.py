@@ -18,7 +18,7 @@ from data_scripts.__main__ import prepare
 from sigcam_core import DualBranch
 from sigcam_core.backbones.small_cnn import small_cnn
 from sigcam_core.common.errors import CommandLine, fail, run_command_line
-from sigcam_core.evaluate.evaluate import evaluate
+from sigcam_core.evaluate.evaluate import EvaluationOptions, evaluate
 
 # How `make bench` has glibc keep freed memory, which is good for times and would inflate a peak.
 MALLOC_VARIABLES = ("MALLOC_MMAP_THRESHOLD_", "MALLOC_TRIM_THRESHOLD_")
@@ -51,7 +51,8 @@ def main() -> None:
         manifest = prepare("shapes", Path(folder), train=8, val=8, test=PREPARED_IMAGES).split("test")
         tiled = manifest.take(np.arange(num_images) % PREPARED_IMAGES)
         dual = DualBranch.from_classifier(small_cnn(len(manifest.class_names)))
-        evaluate(dual, tiled, "small_cnn", "memory", Path(folder) / "evidence.parquet", ["cam"], report=lambda _: None)
+        options = EvaluationOptions(methods=["cam"])
+        evaluate(dual, tiled, "small_cnn", "memory", Path(folder) / "evidence.parquet", options, lambda _: None)
     print(own_peak_mebibytes())
 
 

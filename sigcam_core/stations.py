@@ -25,7 +25,7 @@ from .backbones.networks import CLASSIFIER_HEADS, build, check_backbone
 from .common.errors import check_choice, fail
 from .common.provenance import provenance, read_json, sha256_of_file, write_atomically, write_json
 from .dual.branch import DualBranch
-from .evaluate.evaluate import evaluate
+from .evaluate.evaluate import EvaluationOptions, evaluate
 from .prepare.images import Manifest, read_manifest
 from .train.checkpoints import SECONDS_BETWEEN_SAVINGS, Checkpoint
 from .train.heads import Trained, train_classifier, train_head
@@ -272,8 +272,7 @@ def ensure_evidence(run: Run, with_fidelity: bool = True) -> Path:
             run.backbone,
             run.network,
             run.evidence,
-            with_fidelity=with_fidelity,
-            perturbation_images=perturbed,
+            EvaluationOptions(with_fidelity=with_fidelity, perturbation_images=perturbed),
         )
         facts = {
             "split": "test",

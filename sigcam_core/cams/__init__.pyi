@@ -1,5 +1,9 @@
-from .maps import EXTRA_METHODS as EXTRA_METHODS
-from .maps import METHODS as METHODS
+from .distinct import distinct_maps as distinct_maps
+from .maps import MapOptions as MapOptions
 from .maps import cam_maps as cam_maps
 from .maps import maps_from_features as maps_from_features
+from .maps import methods_of as methods_of
+from .methods import CAM_METHODS as CAM_METHODS
+from .methods import EXTRA_METHODS as EXTRA_METHODS
+from .methods import METHODS as METHODS
 from .score_maps import normalize_maps as normalize_maps

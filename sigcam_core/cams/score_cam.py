@@ -10,7 +10,6 @@ from torch.nn.functional import interpolate
 
 from ..common.errors import fail
 from ..dual.branch import HEADS, DualBranch
-from ..dual.loss import check_class_idx
 from ..dual.split import evaluation_mode
 
 
@@ -24,7 +23,10 @@ def scorecam(
     batch_size: int = 32,
     autocast: torch.dtype | None = None,
 ) -> dict[str, Tensor]:
-    """Score-CAM: ReLU of the feature maps weighted by a softmax over channels of logits (Wang et al. 2020, Eq. 6 to 8).
+    r"""Score-CAM (Wang et al. 2020, Eq. 6 to 8).
+
+    .. math:: \mathrm{ReLU}\Bigl(\sum_k \alpha_k A_k\Bigr), \quad \alpha = \mathrm{softmax}_k \, y(X \odot
+        \mathrm{stretch}(\mathrm{resize}(A_k)))
 
     The logit of channel k is that of the image times A_k, resized bilinearly to the image and then stretched to
     [0, 1] (zeros for a constant channel). That is one pass of the backbone for every image and channel; it serves
@@ -34,16 +36,16 @@ def scorecam(
         dual: the network.
         images: (N, 3, H, W) normalised images.
         maps: (N, K, h, w), their feature maps.
-        class_idx: (N,) classes to explain.
+        class_idx: (N,) int64 classes to explain, taken as checked.
         heads: ``"softmax"``, ``"sigmoid"`` or both.
         batch_size: masked images a pass.
         autocast: see :meth:`sigcam_core.dual.branch.DualBranch.extract`.
 
     Returns:
-        ``{head: (N, h, w)}``.
+        ``{head: (N, h, w)}``, not negative.
 
     Raises:
-        SigcamError: if a class is out of range, or the images are not those of the maps.
+        SigcamError: if the images are not those of the maps, or the batch size is below 1.
     """
     if len(images) != len(maps):
         fail(f"Score-CAM needs the images of the features: got {len(images)} images and features of {len(maps)}.")
@@ -61,7 +63,6 @@ def scorecam(
     with evaluation_mode(*networks.values()):
         scores = {}
         for head, logits in logits_of(images.new_zeros(1, *images.shape[1:])).items():
-            check_class_idx(class_idx, logits.shape[1])
             scores[head] = logits[0, class_idx].repeat_interleave(channels)
         for rows in torch.split(varied, batch_size):
             source = rows // channels

@@ -8,6 +8,7 @@ import torch
 from torch import Tensor
 from torch.nn.functional import binary_cross_entropy_with_logits, one_hot
 
+from ..common.checks import check_class_idx
 from ..common.errors import fail
 
 
@@ -55,20 +56,3 @@ def unchecked_balanced_bce(num_classes: int, device: torch.device) -> Callable[[
 def _weighted_bce(logits: Tensor, labels: Tensor, weight: Tensor) -> Tensor:
     targets = one_hot(labels, logits.shape[1]).to(logits.dtype)
     return binary_cross_entropy_with_logits(logits, targets, pos_weight=weight.to(logits.dtype))
-
-
-def check_class_idx(class_idx: Tensor, num_classes: int) -> None:
-    """Refuse class indices that are not int64 or outside [0, num_classes).
-
-    Raises:
-        SigcamError: naming the type, or the first bad index and its position.
-    """
-    if class_idx.dtype != torch.int64:
-        fail(f"class indices must be int64, got {class_idx.dtype}: convert them with `.long()`.")
-    outside = (class_idx < 0) | (class_idx >= num_classes)
-    if bool(outside.any()):
-        position = int(outside.nonzero()[0, 0])
-        fail(
-            f"class index {int(class_idx[position])} at position {position} is out of range: "
-            f"there are {num_classes} classes, 0 to {num_classes - 1}."
-        )

@@ -12,7 +12,7 @@ import torch
 from torch import Tensor, nn
 
 from ..backbones.networks import input_format
-from ..cams.maps import maps_from_features, methods_of
+from ..cams.maps import MapOptions, maps_from_features, methods_of
 from ..common.errors import fail
 from ..dual.branch import HEADS, DualBranch
 from ..dual.loss import class_balanced_bce
@@ -58,7 +58,7 @@ def measure_overhead(
         def run() -> None:
             features = dual.extract(images)
             class_idx = dual.softmax_head(features).argmax(dim=1)
-            maps_from_features(dual, features, class_idx, [method], heads)
+            maps_from_features(dual, features, class_idx, MapOptions([method], heads))
 
         return run
 

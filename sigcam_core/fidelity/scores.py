@@ -2,22 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from typing import NamedTuple
+from typing import TypeVar
 
-import numpy as np
 import torch
-from numpy.typing import NDArray
 from torch import Tensor
 
-from ..cams.maps import maps_from_features
-from ..cams.score_maps import normalize_maps
+from ..common.checks import check_class_idx, check_score_maps
 from ..common.errors import fail
-from ..dual.branch import HEADS, DualBranch
-from ..dual.loss import check_class_idx
-from ..localization.protocol import check_score_maps
+from ..common.resampling import FloatArray
 
-SAME_MAP_TOLERANCE = 1e-5  # of a map's range; rounding in float32 leaves about 1e-6
+Scores = TypeVar("Scores", Tensor, FloatArray)
 
 
 def average_drop(image_scores: Tensor, explained_scores: Tensor) -> float:
@@ -37,7 +31,13 @@ def average_drop(image_scores: Tensor, explained_scores: Tensor) -> float:
     25.0
     """
     y, o = _check(image_scores, explained_scores)
-    return float(100 * ((y - o).clamp(min=0) / y).mean())
+    return float(100 * relative_drop(y, o).mean())
+
+
+def relative_drop(image_scores: Scores, explained_scores: Scores) -> Scores:
+    """The drop max(0, Y - O) / Y of each image (N,), a fraction of its score; tensors or arrays, taken as checked."""
+    drop: Scores = (image_scores - explained_scores).clip(min=0) / image_scores
+    return drop
 
 
 def increase_in_confidence(image_scores: Tensor, explained_scores: Tensor) -> float:
@@ -149,78 +149,6 @@ def explain_images(images: Tensor, score_maps: Tensor) -> Tensor:
     return images * check_score_maps(score_maps)[:, None].to(images.dtype)
 
 
-class ExplainedScores(NamedTuple):
-    """What the network says of the explained images of N images x R maps."""
-
-    scores: dict[str, Tensor]  #: by branch, (N, R) float64 probabilities of the explained class
-    coverage: Tensor  #: (N, R) float64
-    coherency: Tensor  #: (N, R) float64
-
-
-@torch.no_grad()
-def explained_scores(
-    dual: DualBranch,
-    images: Tensor,
-    class_idx: Tensor,
-    maps: Mapping[tuple[str, str], Tensor],
-    batch_size: int | None = None,
-    evidence_only: bool | str = "paper",
-) -> ExplainedScores:
-    """Score the explained images of all maps by both branches: one forward pass a *distinct* map, in full batches.
-
-    With the pass that made the maps, M distinct maps cost 1 + M passes. The explained images' own maps, for
-    coherency, come from the features of these passes and cost the head alone. They are made for every head and
-    method, also where two share an explained image: maps that coincide on an image may differ on the explained one.
-
-    Args:
-        dual: the network.
-        images: (N, 3, H, W) normalised images.
-        class_idx: (N,) explained classes.
-        maps: ``{(head, method): (N, h, w)}``, what :func:`sigcam_core.cams.maps.cam_maps` returns.
-        batch_size: explained images a forward pass; as many as there are images by default.
-        evidence_only: as the maps were made.
-
-    Raises:
-        SigcamError: if there are no maps, the counts differ, or the batch size is below 1.
-    """
-    shapes = {tuple(values.shape) for values in maps.values()}
-    counts = {shape[:1] for shape in shapes} | {tuple(class_idx.shape), tuple(images.shape[:1])}
-    if len(shapes) != 1 or counts != {(max(1, len(images)),)}:
-        given = f"images {tuple(images.shape)}, classes {tuple(class_idx.shape)}, maps {sorted(shapes)}"
-        fail(f"give one map of each kind, all of one size, and one class for each of N >= 1 images; got {given}.")
-    batch_size = len(images) if batch_size is None else batch_size
-    if batch_size < 1:
-        fail(f"batch size {batch_size} is not possible: give at least 1.")
-    stacked, size = torch.stack(list(maps.values()), dim=1), (images.shape[2], images.shape[3])
-    class_idx = class_idx.to(images.device)
-    owners, rank = distinct_maps(stacked)
-    scores = {head: images.new_zeros(len(owners), dtype=torch.float64) for head in HEADS}
-    coverages = images.new_zeros(len(owners), dtype=torch.float64)
-    coherencies = images.new_zeros(rank.shape, dtype=torch.float64)
-    for start in range(0, len(owners), batch_size):
-        done = slice(start, start + batch_size)
-        image, row = owners[done].unbind(1)
-        score_maps = normalize_maps(stacked[image, row], size)
-        explained = explain_images(images[image], score_maps)
-        features = dual.extract(explained)
-        for head in HEADS:
-            scores[head][done] = class_scores(dual.head(head)(features), class_idx[image])
-        coverages[done] = score_maps.mean(dim=(1, 2))
-        member, column = ((rank >= done.start) & (rank < done.stop)).nonzero().unbind(1)
-        at = rank[member, column] - start
-        own = stacked.new_empty((len(at), *stacked.shape[2:]))
-        for position, (head, method) in enumerate(maps):
-            chosen = column == position
-            if bool(chosen.any()):
-                where, classes = at[chosen], class_idx[member[chosen]]
-                seen = explained[where] if method == "scorecam" else None  # features are enough for all others
-                own[chosen] = maps_from_features(
-                    dual, features[where], classes, [method], [head], evidence_only, images=seen
-                )[head, method].to(own)
-        coherencies[member, column] = coherency(score_maps[at], normalize_maps(own, size))
-    return ExplainedScores({head: values[rank] for head, values in scores.items()}, coverages[rank], coherencies)
-
-
 def class_scores(logits: Tensor, class_idx: Tensor) -> Tensor:
     """Softmax probabilities (N,) of one class an image, in float64, from logits (N, C).
 
@@ -228,50 +156,12 @@ def class_scores(logits: Tensor, class_idx: Tensor) -> Tensor:
         SigcamError: if a class is out of range or not a whole number.
     """
     check_class_idx(class_idx, logits.shape[1])
+    return softmax_of_class(logits, class_idx)
+
+
+def softmax_of_class(logits: Tensor, class_idx: Tensor) -> Tensor:
+    """:func:`class_scores` of classes that were checked before."""
     return logits.double().softmax(dim=1).gather(1, class_idx[:, None])[:, 0]
-
-
-def distinct_maps(maps: Tensor) -> tuple[Tensor, Tensor]:
-    """The P distinct maps among N x R, by :func:`same_as_earlier`, on the device of the maps.
-
-    Args:
-        maps: (N, R, h, w), before normalisation.
-
-    Returns:
-        (P, 2) image and row of each distinct map, image by image, and (N, R) which of the P a map is.
-    """
-    source = torch.from_numpy(same_as_earlier(maps))
-    owners = (source == torch.arange(source.shape[1])).nonzero()
-    rank = torch.zeros_like(source)
-    rank[owners[:, 0], owners[:, 1]] = torch.arange(len(owners))
-    return owners.to(maps.device), rank.gather(1, source).to(maps.device)
-
-
-def same_as_earlier(maps: Tensor) -> NDArray[np.int64]:
-    """For each of R maps of an image, the first of them that is the same map once stretched to [0, 1].
-
-    On a head of global average pooling and one linear layer most methods coincide (up to rounding), and there is
-    no need to score one map twice.
-
-    Args:
-        maps: (N, R, h, w), before normalisation.
-
-    Returns:
-        (N, R) indices into the R maps.
-    """
-    flat = maps.flatten(2).double()
-    low = flat.amin(dim=2, keepdim=True)
-    span = flat.amax(dim=2, keepdim=True) - low
-    flat = torch.where(span > 0, (flat - low) / span, 0.0)
-    # A row at a time: all R x R differences at once would be the largest tensor of an evaluation.
-    rows = [(flat - flat[:, row, None]).abs().amax(dim=2) <= SAME_MAP_TOLERANCE for row in range(flat.shape[1])]
-    same = torch.stack(rows, dim=1).cpu().numpy()
-    source = np.tile(np.arange(same.shape[1]), (len(same), 1))
-    for row in range(1, same.shape[1]):
-        # Only maps that stand for themselves qualify: closeness within a tolerance is not transitive.
-        earlier = same[:, row, :row] & (source[:, :row] == np.arange(row))
-        source[:, row] = np.where(earlier.any(axis=1), earlier.argmax(axis=1), row)
-    return source
 
 
 def _check(image_scores: Tensor, explained_scores: Tensor) -> tuple[Tensor, Tensor]:

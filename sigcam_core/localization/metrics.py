@@ -15,6 +15,7 @@ import torch
 from torch import Tensor
 from torchmetrics import Metric
 
+from ..common.checks import check_score_maps
 from ..common.errors import check_choice, fail
 from .contours import BoxArray
 from .protocol import (
@@ -26,7 +27,6 @@ from .protocol import (
     best_iou_per_threshold,
     check_boxes,
     check_masks,
-    check_score_maps,
     gt_loc_iou,
     iou_curves,
     over_cores,
@@ -178,4 +178,6 @@ class PixelAP(Metric):
         """Percentage ``pxap``."""
         if self.histograms.sum() == 0:
             fail("PixelAP has no images: call update first, with masks that do not ignore every pixel.")
-        return {"pxap": torch.tensor(pixel_average_precision(self.histograms.cpu().numpy()), dtype=torch.float64)}
+        return {
+            "pxap": torch.tensor(float(pixel_average_precision(self.histograms.cpu().numpy())), dtype=torch.float64)
+        }

@@ -16,9 +16,11 @@ from numba import njit
 from numpy.typing import NDArray
 from torch import Tensor
 
+from ..common.checks import check_score_maps, to_tensor
 from ..common.errors import fail
 from .contours import NUM_LEVELS, BoxArray, iou_by_level, iou_of_each, largest_contour_box
 
+MAP_SIZE = 224  # pixels; the protocol of Choe et al. 2020 scores maps, boxes and masks at this size
 THRESHOLDS: NDArray[np.float64] = np.arange(0.0, 1.0, 0.001)
 """The 1,000 thresholds tau of the protocol, as fractions of a map's greatest value."""
 IOU_PERCENTAGES = (30, 50, 70)
@@ -106,7 +108,7 @@ def best_iou_per_threshold(
     Raises:
         SigcamError: if the map is not two-dimensional, leaves [0, 1] or holds NaN, or a box is malformed.
     """
-    checked_map = check_score_maps(_to_tensor(score_map)[None])[0].cpu().numpy()
+    checked_map = check_score_maps(to_tensor(score_map)[None])[0].cpu().numpy()
     checked_boxes = check_boxes([boxes], checked_map.shape)[0]
     return iou_curves(checked_map, checked_boxes, not multi_contour)["multi" if multi_contour else "largest"]
 
@@ -138,40 +140,29 @@ def _count_scores(scores: Any, mask: Any, edges: Any, counts: Any) -> None:
         counts[(np.uint32(mask[i] & 3) << np.uint32(10)) + bin_index] += np.uint32(1)
 
 
-def pixel_average_precision(histograms: NDArray[np.int64]) -> float:
+def pixel_average_precision(histograms: NDArray[np.int64] | NDArray[np.float64]) -> NDArray[np.float64]:
     """PxAP from summed histograms: sum over thresholds of precision times recall step, in % (Choe et al. 2020).
 
     Args:
-        histograms: (2, 1002) counts of object and background pixels.
+        histograms: (..., 2, 1002) counts of object and background pixels, of one data set or of resamples.
+
+    Returns:
+        (...) percentages.
 
     Raises:
         SigcamError: if no pixel belongs to an object.
     """
-    true_positive, false_positive = np.cumsum(histograms[:, ::-1].astype(np.int64), axis=1)
-    num_object = true_positive[-1]
-    if num_object == 0:
+    counts = histograms[..., ::-1].cumsum(axis=-1)
+    true_positive, false_positive = counts[..., 0, :], counts[..., 1, :]  # (..., 1002), from the highest score down
+    num_object = true_positive[..., -1:]
+    if not num_object.all():
         fail("PxAP is undefined: no mask has an object pixel.")
     recall = true_positive / num_object
     predicted = true_positive + false_positive
-    precision = np.divide(true_positive, predicted, out=np.zeros(len(predicted)), where=predicted > 0)
+    precision = np.divide(true_positive, predicted, out=np.zeros(predicted.shape), where=predicted > 0)
     # The first bin (scores of 2 and more) is empty for maps in [0, 1] and only starts the recall axis.
-    return float(100 * (precision[1:] * np.diff(recall)).sum())
-
-
-def check_score_maps(score_maps: Tensor) -> Tensor:
-    """Return the maps if they are (N, H, W), finite and within [0, 1]; half precision and whole numbers as float32.
-
-    Raises:
-        SigcamError: naming the first map that is not.
-    """
-    score_maps = _to_tensor(score_maps)
-    if score_maps.ndim != 3 or 0 in score_maps.shape[1:]:
-        fail(f"score maps must have shape (N, height, width), at least one pixel each, got {tuple(score_maps.shape)}.")
-    inside = ((score_maps >= 0) & (score_maps <= 1)).flatten(1).all(dim=1)  # NaN compares false
-    if not bool(inside.all()):
-        position = int((~inside).nonzero()[0, 0])
-        fail(f"score map {position} holds NaN or values outside [0, 1]: pass maps through normalize_maps first.")
-    return score_maps if score_maps.dtype in (torch.float32, torch.float64) else score_maps.float()
+    average_precision: NDArray[np.float64] = 100 * (precision[..., 1:] * np.diff(recall, axis=-1)).sum(axis=-1)
+    return average_precision
 
 
 def check_boxes(boxes: Sequence[Tensor | BoxArray], shape: tuple[int, ...]) -> list[BoxArray]:
@@ -191,7 +182,7 @@ def check_boxes(boxes: Sequence[Tensor | BoxArray], shape: tuple[int, ...]) -> l
     checked = []
     for position, image_boxes in enumerate(boxes):
         try:
-            numbers = _to_tensor(image_boxes).cpu().numpy().astype(np.float64)
+            numbers = to_tensor(image_boxes).cpu().numpy().astype(np.float64)
         except (TypeError, ValueError):
             fail(f"boxes of map {position} must be numbers of shape (M, 4), four for each box.")
         if numbers.ndim != 2 or numbers.shape[1] != 4 or len(numbers) == 0:
@@ -217,13 +208,9 @@ def check_masks(masks: Tensor | NDArray[np.uint8], shape: tuple[int, ...]) -> ND
     Raises:
         SigcamError: if they do not.
     """
-    array = _to_tensor(masks).cpu().numpy()
+    array = to_tensor(masks).cpu().numpy()
     if array.shape != shape:
         fail(f"masks have shape {array.shape} but score maps have {shape}: pass one mask of equal size for each map.")
     if not np.isin(array, (BACKGROUND, OBJECT, IGNORE)).all():
         fail("masks may hold 0 (background), 1 (object) and 255 (ignore) only.")
     return array.astype(np.uint8)
-
-
-def _to_tensor(values: Any) -> Tensor:
-    return values if isinstance(values, Tensor) else torch.from_numpy(np.asarray(values))

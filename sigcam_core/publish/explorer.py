@@ -17,13 +17,13 @@ from PIL import Image
 from torch import Tensor, nn
 
 from ..backbones.networks import input_format
-from ..cams.maps import maps_from_features, methods_of
+from ..cams.maps import MapOptions, maps_from_features, methods_of
 from ..cams.score_maps import normalize_maps
 from ..common.errors import check_choice, fail
 from ..dual.branch import HEADS, DualBranch, linear_head_weight
 from ..invariance import sign_collapse_delta
 from ..prepare.images import Manifest, load_images, manifest_checksum, normalize
-from ..summarise.figures import COLORS, METHOD_NAMES, Panel, draw_panel
+from ..summarise.figures import COLORS, METHOD_TITLES, Panel, draw_panel
 from ..summarise.panels import to_pictures
 
 
@@ -74,12 +74,13 @@ def explorer_figure(
     form = input_format(backbone)
     shifted = shift_heads(dual, class_idx, shift) if shift else dual
     features = dual.extract(normalize(images, form.mean, form.std))
-    maps = maps_from_features(shifted, features, class_idx, [method], [head], evidence_only=False)
+    options = MapOptions([method], [head], evidence_only=False)
+    maps = maps_from_features(shifted, features, torch.tensor([class_idx]), options)
     score_map = normalize_maps(maps[head, method], (form.size, form.size))[0].numpy()
     figure, axes = plt.subplots(1, 3, figsize=(9.6, 3.2), width_ratios=[1, 1, 1.25], layout="constrained")
     picture = to_pictures(images)[0]
     draw_panel(axes[0], Panel("image", picture))
-    draw_panel(axes[1], Panel(f"{METHOD_NAMES[method]}, {head} head\n{class_names[class_idx]}", picture, score_map))
+    draw_panel(axes[1], Panel(f"{METHOD_TITLES[method]}, {head} head\n{class_names[class_idx]}", picture, score_map))
     bars = axes[2]
     positions = np.arange(2)
     for offset, network, hatch in ((-0.2, dual, ""), (0.2, shifted, "//")):
@@ -145,7 +146,7 @@ def explorer(
     choices = [(name, k) for k, name in enumerate(names)]
     class_idx = widgets.Dropdown(options=choices, value=predicted[0], description="class")
     method = widgets.Dropdown(
-        options=[(METHOD_NAMES[name], name) for name in methods_of(dual.softmax_head)], description="method"
+        options=[(METHOD_TITLES[name], name) for name in methods_of(dual.softmax_head)], description="method"
     )
     head = widgets.ToggleButtons(options=list(heads), description="head")
     shift = widgets.FloatSlider(value=0.0, min=-1.0, max=1.5, step=0.05, description="shift", continuous_update=False)

@@ -6,9 +6,7 @@
 from __future__ import annotations
 
 import shutil
-from collections.abc import Callable
 from dataclasses import asdict, dataclass, replace
-from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -21,10 +19,11 @@ from ..common.progress import Report, print_to_stderr
 from ..common.provenance import provenance, read_json, write_atomically, write_json
 from ..dual.branch import DualBranch, linear_head_weight
 from ..dual.shipped import SHIPPED_HEADS, WEIGHTS
-from ..evaluate.evaluate import read_evidence
 from ..evaluate.overhead import measure_head_training, measure_overhead, overhead_rows
+from ..evaluate.schema import KEYS, read_evidence
+from ..fidelity.evidence import fidelity_statistics
 from ..invariance import gauge_energy
-from ..localization.protocol import PROTOCOLS
+from ..localization.evidence import wsol_statistics
 from ..prepare.images import Manifest
 from ..stations import (
     GENERATED_DATASETS,
@@ -37,16 +36,9 @@ from ..stations import (
 )
 from ..summarise.saved import write_csv
 from ..summarise.tables import (
-    KEYS,
-    SCORERS,
-    fidelity_statistics,
-    head_differences,
-    matched_coverage,
     paired_difference,
-    perturbation_statistics,
-    perturbed,
     table_with_intervals,
-    wsol_statistics,
+    tables_of,
 )
 from ..train.heads import top1_accuracy
 from ..train.origins import imagenet_classes, starting_point
@@ -138,7 +130,7 @@ def publish(name: str, work_dir: Path, results: Path = PUBLISHED_RESULTS, report
     first = runs[0]
     choices = _train(experiment, runs, report)
     evidence = read_evidence(ensure_evidence(first))
-    tables = tables_of(evidence) | {f"choice_{head}": table for head, table in choices.items()}
+    tables = tables_of(evidence, RESAMPLES) | {f"choice_{head}": table for head, table in choices.items()}
     if len(runs) > 1:
         tables["seeds"] = _seeds(runs)
     if experiment.compares_freezing:
@@ -151,24 +143,6 @@ def publish(name: str, work_dir: Path, results: Path = PUBLISHED_RESULTS, report
         softmax_top1 = 100 * float((evidence["label"] == evidence["predicted"]).mean())
         ship(first, experiment.shipped_as, {"softmax": softmax_top1, "sigmoid": record["sigmoid_top1"]})
     return folder
-
-
-def tables_of(evidence: pd.DataFrame) -> dict[str, pd.DataFrame]:
-    """All figures of a network with intervals, and sigmoid minus softmax, by name of the table."""
-    by_protocol: dict[str, Callable[..., Any]] = {p: partial(wsol_statistics, protocol=p) for p in PROTOCOLS}
-    by_scorer: dict[str, Callable[..., Any]] = {s: partial(fidelity_statistics, scorer=s) for s in SCORERS}
-    kinds = {"wsol": ("protocol", by_protocol), "fidelity": ("scorer", by_scorer)}
-    tables = {}
-    for kind, (column, variants) in kinds.items():
-        for suffix, make in (("", table_with_intervals), ("_differences", head_differences)):
-            parts = [
-                make(evidence, statistics, RESAMPLES).assign(**{column: name}) for name, statistics in variants.items()
-            ]
-            tables[kind + suffix] = pd.concat(parts, ignore_index=True)
-    first = perturbed(evidence)
-    tables["perturbation"] = table_with_intervals(first, perturbation_statistics)
-    tables["matched_coverage"] = matched_coverage(first)
-    return tables
 
 
 def _train(experiment: Experiment, runs: list[Run], report: Report) -> dict[str, pd.DataFrame]:

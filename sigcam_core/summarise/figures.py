@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from itertools import cycle
 from typing import Any, NamedTuple
 
 import matplotlib.pyplot as plt
@@ -16,29 +17,15 @@ from matplotlib.patches import Rectangle
 from matplotlib.ticker import LogLocator, NullFormatter
 from numpy.typing import NDArray
 
+from ..cams.methods import CAM_METHODS
 from ..common.errors import fail
-from .tables import METRIC_NAMES
+from ..evaluate.schema import METRIC_TITLES
 
 COLORS = {"softmax": "#0072B2", "sigmoid": "#D55E00"}  # blue and vermilion: distinct for colour-blind readers
-METHOD_MARKERS = {
-    "cam": "o",
-    "gradcam": "s",
-    "gradcam++": "^",
-    "xgradcam": "D",
-    "layercam": "v",
-    "hirescam": "P",
-    "scorecam": "X",
-}
+# By a method's place in the table: whatever is added gets a name and a marker by itself.
+METHOD_TITLES = {name: method.title for name, method in CAM_METHODS.items()}
+METHOD_MARKERS = dict(zip(CAM_METHODS, cycle("os^DvPX*<>"), strict=False))
 MAP_COLORS = "viridis"
-METHOD_NAMES = {
-    "cam": "CAM",
-    "gradcam": "Grad-CAM",
-    "gradcam++": "Grad-CAM++",
-    "xgradcam": "XGrad-CAM",
-    "layercam": "Layer-CAM",
-    "hirescam": "HiResCAM",
-    "scorecam": "Score-CAM",
-}
 
 Image = NDArray[np.uint8]  # (H, W, 3)
 ScoreMap = NDArray[np.float64]  # (H, W) in [0, 1]
@@ -176,7 +163,7 @@ def difference_figure(differences: pd.DataFrame, metrics: Sequence[str]) -> Figu
     if not set(metrics) & set(there):
         fail(f"none of the metrics {', '.join(metrics)} is in the table: choose among {', '.join(there)}.")
     metrics = [metric for metric in metrics if metric in there]
-    labels = (differences["network"] + "  " + differences["method"].map(METHOD_NAMES)).rename("label")
+    labels = (differences["network"] + "  " + differences["method"].map(METHOD_TITLES)).rename("label")
     order = list(dict.fromkeys(labels))
     figure, axes = plt.subplots(
         1,
@@ -192,7 +179,7 @@ def difference_figure(differences: pd.DataFrame, metrics: Sequence[str]) -> Figu
         error = np.stack([part["difference"] - part["low"], part["high"] - part["difference"]]).clip(min=0)
         ax.errorbar(part["difference"], y, xerr=error, fmt="o", color="black", capsize=3, markersize=5)
         ax.axvline(0, color="gray", linewidth=1)
-        ax.set_title(METRIC_NAMES.get(metric, metric), fontsize=10)
+        ax.set_title(METRIC_TITLES.get(metric, metric), fontsize=10)
         ax.set_xlabel("sigmoid − softmax (points)")
         ax.grid(axis="x", alpha=0.3)
     axes[0, 0].set_yticks(range(len(order)), order)
@@ -227,9 +214,11 @@ def coverage_figure(table: pd.DataFrame) -> Figure:
         ax.grid(alpha=0.3)
         ax.margins(0.12)
     axes[0, 0].set_ylabel("average drop (%), lower is better")
-    methods = [method for method in METHOD_NAMES if method in set(table["method"])]
+    methods = [method for method in METHOD_TITLES if method in set(table["method"])]
     style: dict[str, Any] = {"linestyle": "none", "markerfacecolor": "none"}
-    entries = [Line2D([], [], marker=METHOD_MARKERS[m], color="black", label=METHOD_NAMES[m], **style) for m in methods]
+    entries = [
+        Line2D([], [], marker=METHOD_MARKERS[m], color="black", label=METHOD_TITLES[m], **style) for m in methods
+    ]
     entries += [Line2D([], [], color=color, linewidth=4, label=f"{head} head") for head, color in COLORS.items()]
     figure.legend(handles=entries, loc="outside right center", fontsize=8)
     return figure
@@ -242,7 +231,7 @@ def matched_coverage_figure(points: pd.DataFrame) -> Figure:
         points: what :func:`sigcam_core.summarise.tables.matched_coverage` returns.
     """
     networks = list(dict.fromkeys(points["network"]))
-    methods = [method for method in METHOD_NAMES if method in set(points["method"])]
+    methods = [method for method in METHOD_TITLES if method in set(points["method"])]
     lines: dict[str, tuple[Any, float]] = {"softmax": ("-", 3.0), "sigmoid": ("--", 1.3)}
     figure, axes = plt.subplots(
         1, len(networks), figsize=(3.6 * len(networks) + 1.6, 3.8), sharey=True, squeeze=False, layout="constrained"
@@ -266,7 +255,9 @@ def matched_coverage_figure(points: pd.DataFrame) -> Figure:
         ax.grid(alpha=0.3)
     axes[0, 0].set_ylabel("average drop (%), lower is better")
     style: dict[str, Any] = {"linestyle": "none", "markerfacecolor": "none"}
-    entries = [Line2D([], [], marker=METHOD_MARKERS[m], color="black", label=METHOD_NAMES[m], **style) for m in methods]
+    entries = [
+        Line2D([], [], marker=METHOD_MARKERS[m], color="black", label=METHOD_TITLES[m], **style) for m in methods
+    ]
     entries += [
         Line2D([], [], color=COLORS[head], linestyle=dashes, linewidth=width, label=f"{head} head")
         for head, (dashes, width) in lines.items()

@@ -16,7 +16,7 @@ from ..dual.branch import HEADS, DualBranch
 from ..fidelity.scores import explain_images
 from ..localization.contours import largest_contour_box
 from ..prepare.images import Manifest, load_images, normalize, scaled_boxes
-from .figures import METHOD_NAMES, Panel
+from .figures import METHOD_TITLES, Panel
 
 BOX_THRESHOLD = 0.2  # tau of the protocol's GT-Loc
 
@@ -55,7 +55,7 @@ def localization_panels(
         row = [Panel(manifest.class_names[int(manifest.labels[i])], picture, true_boxes=boxes[i])]
         for head in heads:
             score_map = score_maps[head][i]
-            title = f"{METHOD_NAMES[method]}, {head}"
+            title = f"{METHOD_TITLES[method]}, {head}"
             row.append(Panel(title, picture, score_map, boxes[i], estimated_box(score_map)))
         rows.append(row)
     return rows
@@ -91,7 +91,7 @@ def explanation_panels(
                 score_map = normalize_maps(maps[head, method][i : i + 1], (form.size, form.size))
                 explained = explain_images(inputs[i : i + 1], score_map)
                 score = dual(explained).softmax_logits.softmax(dim=1)[0, k]
-                title = f"{METHOD_NAMES[method]}\np = {score:.2f}"
+                title = f"{METHOD_TITLES[method]}\np = {score:.2f}"
                 row.append(Panel(title, to_pictures(denormalize(explained, form.mean, form.std))[0]))
             rows.append(row)
     return rows

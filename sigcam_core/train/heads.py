@@ -15,10 +15,11 @@ from torch import Tensor, nn
 from torch.nn.functional import cross_entropy
 
 from ..backbones.networks import input_format
+from ..common.checks import check_class_idx
 from ..common.errors import fail
 from ..common.progress import Report, print_to_stderr
 from ..dual.branch import DualBranch
-from ..dual.loss import check_class_idx, unchecked_balanced_bce
+from ..dual.loss import unchecked_balanced_bce
 from ..prepare.images import Manifest, image_batches
 from ..prepare.views import View
 from .checkpoints import Checkpoint

@@ -20,17 +20,8 @@ from torch import Tensor, nn
 
 from benchmarks.maps import GRAD_CAM, TORCHCAM
 from sigcam_core import METHODS, DualBranch, SigcamError, cam_maps, normalize_maps
-from sigcam_core.cams.maps import (
-    EXTRA_METHODS,
-    gradcam,
-    gradcam_plus_plus,
-    hirescam,
-    layercam,
-    logit_gradients,
-    maps_from_features,
-    methods_of,
-    xgradcam,
-)
+from sigcam_core.cams.maps import MapOptions, logit_gradients, maps_from_features, methods_of
+from sigcam_core.cams.methods import EXTRA_METHODS, gradcam, gradcam_plus_plus, hirescam, layercam, xgradcam
 from sigcam_core.dual.branch import HEADS, linear_head_weight
 
 GRADIENT_METHODS = [method for method in METHODS if method != "cam"]
@@ -323,7 +314,7 @@ def test_autocast_touches_the_backbone_alone(name: str, by: str) -> None:
     # From the same features, maps are those of full precision to the last bit.
     again = dual.extract(images, autocast=BF16)
     assert again.dtype == torch.float32
-    exact = maps_from_features(dual, again, 3, ["gradcam"], evidence_only=False)
+    exact = maps_from_features(dual, again, torch.full((3,), 3), MapOptions(["gradcam"], evidence_only=False))
     assert all(torch.equal(maps[head, "gradcam"], exact[head, "gradcam"]) for head in HEADS)
 
 
@@ -348,7 +339,7 @@ def test_inference_mode_changes_nothing(name: str) -> None:
     with torch.inference_mode():
         maps = cam_maps(dual, images, torch.tensor(CLASS_IDX), GRADIENT_METHODS)
         features = dual.extract(images)
-    later = maps_from_features(dual, features, torch.tensor(CLASS_IDX), GRADIENT_METHODS)
+    later = maps_from_features(dual, features, torch.tensor(CLASS_IDX), MapOptions(GRADIENT_METHODS))
     for key, values in expected.items():
         assert torch.equal(maps[key], values)
         assert torch.equal(later[key], values)
@@ -366,7 +357,7 @@ def test_an_empty_batch_gives_empty_maps(name: str) -> None:
 def test_signed_features_can_give_grad_cam_plus_plus_a_negative_weight() -> None:
     features = torch.tensor([[[[-10.0, -10], [-10, -10]], [[1, 1], [1, 2]]]])
     gradients = torch.ones_like(features)
-    signed, cut = (gradcam_plus_plus(features, gradients, evidence_only) for evidence_only in (False, True))
+    signed, cut = (gradcam_plus_plus(features, gradients, truncated) for truncated in (False, True))
     assert not torch.allclose(signed, cut)
 
 

@@ -10,7 +10,7 @@ from torch import Tensor, nn
 from torch.nn.functional import interpolate
 
 from sigcam_core import DualBranch, SigcamError, cam_maps
-from sigcam_core.cams.maps import maps_from_features
+from sigcam_core.cams.maps import MapOptions, maps_from_features
 from sigcam_core.dual.branch import HEADS
 
 CLASS_IDX = [4, 0, 2]
@@ -108,11 +108,11 @@ def test_heads_are_in_evaluation_mode_and_left_as_they_were() -> None:
 
 def test_bad_input_is_refused() -> None:
     dual, images = one_layer(stride=2), random_images(3, 16)
-    features = dual.extract(images)
+    features, class_idx = dual.extract(images), torch.zeros(3, dtype=torch.int64)
     with pytest.raises(SigcamError, match="method 'scorecam' needs the images: call cam_maps, or pass `images`"):
-        maps_from_features(dual, features, 0, ["scorecam"])
+        maps_from_features(dual, features, class_idx, MapOptions(["scorecam"]))
     with pytest.raises(SigcamError, match="got 2 images and features of 3"):
-        maps_from_features(dual, features, 0, ["scorecam"], images=images[:2])
+        maps_from_features(dual, features, class_idx, MapOptions(["scorecam"]), images[:2])
     with pytest.raises(SigcamError, match="class index 9 at position 0 is out of range"):
         cam_maps(dual, images, 9, ["scorecam"])
     with pytest.raises(SigcamError, match="batch_size must be at least 1, got 0"):

@@ -46,7 +46,7 @@ def test_both_passes_do_their_work(monkeypatch: pytest.MonkeyPatch) -> None:
     asked: list[tuple[str, ...]] = []
     monkeypatch.setattr(
         "sigcam_core.evaluate.overhead.maps_from_features",
-        lambda dual, features, k, methods, heads: asked.append(heads),
+        lambda dual, features, k, options: asked.append(options.heads),
     )
     measure_overhead(make_dual(dtype=torch.float32), "small_cnn", batch_size=1, repeats=1)
     assert asked == 3 * [("softmax",), ("softmax", "sigmoid")]

@@ -19,12 +19,14 @@ from sigcam_core.backbones.networks import input_format
 from sigcam_core.common.errors import SigcamError, run_command_line
 from sigcam_core.common.provenance import read_json
 from sigcam_core.dual.branch import linear_head_weight
-from sigcam_core.evaluate.evaluate import read_evidence
+from sigcam_core.evaluate.schema import read_evidence
+from sigcam_core.fidelity.evidence import fidelity_statistics
+from sigcam_core.localization.evidence import wsol_statistics
 from sigcam_core.prepare.images import image_batches, read_manifest, write_manifest
 from sigcam_core.publish import measure as module
-from sigcam_core.publish.measure import OVERHEAD, Experiment, publish, publish_overhead, ship, tables_of
+from sigcam_core.publish.measure import OVERHEAD, Experiment, publish, publish_overhead, ship
 from sigcam_core.stations import Run, ensure_sigmoid_head, record_of
-from sigcam_core.summarise.tables import fidelity_statistics, table_of, wsol_statistics
+from sigcam_core.summarise.tables import table_of, tables_of
 from sigcam_core.train.recipes import Recipe
 
 TINY = Experiment("shapes", "small_cnn", "scratch", epochs=1, seeds=(1, 0), compares_freezing=True)

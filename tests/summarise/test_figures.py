@@ -14,7 +14,7 @@ from sigcam_core.dual.branch import HEADS
 from sigcam_core.summarise.figures import (
     COLORS,
     METHOD_MARKERS,
-    METHOD_NAMES,
+    METHOD_TITLES,
     Panel,
     coverage_figure,
     difference_figure,
@@ -42,7 +42,7 @@ def texts(figure: Figure) -> set[str]:
 
 
 def test_every_method_and_head_has_a_name_a_marker_and_a_colour() -> None:
-    assert set(METHOD_NAMES) == set(METHOD_MARKERS) == {*METHODS, *EXTRA_METHODS}
+    assert set(METHOD_TITLES) == set(METHOD_MARKERS) == {*METHODS, *EXTRA_METHODS}
     assert set(COLORS) == set(HEADS)
     assert len(set(METHOD_MARKERS.values())) == len(METHOD_MARKERS)
 

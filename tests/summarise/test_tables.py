@@ -7,20 +7,18 @@ import pandas as pd
 import pytest
 
 from sigcam_core.common.errors import SigcamError
+from sigcam_core.common.resampling import bootstrap_weights
+from sigcam_core.fidelity.evidence import PERTURBATION, fidelity_statistics, perturbation_statistics
+from sigcam_core.localization.evidence import wsol_statistics
 from sigcam_core.localization.protocol import NUM_BINS, pixel_average_precision
 from sigcam_core.summarise.tables import (
     beside_published,
-    bootstrap_weights,
-    fidelity_statistics,
     head_differences,
     matched_coverage,
     paired_difference,
-    perturbation_statistics,
-    perturbed,
     show,
     table_of,
     table_with_intervals,
-    wsol_statistics,
 )
 
 NUM_IMAGES = 6
@@ -119,14 +117,17 @@ def test_adcc_takes_the_means_of_the_images() -> None:
 
 def test_perturbation_figures_are_of_the_images_that_were_perturbed() -> None:
     evidence = pd.concat([made_up_evidence(), made_up_evidence("sigmoid", "gradcam")])
-    rows = perturbed(evidence)
+    rows = PERTURBATION.measured(evidence)
     assert len(rows) == 8
     table = table_of(rows, perturbation_statistics)
     assert table["head"].tolist() == ["softmax", "sigmoid"]
     assert table["insertion_auc"].tolist() == pytest.approx([30, 30])
     assert table["deletion_auc"].tolist() == pytest.approx([10, 10])
-    with pytest.raises(SigcamError, match="no image of this evidence was perturbed"):
-        perturbed(evidence[evidence["image_id"] == "image5"])
+    with pytest.raises(
+        SigcamError,
+        match="no image of this evidence has figures of perturbation: evaluate with perturbation_images above 0",
+    ):
+        PERTURBATION.measured(evidence[evidence["image_id"] == "image5"])
 
 
 def test_drop_at_matched_coverage_by_hand() -> None:

@@ -1,0 +1,49 @@
+"""What more than one room refuses: class indices and score maps. Checked at the door of a public function, once."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from .errors import fail
+
+
+def check_class_idx(class_idx: Tensor, num_classes: int) -> None:
+    """Refuse class indices (N,) that are not int64 or outside [0, num_classes).
+
+    Raises:
+        SigcamError: naming the type, or the first bad index and its position.
+    """
+    if class_idx.dtype != torch.int64:
+        fail(f"class indices must be int64, got {class_idx.dtype}: convert them with `.long()`.")
+    outside = (class_idx < 0) | (class_idx >= num_classes)
+    if bool(outside.any()):
+        position = int(outside.nonzero()[0, 0])
+        fail(
+            f"class index {int(class_idx[position])} at position {position} is out of range: "
+            f"there are {num_classes} classes, 0 to {num_classes - 1}."
+        )
+
+
+def check_score_maps(score_maps: Tensor) -> Tensor:
+    """Return the maps if they are (N, H, W), finite and within [0, 1]; half precision and whole numbers as float32.
+
+    Raises:
+        SigcamError: naming the first map that is not.
+    """
+    score_maps = to_tensor(score_maps)
+    if score_maps.ndim != 3 or 0 in score_maps.shape[1:]:
+        fail(f"score maps must have shape (N, height, width), at least one pixel each, got {tuple(score_maps.shape)}.")
+    inside = ((score_maps >= 0) & (score_maps <= 1)).flatten(1).all(dim=1)  # NaN compares false
+    if not bool(inside.all()):
+        position = int((~inside).nonzero()[0, 0])
+        fail(f"score map {position} holds NaN or values outside [0, 1]: pass maps through normalize_maps first.")
+    return score_maps if score_maps.dtype in (torch.float32, torch.float64) else score_maps.float()
+
+
+def to_tensor(values: Any) -> Tensor:
+    """A tensor as it is; anything else, such as a NumPy array or nested lists, as a tensor."""
+    return values if isinstance(values, Tensor) else torch.from_numpy(np.asarray(values))

@@ -1,0 +1,65 @@
+"""A family of metrics: what is kept of each map, how a batch is measured, and what is computed of it afterwards.
+
+A room that judges maps has a module of families. Evaluation, tables and pages loop over them and know none by name,
+so a metric is written down in one place: its columns, its measurement, its statistic and its title.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from functools import partial
+from typing import Any
+
+import pandas as pd
+import pyarrow as pa
+
+from .errors import fail
+from .resampling import FloatArray, Statistics
+
+
+@dataclass(frozen=True)
+class MetricFamily:
+    """Metrics that are measured together.
+
+    Attributes:
+        name: of its tables.
+        columns: of the evidence, each a name and a type; a row is an image, head and method.
+        measure: of a batch of N images with R maps each, a :class:`sigcam_core.cams.batch.MapBatch`, to the columns,
+            N x R values each, image-major. A column that is left out is missing in the rows.
+        statistics: of evidence rows, one an image, and resampling weights (B, N), to the metrics (B,).
+        titles: of the metrics, as people write them.
+        variant: name of a keyword of ``statistics``, such as the protocol, that tables tell apart in a column of that
+            name; empty where there is none.
+        variants: values of that keyword.
+        of_first_images: whether only the first images of a split are measured, because it takes long. Their figures
+            stand in a table of their own, without one of differences between heads.
+    """
+
+    name: str
+    columns: Sequence[tuple[str, pa.DataType]]
+    measure: Callable[[Any], dict[str, Any]]
+    statistics: Callable[..., Statistics]
+    titles: dict[str, str]
+    variant: str = ""
+    variants: tuple[str, ...] = ("",)
+    of_first_images: bool = False
+
+    def measured(self, evidence: pd.DataFrame) -> pd.DataFrame:
+        """The rows that statistics can be computed of: all, or those of the first images.
+
+        Raises:
+            SigcamError: if no image was measured.
+        """
+        if not self.of_first_images:
+            return evidence
+        rows = evidence[evidence[self.columns[0][0]].notna()]
+        if rows.empty:
+            fail(f"no image of this evidence has figures of {self.name}: evaluate with {self.name}_images above 0.")
+        return rows
+
+    def statistics_by_variant(self) -> dict[str, Callable[[pd.DataFrame, FloatArray], Statistics]]:
+        """The statistics of each variant; of ``""`` where there is none."""
+        if not self.variant:
+            return {"": self.statistics}
+        return {value: partial(self.statistics, **{self.variant: value}) for value in self.variants}

@@ -1,0 +1,43 @@
+"""The bootstrap over images: weights that say how often each image is drawn.
+
+Every statistic takes weights W (B, N): row b says how often each image is drawn in resample b. A row of ones gives
+the figure itself. Whatever is compared shares the draws, so that its difference is paired.
+"""
+
+from __future__ import annotations
+
+import numpy as np
+from numpy.typing import NDArray
+
+from .errors import fail
+
+FloatArray = NDArray[np.float64]
+Statistics = dict[str, FloatArray]
+"""By name of the metric, its value in each of B resamples (B,)."""
+
+
+def bootstrap_weights(num_images: int, resamples: int, seed: int) -> FloatArray:
+    """Weights (resamples, N) of N images drawn with replacement (Efron 1979).
+
+    Raises:
+        SigcamError: if there is no image or no resample.
+
+    >>> bootstrap_weights(4, 3, seed=0).sum(axis=1)
+    array([4., 4., 4.])
+    """
+    if num_images < 1 or resamples < 1:
+        fail(f"a bootstrap needs at least 1 image and 1 resample, got {num_images} and {resamples}.")
+    generator = np.random.default_rng(seed)
+    draws = generator.multinomial(num_images, np.full(num_images, 1 / num_images), size=resamples)
+    return draws.astype(np.float64)
+
+
+def figure_and_resamples(num_images: int, resamples: int, seed: int) -> FloatArray:
+    """Weights (1 + resamples, N): ones, which give the figure itself, then :func:`bootstrap_weights`."""
+    return np.vstack([np.ones(num_images), bootstrap_weights(num_images, resamples, seed)])
+
+
+def interval(values: FloatArray) -> tuple[float, float]:
+    """Ends of the 95 % interval of resampled values (B,): their percentiles 2.5 and 97.5."""
+    low, high = np.percentile(values, [2.5, 97.5])
+    return float(low), float(high)

@@ -1,0 +1,57 @@
+"""The evidence: one row an image, head and method, with the columns of every family of metrics."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pandas as pd
+import pyarrow as pa
+import pyarrow.parquet as pq
+
+from ..common.errors import fail
+from ..common.families import MetricFamily
+from ..fidelity.evidence import FIDELITY, PERTURBATION
+from ..localization.evidence import LOCALIZATION
+
+FAMILIES: tuple[MetricFamily, ...] = (LOCALIZATION, FIDELITY, PERTURBATION)
+"""Every family of metrics; evaluation, tables and pages loop over them."""
+KEYS = ["network", "method", "head"]
+"""Columns that name a row of a table: all rows of the evidence with the same are one figure's images."""
+SCHEMA = pa.schema(
+    [
+        ("network", pa.string()),
+        ("image_id", pa.string()),
+        ("label", pa.int32()),
+        ("predicted", pa.int32()),  # by the softmax branch
+        ("head", pa.string()),
+        ("method", pa.string()),
+        *(column for family in FAMILIES for column in family.columns),
+    ]
+)
+"""Columns of the evidence. Localisation is of the map of the label, fidelity of that of the predicted class."""
+METRIC_TITLES = {name: title for family in FAMILIES for name, title in family.titles.items()}
+"""Of every metric that tables show, as people write it."""
+
+
+def read_evidence(*paths: Path) -> pd.DataFrame:
+    """Read evidence files into one table.
+
+    Returns:
+        One row an image, head and method, with the columns of :data:`SCHEMA`; what was not measured is missing.
+
+    Raises:
+        SigcamError: if a file is missing, is not evidence, or was written by a version with other columns.
+    """
+    frames = []
+    for path in paths:
+        if not path.exists():
+            fail(f"evidence {path} does not exist: run `python -m sigcam_core evaluate` first.")
+        try:
+            columns = pq.read_schema(path).names
+            frame: pd.DataFrame = pq.read_table(path, schema=SCHEMA).to_pandas()
+        except (pa.ArrowInvalid, KeyError, ValueError) as error:
+            fail(f"{path} is not an evidence file ({error}): delete it and evaluate again.")
+        if missing := set(SCHEMA.names) - set(columns):  # they have been read as nulls
+            fail(f"{path} lacks column {min(missing)}, as another version wrote it: delete it and evaluate again.")
+        frames.append(frame)
+    return pd.concat(frames, ignore_index=True)

@@ -1,0 +1,132 @@
+"""Localisation in the evidence: what is kept of each map, how it is measured, and the metrics computed from it."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+import pandas as pd
+import pyarrow as pa
+from numpy.typing import NDArray
+from torch import Tensor
+
+from ..cams.batch import MapBatch
+from ..cams.distinct import same_as_earlier
+from ..cams.score_maps import normalize_maps
+from ..common.errors import check_choice
+from ..common.families import MetricFamily
+from ..common.resampling import FloatArray, Statistics
+from .contours import BoxArray
+from .protocol import (
+    FIRST_THRESHOLD_OF_LEVEL,
+    GT_LOC_IOU,
+    GT_LOC_THRESHOLD_INDEX,
+    IOU_PERCENTAGES,
+    MAP_SIZE,
+    PROTOCOLS,
+    iou_curves,
+    over_cores,
+    pixel_average_precision,
+    score_histograms,
+)
+
+COLUMNS = (
+    # Best IoU at each of the 255 gray levels that thresholds cut at, of any contour and of the largest.
+    ("best_iou_multi", pa.list_(pa.float32())),
+    ("best_iou_largest", pa.list_(pa.float32())),
+    # IoU of GT-Loc's box with any ground-truth box, and with the first.
+    ("gt_loc_iou_any", pa.float32()),
+    ("gt_loc_iou_first", pa.float32()),
+    # Object and background pixels in each of the 1,002 score bins.
+    ("object_histogram", pa.list_(pa.int32())),
+    ("background_histogram", pa.list_(pa.int32())),
+)
+TITLES = {
+    "top1_cls": "Top-1 Cls",
+    "top1_loc": "Top-1 Loc",
+    "gt_loc": "GT-Loc",
+    "maxboxacc_v2": "MaxBoxAccV2",
+    "pxap": "PxAP",
+}
+WSOL_METRICS = tuple(TITLES)
+"""Columns of the paper's Table 1."""
+
+
+def measure(batch: MapBatch) -> dict[str, list[Any]]:
+    """The columns of N x R maps of the labels, image-major; None where an image has no boxes or no mask."""
+    source = same_as_earlier(batch.label_maps)  # (N, R)
+    masks = [None] * len(source) if batch.masks is None else batch.masks
+    rows = over_cores(_measure_image, batch.label_maps, source, batch.boxes, masks)
+    return {name: [row.get(name) for image_rows in rows for row in image_rows] for name, _ in COLUMNS}
+
+
+def _measure_image(
+    maps: Tensor, source: NDArray[np.int64], boxes: BoxArray, mask: NDArray[np.uint8] | None
+) -> list[dict[str, Any]]:
+    """The quantities of each of an image's R maps (R, h, w); equal maps are measured once."""
+    distinct, index = np.unique(source, return_inverse=True)
+    score_maps = normalize_maps(maps[distinct], (MAP_SIZE, MAP_SIZE)).cpu().numpy()
+    measured = [measure_map(score_map, boxes, mask) for score_map in score_maps]
+    return [measured[position] for position in index]
+
+
+def measure_map(score_map: NDArray[np.float64], boxes: BoxArray, mask: NDArray[np.uint8] | None) -> dict[str, Any]:
+    """The raw localisation quantities of one map: IoU curves at 255 gray levels, GT-Loc IoU, PxAP histograms.
+
+    Args:
+        score_map: (H, W) stretched to [0, 1].
+        boxes: (M, 4); with M = 0 there are no box quantities.
+        mask: (H, W), or ``None`` for no histograms.
+    """
+    values: dict[str, Any] = {}
+    if len(boxes):
+        curves = iou_curves(score_map, boxes)  # (1000,) each
+        values["best_iou_multi"] = curves["multi"][FIRST_THRESHOLD_OF_LEVEL].astype(np.float32)
+        values["best_iou_largest"] = curves["largest"][FIRST_THRESHOLD_OF_LEVEL].astype(np.float32)
+        values["gt_loc_iou_any"] = curves["largest"][GT_LOC_THRESHOLD_INDEX]
+        values["gt_loc_iou_first"] = curves["largest_first"][GT_LOC_THRESHOLD_INDEX]
+    if mask is not None:
+        values["object_histogram"], values["background_histogram"] = score_histograms(score_map, mask).astype(np.int32)
+    return values
+
+
+def wsol_statistics(rows: pd.DataFrame, weights: FloatArray, protocol: str = "standard") -> Statistics:
+    """Localisation figures in % of one network, method and head (Choe et al. 2020).
+
+    Args:
+        rows: evidence, one row an image.
+        weights: (B, N) resampling weights.
+        protocol: GT-Loc and Top-1 Loc against ``"standard"`` any box, or ``"paper"`` the first box only, as the
+            official code of Oh and Noh 2025 does.
+
+    Returns:
+        Each metric as (B,): ``top1_cls``, ``top1_loc``, ``gt_loc``, ``maxboxacc@30/50/70``, ``maxboxacc_v2`` where
+        there are boxes, and ``pxap`` where there are masks.
+
+    Raises:
+        SigcamError: for an unknown protocol.
+    """
+    check_choice("protocol", protocol, PROTOCOLS)
+    count = weights.sum(axis=1)
+    correct = (rows["label"] == rows["predicted"]).to_numpy(dtype=np.float64)
+    statistics = {"top1_cls": 100 * (weights @ correct) / count}
+    if rows["best_iou_multi"].notna().all():
+        column = "gt_loc_iou_any" if protocol == "standard" else "gt_loc_iou_first"
+        located = (rows[column].to_numpy() >= np.float32(GT_LOC_IOU)).astype(np.float64)
+        statistics["top1_loc"] = 100 * (weights @ (located * correct)) / count
+        statistics["gt_loc"] = 100 * (weights @ located) / count
+        # At the 255 levels: the maximum over 1,000 thresholds meets no other.
+        best_iou = np.stack(rows["best_iou_multi"].to_list()).astype(np.float32)  # (N, 255)
+        for percentage in IOU_PERCENTAGES:
+            # In float32 on both sides: two unequal ratios of pixel counts differ by far more than its rounding.
+            hits = (best_iou >= np.float32(percentage / 100)).astype(np.float64)
+            statistics[f"maxboxacc@{percentage}"] = 100 * (weights @ hits).max(axis=1) / count
+        statistics["maxboxacc_v2"] = np.mean([statistics[f"maxboxacc@{p}"] for p in IOU_PERCENTAGES], axis=0)
+    if rows["object_histogram"].notna().all():
+        kinds = [np.stack(rows[f"{kind}_histogram"].to_list()).astype(np.float64) for kind in ("object", "background")]
+        histograms = np.stack([weights @ counts for counts in kinds], axis=1)  # (B, 2, bins); whole numbers, exact
+        statistics["pxap"] = pixel_average_precision(histograms)
+    return statistics
+
+
+LOCALIZATION = MetricFamily("wsol", COLUMNS, measure, wsol_statistics, TITLES, "protocol", PROTOCOLS)
