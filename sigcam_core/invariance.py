@@ -140,3 +140,34 @@ def delta_for_map(features: Tensor, class_map: Tensor, target: Tensor) -> Tensor
     missing = (target.double() - class_map.double()).flatten()
     delta: Tensor = torch.linalg.pinv(basis) @ missing
     return delta
+
+
+def telling_deltas(features: Tensor, weight: Tensor, class_map: Tensor, class_idx: int) -> dict[str, Tensor]:
+    """Five members of a head's orbit whose maps could hardly differ more, as shifts (K,) of its weights.
+
+    ``original``: none. ``one channel``: delta = c e_i of the channel i that answers most outside the centre of the map.
+    ``any map``: the least shift to a blob in the upper left corner. ``sign collapse``: to the negative of the map.
+    ``centred``: the canonical member.
+
+    Args:
+        features: (K, h, w) feature maps of one image, at least 5 x 5.
+        weight: (C, K) of the head.
+        class_map: (h, w) of the class.
+        class_idx: the class k.
+    """
+    height, width = class_map.shape
+    rows, columns = torch.meshgrid(torch.arange(height), torch.arange(width), indexing="ij")
+    corner = torch.exp(-((rows - 1.0) ** 2 + (columns - 1.0) ** 2) / 3)
+    centre = torch.zeros(height, width)
+    centre[2:-2, 2:-2] = 1
+    channel = int(((features * (1 - centre)).sum((1, 2)) - 3 * (features * centre).sum((1, 2))).argmax())
+    one_channel = torch.zeros(len(features))
+    one_channel[channel] = 3 * class_map.max() / features[channel].max()  # enough to outshine the rest
+    target = corner * (class_map.max() - class_map.min())
+    return {
+        "original": torch.zeros(len(features)),
+        "one channel": one_channel,
+        "any map": delta_for_map(features, class_map, target),
+        "sign collapse": sign_collapse_delta(weight, class_idx),
+        "centred": center_weights(weight)[0] - weight[0],
+    }

@@ -2,88 +2,62 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Collection, Mapping
 from typing import Any
 
 from ..common.errors import check_choice, fail
 
-Check = Callable[[str, Any], None]
+PLAIN = (str, int, float, bool, list, dict, type(None))
+TYPES: dict[Any, tuple[tuple[type, ...], str]] = {
+    str: ((str,), "a string"),
+    bool: ((bool,), "True or False"),
+    int: ((int,), "a whole number"),
+    float: ((int, float), "a number"),
+    list[str]: ((list,), "a list of one or more strings"),
+}
+"""Annotations of parameters, those that papermill reads: the types that they allow, in Python and in words."""
 
 
-def check_parameters(namespace: Mapping[str, Any], **checks: Check) -> dict[str, Any]:
+def check_parameters(namespace: Mapping[str, Any], **allowed: Collection[Any]) -> dict[str, Any]:
     """Check the parameters of a notebook, right after the cell that papermill injects.
 
-    papermill only warns of a name that the notebook does not know, and sets it. Every plain value in the
-    notebook's namespace is therefore compared with the declared names.
+    Names and types are those of the cell that declares them, ``name: type = default``. papermill only warns of a name
+    that the notebook does not know, and sets it, so every plain value in the namespace is compared with them.
 
     Args:
         namespace: ``globals()`` of the notebook, before it defines anything else.
-        checks: for each declared parameter, one of the checks below.
+        allowed: for a parameter, the values that it may have, such as names or a ``range``: what would otherwise be
+            refused only after minutes of work.
 
     Returns:
         The parameters and their values, for the provenance.
 
     Raises:
-        SigcamError: for an unknown name or a value that fails its check.
+        SigcamError: for an unknown name, a value of another type, or one that is not allowed.
+
+    >>> check_parameters({"__annotations__": {"seed": int}, "seed": 3}, seed=range(10))
+    {'seed': 3}
     """
-    plain = (str, int, float, bool, list, dict, type(None))
+    declared = namespace["__annotations__"]
     given = {
         name: value
         for name, value in namespace.items()
-        if isinstance(value, plain) and not name.startswith("_") and name not in ("In", "Out")
+        if isinstance(value, PLAIN) and not name.startswith("_") and name not in ("In", "Out")
     }
     for name in given:
-        check_choice("parameter", name, list(checks))
-    for name, check in checks.items():
-        check(name, given[name])
+        check_choice("parameter", name, list(declared))
+    for name, kind in declared.items():
+        _check(name, given[name], kind, allowed.get(name))
     return given
 
 
-def one_of(*choices: str) -> Check:
-    """A string among ``choices``."""
-
-    def check(name: str, value: Any) -> None:
-        if value not in choices:
-            fail(f"parameter {name} is {value!r}: choose one of {', '.join(map(repr, choices))}.")
-
-    return check
-
-
-def some_of(*choices: str) -> Check:
-    """A list of strings among ``choices``, at least one."""
-
-    def check(name: str, value: Any) -> None:
-        if not isinstance(value, list) or not value or any(item not in choices for item in value):
-            fail(f"parameter {name} is {value!r}: give a list of one or more of {', '.join(map(repr, choices))}.")
-
-    return check
-
-
-def whole_number(low: int, high: int = 2**31 - 1) -> Check:
-    """An integer from ``low`` to ``high``."""
-
-    def check(name: str, value: Any) -> None:
-        if isinstance(value, bool) or not isinstance(value, int) or not low <= value <= high:
-            fail(f"parameter {name} is {value!r}: give a whole number from {low} to {high}.")
-
-    return check
-
-
-def number(low: float, high: float) -> Check:
-    """A number from ``low`` to ``high``."""
-
-    def check(name: str, value: Any) -> None:
-        if isinstance(value, bool) or not isinstance(value, int | float) or not low <= value <= high:
-            fail(f"parameter {name} is {value!r}: give a number from {low} to {high}.")
-
-    return check
-
-
-def text() -> Check:
-    """Any string."""
-
-    def check(name: str, value: Any) -> None:
-        if not isinstance(value, str):
-            fail(f"parameter {name} is {value!r}: give a string.")
-
-    return check
+def _check(name: str, value: Any, kind: Any, allowed: Collection[Any] | None) -> None:
+    types, words = TYPES[kind]
+    is_of_type = isinstance(value, types) and (kind is bool or not isinstance(value, bool))
+    if kind == list[str]:
+        is_of_type = is_of_type and bool(value) and all(isinstance(item, str) for item in value)
+    if not is_of_type:
+        fail(f"parameter {name} is {value!r}: give {words}.")
+    if allowed is not None and value not in allowed:
+        low_to_high = isinstance(allowed, range) and f"{words} from {allowed[0]} to {allowed[-1]}"
+        fail(f"parameter {name} is {value!r}: give {low_to_high or 'one of ' + ', '.join(map(repr, allowed))}.")

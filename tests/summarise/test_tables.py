@@ -5,12 +5,12 @@ from functools import partial
 import numpy as np
 import pandas as pd
 import pytest
+from made_up_evidence import NUM_IMAGES, made_up_evidence
 
 from sigcam_core.common.errors import SigcamError
 from sigcam_core.common.resampling import bootstrap_weights
-from sigcam_core.fidelity.evidence import PERTURBATION, fidelity_statistics, perturbation_statistics
+from sigcam_core.fidelity.evidence import fidelity_statistics
 from sigcam_core.localization.evidence import wsol_statistics
-from sigcam_core.localization.protocol import NUM_BINS, pixel_average_precision
 from sigcam_core.summarise.tables import (
     beside_published,
     head_differences,
@@ -20,114 +20,6 @@ from sigcam_core.summarise.tables import (
     table_of,
     table_with_intervals,
 )
-
-NUM_IMAGES = 6
-
-
-def made_up_evidence(head: str = "softmax", method: str = "cam", seed: int = 0) -> pd.DataFrame:
-    """Evidence of random numbers."""
-    generator = np.random.default_rng(seed)
-    rows = []
-    for i in range(NUM_IMAGES):
-        rows.append(
-            {
-                "network": "small_cnn-gap",
-                "image_id": f"image{i}",
-                "label": i % 2,
-                "predicted": 0,
-                "head": head,
-                "method": method,
-                "best_iou_multi": generator.random(255).astype(np.float32),
-                "best_iou_largest": generator.random(255).astype(np.float32),
-                "gt_loc_iou_any": np.float32(0.3 + 0.1 * i),
-                "gt_loc_iou_first": np.float32(0.2 + 0.1 * i),
-                "object_histogram": generator.integers(0, 50, NUM_BINS),
-                "background_histogram": generator.integers(0, 50, NUM_BINS),
-                "coverage": generator.random(),
-                "coherency": 0.7,
-                "image_score_softmax": 0.8,
-                "explained_score_softmax": 0.4 if i < 3 else 0.9,
-                "image_score_sigmoid": 0.5,
-                "explained_score_sigmoid": 0.5,
-                "insertion_auc": np.float32(0.2 * i) if i < 4 else np.nan,
-                "deletion_auc": np.float32(0.1) if i < 4 else np.nan,
-                "insertion_fractions": np.array([0, 0.5, 1], dtype=np.float32) if i < 4 else None,
-                "insertion_curve": np.array([0.2, 0.2 + 0.1 * i, 0.4], dtype=np.float32) if i < 4 else None,
-            }
-        )
-    return pd.DataFrame(rows)
-
-
-def value(statistics: dict[str, np.ndarray], name: str) -> float:
-    return float(statistics[name][0])
-
-
-def test_localisation_figures_by_hand() -> None:
-    rows = made_up_evidence()
-    figures = wsol_statistics(rows, np.ones((1, NUM_IMAGES)))
-    assert value(figures, "top1_cls") == pytest.approx(50)
-    assert value(figures, "gt_loc") == pytest.approx(100 * 4 / 6)  # .5 reaches one half, to the last bit
-    assert value(figures, "top1_loc") == pytest.approx(100 * 2 / 6)  # of images 2 to 5, those of label 0
-    first = wsol_statistics(rows, np.ones((1, NUM_IMAGES)), protocol="paper")
-    assert value(first, "gt_loc") == pytest.approx(50)
-
-
-def test_max_box_acc_is_the_best_threshold_of_the_mean_not_the_mean_of_the_best() -> None:
-    rows = made_up_evidence()
-    best_iou = np.zeros((NUM_IMAGES, 255), dtype=np.float32)
-    best_iou[:3, 10] = best_iou[3:5, 20] = 0.6
-    rows["best_iou_multi"] = list(best_iou)
-    figures = wsol_statistics(rows, np.ones((1, NUM_IMAGES)))
-    assert value(figures, "maxboxacc@50") == pytest.approx(50)
-    assert value(figures, "maxboxacc@70") == 0
-    assert value(figures, "maxboxacc_v2") == pytest.approx(100 / 3)
-
-
-def test_pxap_equals_the_metric_and_weights_repeat_images() -> None:
-    rows = made_up_evidence()
-    weights = np.array([[1, 1, 1, 1, 1, 1], [0, 2, 0, 1, 3, 0]], dtype=np.float64)
-    repeated = rows.iloc[[1, 1, 3, 4, 4, 4]]
-    for part, found in zip((rows, repeated), wsol_statistics(rows, weights)["pxap"], strict=True):
-        sums = np.stack([np.stack(part[f"{kind}_histogram"].to_list()).sum(0) for kind in ("object", "background")])
-        assert found == pytest.approx(pixel_average_precision(sums))
-    for metric, values in wsol_statistics(rows, weights).items():
-        again = wsol_statistics(repeated, np.ones((1, NUM_IMAGES)))[metric]
-        assert values[1] == pytest.approx(again[0]), metric
-
-
-def test_fidelity_figures_by_hand_and_by_either_scorer() -> None:
-    rows = made_up_evidence()
-    figures = fidelity_statistics(rows, np.ones((1, NUM_IMAGES)))
-    assert value(figures, "average_drop") == pytest.approx(25)
-    assert value(figures, "increase_in_confidence") == pytest.approx(50)
-    other = fidelity_statistics(rows, np.ones((1, NUM_IMAGES)), scorer="sigmoid")
-    assert value(other, "average_drop") == value(other, "increase_in_confidence") == 0
-
-
-def test_adcc_takes_the_means_of_the_images() -> None:
-    rows = made_up_evidence()
-    figures = fidelity_statistics(rows, np.array([[1, 1, 1, 1, 1, 1], [2, 0, 0, 0, 0, 1]]))
-    for draw, images in enumerate(([0, 1, 2, 3, 4, 5], [0, 0, 5])):
-        coverage = rows["coverage"].to_numpy()[images].mean()
-        drop = np.mean([0.5 if i < 3 else 0 for i in images])
-        expected = 100 * 3 / (1 / 0.7 + 1 / (1 - coverage) + 1 / (1 - drop))
-        assert figures["adcc"][draw] == pytest.approx(expected)
-        assert figures["coherency"][draw] == pytest.approx(70)
-
-
-def test_perturbation_figures_are_of_the_images_that_were_perturbed() -> None:
-    evidence = pd.concat([made_up_evidence(), made_up_evidence("sigmoid", "gradcam")])
-    rows = PERTURBATION.measured(evidence)
-    assert len(rows) == 8
-    table = table_of(rows, perturbation_statistics)
-    assert table["head"].tolist() == ["softmax", "sigmoid"]
-    assert table["insertion_auc"].tolist() == pytest.approx([30, 30])
-    assert table["deletion_auc"].tolist() == pytest.approx([10, 10])
-    with pytest.raises(
-        SigcamError,
-        match="no image of this evidence has figures of perturbation: evaluate with perturbation_images above 0",
-    ):
-        PERTURBATION.measured(evidence[evidence["image_id"] == "image5"])
 
 
 def test_drop_at_matched_coverage_by_hand() -> None:
@@ -209,13 +101,6 @@ def test_only_the_same_images_in_the_same_order_can_be_paired() -> None:
     for other in (rows.iloc[1:], rows.iloc[::-1], rows.assign(image_id=[f"other{i}" for i in range(NUM_IMAGES)])):
         with pytest.raises(SigcamError, match="needs the same images in the same order on both sides"):
             paired_difference(rows, other, wsol_statistics)
-
-
-def test_bootstrap_weights_draw_as_many_images_as_there_are() -> None:
-    weights = bootstrap_weights(NUM_IMAGES, 100, seed=3)
-    assert (weights.sum(axis=1) == NUM_IMAGES).all()
-    np.testing.assert_array_equal(weights, bootstrap_weights(NUM_IMAGES, 100, seed=3))
-    assert (weights != bootstrap_weights(NUM_IMAGES, 100, seed=4)).any()
 
 
 def test_our_rows_stand_above_the_papers() -> None:

@@ -1,0 +1,258 @@
+"""What a chapter of the book shows, computed from what the stations left: tables, figures, and values for the prose.
+
+A notebook makes its evidence, calls one of these, saves what it gets and shows it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from functools import partial
+from typing import Any
+
+import numpy as np
+import pandas as pd
+import torch
+from matplotlib.figure import Figure
+
+from ..dual.branch import HEADS, DualBranch, linear_head_weight
+from ..evaluate.overhead import overhead_rows
+from ..evaluate.schema import KEYS
+from ..fidelity.evidence import (
+    ADCC_METRICS,
+    FIDELITY_METRICS,
+    PERTURBATION,
+    PERTURBATION_METRICS,
+    SCORERS,
+    fidelity_statistics,
+    perturbation_statistics,
+)
+from ..invariance import ShiftedHead, gauge_energy
+from ..localization.evidence import WSOL_METRICS, wsol_statistics
+from ..prepare.manifest import Manifest
+from ..train.heads import top1_accuracy
+from .figures import (
+    coverage_figure,
+    difference_figure,
+    matched_coverage_figure,
+    overhead_figure,
+    training_figure,
+)
+from .saved import Value, flat_values
+from .tables import head_differences, matched_coverage, table_of
+
+SHOWN_COVERAGES = (10, 20, 30, 50)  # % of the pixels, of the points that the insertion curves have
+PROSE_COVERAGE = 20
+
+
+@dataclass(frozen=True)
+class Chapter:
+    """What a chapter shows and saves.
+
+    Attributes:
+        values: numbers for the prose, by name.
+        tables: by the name that they are saved under.
+        figures: by the name that they are saved under.
+        formatted: how to print some of the values; others are printed with two decimals.
+    """
+
+    values: dict[str, Value]
+    tables: dict[str, pd.DataFrame] = field(default_factory=dict)
+    figures: dict[str, Figure] = field(default_factory=dict)
+    formatted: dict[str, str] = field(default_factory=dict)
+
+
+def invariance_chapter(heads: Mapping[str, ShiftedHead], weight: torch.Tensor, class_idx: int, **names: str) -> Chapter:
+    """Numbers of the heads that softmax cannot tell apart.
+
+    Args:
+        heads: of one orbit, the first as it was trained; ``any map`` and ``sign collapse`` among them.
+        weight: (C, K) of the head as it was trained.
+        class_idx: class of the maps.
+        names: of the network, photo and class, for the prose.
+    """
+    start, shifted, collapsed = next(iter(heads.values())), heads["any map"], heads["sign collapse"]
+    logit_change = shifted.logits - start.logits  # (C,), one number for all classes up to rounding
+    maps = [head.class_map.flatten().numpy() for head in (start, collapsed)]
+    values: dict[str, Value] = {
+        **names,
+        "probability_before": float(start.probabilities[class_idx]),
+        "probability_after_shift": float(shifted.probabilities[class_idx]),
+        "probability_after_sign_collapse": float(collapsed.probabilities[class_idx]),
+        "max_probability_difference": max(probability_changes(heads).values()),
+        "max_logit_shift_difference": float((logit_change - logit_change.mean()).abs().max()),
+        "map_correlation_after_collapse": float(np.corrcoef(*maps)[0, 1]),
+        "gauge_energy_imagenet": gauge_energy(weight),
+        "gauge_energy_iid": 1 / len(weight),
+        "num_classes": len(weight),
+    }
+    tiny = ("max_probability_difference", "max_logit_shift_difference", "gauge_energy_imagenet", "gauge_energy_iid")
+    formatted = {name: f"{values[name]:.1e}" for name in tiny}
+    formatted |= {name: f"{value:.4f}" for name, value in values.items() if name.startswith("probability")}
+    return Chapter(values, formatted=formatted)
+
+
+def probability_changes(heads: Mapping[str, ShiftedHead]) -> dict[str, float]:
+    """The largest change of any probability between the first head and each."""
+    start = next(iter(heads.values()))
+    return {name: float((head.probabilities - start.probabilities).abs().max()) for name, head in heads.items()}
+
+
+def training_chapter(
+    duals: Mapping[str, DualBranch], records: Mapping[str, tuple[Any, Any]], manifest: Manifest
+) -> Chapter:
+    """Accuracies, times and curves of networks whose two heads were trained.
+
+    Args:
+        duals: the networks, by what they are called.
+        records: of their classifier and sigmoid head.
+        manifest: the data set.
+    """
+    test, counts = manifest.split("test"), manifest.table["split"].value_counts()
+    accuracies = {head: [top1_accuracy(dual, head, test) for dual in duals.values()] for head in HEADS}
+    summary = pd.DataFrame(
+        {
+            "network": list(duals),
+            **{f"{head} branch, test Top-1 (%)": accuracies[head] for head in HEADS},
+            "classifier (s)": [classifier["seconds"] for classifier, _ in records.values()],
+            "sigmoid head (s)": [sigmoid["seconds"] for _, sigmoid in records.values()],
+        }
+    )
+    histories = {}
+    for name, (classifier, sigmoid) in records.items():
+        histories[f"{name}, softmax classifier"] = pd.DataFrame(classifier["history"])
+        histories[f"{name}, sigmoid head"] = pd.DataFrame(sigmoid["history"])
+    first, (first_record, _) = next(iter(duals.values())), next(iter(records.values()))
+    weight = linear_head_weight(first.softmax_head)
+    values: dict[str, Value] = {
+        "dataset": manifest.name,
+        **{f"{split}_images": int(counts[split]) for split in ("train", "val", "test")},
+        "num_classes": manifest.num_classes,
+        **({} if weight is None else {"gauge_energy_gap": gauge_energy(weight)}),
+        "seed": first_record["seed"],
+        "device": first_record["device"],
+    }
+    keys = ("top1", "sigmoid_top1", "classifier_seconds", "head_seconds")
+    for row in summary.itertuples(index=False):
+        label = row[0].split("-")[-1]
+        values |= {f"{key}_{label}": float(value) for key, value in zip(keys, row[1:], strict=True)}
+    formatted = {name: f"{value:.1f}" for name, value in values.items() if isinstance(value, float)}
+    formatted |= {name: f"{value:.3f}" for name, value in values.items() if name.startswith("gauge")}
+    formatted["seed"] = str(values["seed"])
+    return Chapter(values, {"training": summary}, {"training": training_figure(histories)}, formatted)
+
+
+def localization_chapter(
+    evidence: pd.DataFrame, dataset: str, protocol: str = "standard", resamples: int = 1000, seed: int = 0
+) -> Chapter:
+    """Table 1: every method and head, and sigmoid minus softmax with paired intervals.
+
+    Args:
+        evidence: what :func:`sigcam_core.evaluate.schema.read_evidence` returns.
+        dataset: its name.
+        protocol: see :func:`sigcam_core.localization.evidence.wsol_statistics`.
+        resamples: draws of the bootstrap over images.
+        seed: of the draws.
+    """
+    statistics = partial(wsol_statistics, protocol=protocol)
+    ours = table_of(evidence, statistics)
+    differences = head_differences(evidence, statistics, resamples, seed)
+    values = (
+        {"dataset": dataset, "test_images": evidence["image_id"].nunique()}
+        | flat_values(ours, WSOL_METRICS)
+        | flat_values(differences, ("difference", "low", "high"))
+    )
+    figures = {"table1": difference_figure(differences, WSOL_METRICS[2:])}
+    return Chapter(values, {"table1": ours, "table1_differences": differences}, figures)
+
+
+def fidelity_chapter(
+    evidence: pd.DataFrame, dataset: str, scorer: str = "softmax", resamples: int = 1000, seed: int = 0
+) -> Chapter:
+    """Table 2: fidelity by either scorer, at matched coverage, insertion and deletion, ADCC, and differences.
+
+    Args:
+        evidence: what :func:`sigcam_core.evaluate.schema.read_evidence` returns, of images that were perturbed in part.
+        dataset: its name.
+        scorer: see :func:`sigcam_core.fidelity.evidence.fidelity_statistics`.
+        resamples: draws of the bootstrap over images.
+        seed: of the draws.
+    """
+    statistics = partial(fidelity_statistics, scorer=scorer)
+    ours = table_of(evidence, statistics)
+    differences = head_differences(evidence, statistics, resamples, seed)
+    points = matched_coverage(evidence)
+    first_images = PERTURBATION.measured(evidence)
+    areas = table_of(first_images, perturbation_statistics)
+    at_one = points[points["coverage"].round() == PROSE_COVERAGE]
+    at_one = at_one.rename(columns={"average_drop": f"average_drop_at_{PROSE_COVERAGE}"})
+    values = (
+        {
+            "dataset": dataset,
+            "test_images": evidence["image_id"].nunique(),
+            "perturbed_images": first_images["image_id"].nunique(),
+            "scorer": scorer,
+        }
+        | flat_values(ours, tuple(dict.fromkeys(FIDELITY_METRICS + ADCC_METRICS)))
+        | flat_values(areas, PERTURBATION_METRICS)
+        | flat_values(at_one, (f"average_drop_at_{PROSE_COVERAGE}",))
+        | flat_values(differences, ("difference", "low", "high"))
+    )
+    tables = {
+        "table2": ours,
+        "table2_scorers": _scored_by_both(evidence, ours),
+        "table2_matched_coverage": points,
+        "table2_perturbation": areas,
+        "table2_adcc": ours[[*KEYS, *ADCC_METRICS]],
+        "table2_differences": differences,
+    }
+    figures = {
+        "table2_coverage": coverage_figure(ours),
+        "table2_matched_coverage": matched_coverage_figure(points),
+        "table2": difference_figure(differences, FIDELITY_METRICS),
+    }
+    return Chapter(values, tables, figures)
+
+
+def _scored_by_both(evidence: pd.DataFrame, ours: pd.DataFrame) -> pd.DataFrame:
+    crossed = ours[["network", "method", "head", "coverage"]].copy()
+    for name in SCORERS:
+        by_scorer = table_of(evidence, partial(fidelity_statistics, scorer=name))
+        crossed[f"average drop, scored by {name} branch"] = by_scorer["average_drop"]
+        crossed[f"increase in confidence, scored by {name} branch"] = by_scorer["increase_in_confidence"]
+    return crossed
+
+
+def drops_at_equal_coverage(points: pd.DataFrame) -> pd.DataFrame:
+    """Average drop of every map where all keep the same share of the pixels, one column a share.
+
+    Args:
+        points: what :func:`sigcam_core.summarise.tables.matched_coverage` returns.
+    """
+    shown = points[points["coverage"].round().isin(SHOWN_COVERAGES)].round({"coverage": 0})
+    order = shown.drop_duplicates(KEYS).set_index(KEYS).index
+    wide = shown.pivot(index=KEYS, columns="coverage", values="average_drop").reindex(order)
+    return wide.rename(columns=lambda share: f"keep {share:.0f} %").reset_index()
+
+
+def overhead_chapter(measured: Mapping[str, dict[str, Any]], trained: Sequence[str], device: str) -> Chapter:
+    """Table 3: parameters, times and their ratios.
+
+    Args:
+        measured: by network, what :func:`sigcam_core.evaluate.overhead.measure_overhead` gives, with
+            ``training_time`` (seconds of the classifier, and of both heads) for those that were trained here.
+        trained: names of those.
+        device: what it was measured on.
+    """
+    ours = pd.DataFrame([row for network, values in measured.items() for row in overhead_rows(network, values)])
+    values: dict[str, Value] = {"device": device}
+    for network in trained:
+        label, figures = network.split("-")[-1], measured[network]
+        before, after = figures["parameters"]
+        values |= {
+            f"{label}_parameters": before,
+            f"{label}_extra_parameters": after - before,
+            f"{label}_inference_ratio": figures["inference_ratio"],
+            f"{label}_training_ratio": figures["training_time"][1] / figures["training_time"][0],
+        }
+    return Chapter(values, {"table3": ours}, {"table3": overhead_figure(ours)})
