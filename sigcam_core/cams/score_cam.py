@@ -52,8 +52,8 @@ def scorecam(
     if batch_size < 1:
         fail(f"batch_size must be at least 1, got {batch_size}.")
     channels = maps.shape[1]
-    flat = maps.flatten(2).flatten(0, 1)
-    varied = (flat.amax(dim=1) > flat.amin(dim=1)).nonzero()[:, 0]
+    flat = maps.flatten(2).flatten(0, 1)  # (N K, h w)
+    varied = (flat.amax(dim=1) > flat.amin(dim=1)).nonzero()[:, 0]  # rows of channels that are not constant
     networks = {head: dual.head(head) for head in heads}
 
     def logits_of(masked: Tensor) -> dict[str, Tensor]:
@@ -61,12 +61,13 @@ def scorecam(
         return {head: network(features) for head, network in networks.items()}
 
     with evaluation_mode(*networks.values()):
+        # A constant channel masks everything: its score (N K,) is that of one black image.
         scores = {}
         for head, logits in logits_of(images.new_zeros(1, *images.shape[1:])).items():
             scores[head] = logits[0, class_idx].repeat_interleave(channels)
         for rows in torch.split(varied, batch_size):
             source = rows // channels
-            masked = images[source] * _masks(flat[rows].view(-1, *maps.shape[2:]), images)
+            masked = images[source] * _masks(flat[rows].view(-1, *maps.shape[2:]), images)  # (B, 3, H, W)
             for head, logits in logits_of(masked).items():
                 scores[head][rows] = logits.gather(1, class_idx[source, None])[:, 0]
     return {

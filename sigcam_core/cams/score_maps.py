@@ -25,15 +25,20 @@ def normalize_maps(maps: Tensor, size: tuple[int, int]) -> Tensor:
 
     Raises:
         SigcamError: if ``maps`` is not three-dimensional.
+
+    >>> normalize_maps(torch.tensor([[[1.0, 3.0], [5.0, 1.0]]]), size=(2, 2))
+    tensor([[[0.0000, 0.5000],
+             [1.0000, 0.0000]]], dtype=torch.float64)
     """
     if maps.ndim != 3:
         fail(f"maps must have shape (N, height, width), got {tuple(maps.shape)}.")
-    flat = maps.flatten(1)
+    flat = maps.flatten(1)  # (N, h w)
     # Constant maps are found before resizing, whose rounding would otherwise be stretched to noise in [0, 1].
     valid = flat.isfinite().all(dim=1) & (flat.amax(dim=1) > flat.amin(dim=1))
     # Bicubic interpolation is linear along each axis: two small products of matrices, ten times faster than
     # interpolating in two dimensions.
     rows, columns = (_bicubic_weights(old, new, maps.device) for old, new in zip(maps.shape[1:], size, strict=True))
+    # (H, h) @ ((N, h, w) @ (w, W)) = (N, H, W)
     resized = rows @ (maps.double().where(valid[:, None, None], 0.0) @ columns.T)
     low = resized.amin(dim=(1, 2), keepdim=True)
     span = resized.amax(dim=(1, 2), keepdim=True) - low

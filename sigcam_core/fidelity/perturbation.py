@@ -58,7 +58,7 @@ def perturbation_curves(
         SigcamError: if maps do not fit the images or hold NaN, the baseline does not fit, there are no images, a
             count is below 1, or ``score`` gives anything but one probability an image.
     """
-    ranks = _ranks(images, score_maps)
+    ranks = _ranks(images, score_maps)  # (N, H W)
     if steps < 1 or batch_size < 1:
         fail(f"steps and batch size must be at least 1, got {steps} and {batch_size}.")
     filling = _filling(images, baseline)
@@ -66,15 +66,15 @@ def perturbation_curves(
     counts = torch.arange(0, num_pixels, -(-num_pixels // steps), device=images.device)
     counts = torch.cat([counts, counts.new_tensor([num_pixels])])
     last = len(counts) - 1
-    curves = images.new_zeros((num_images, 2, last + 1), dtype=torch.float64)  # deletion, insertion
+    curves = images.new_zeros((num_images, 2, last + 1), dtype=torch.float64)  # (N, deletion and insertion, S + 1)
     # Each job is an image, a curve and a point. Deletion's last point, the baseline alone, is insertion's first.
-    jobs = torch.cartesian_prod(torch.arange(num_images), torch.arange(2), torch.arange(1, last + 1))
+    jobs = torch.cartesian_prod(torch.arange(num_images), torch.arange(2), torch.arange(1, last + 1))  # (J, 3)
     jobs = jobs[(jobs[:, 2] < last) | (jobs[:, 1] == 0)].to(images.device)
     for start in range(0, len(jobs), batch_size):
         image, curve, point = jobs[start : start + batch_size].unbind(1)
-        ahead = ranks[image] < counts[point][:, None]
-        kept = (ahead == (curve == 1)[:, None]).view(-1, 1, *images.shape[2:])
-        perturbed = torch.where(kept, images[image], filling[image])
+        ahead = ranks[image] < counts[point][:, None]  # (B, H W)
+        kept = (ahead == (curve == 1)[:, None]).view(-1, 1, *images.shape[2:])  # (B, 1, H, W)
+        perturbed = torch.where(kept, images[image], filling[image])  # (B, 3, H, W)
         curves[image, curve, point] = checked_scores(score(perturbed, image), len(image))
     curves[:, 1, 0] = curves[:, 0, last]
     if image_scores is None:

@@ -216,15 +216,15 @@ def _sweep(pixels: Any, kind: Any, boxes: Any, num_holes: Any) -> Any:
     """
     num_starts = pixels.num_maxima if kind.step < 0 else pixels.num_minima
     steps = np.array([y * pixels.stride + x for y, x in RING])
-    region_of = np.zeros(pixels.later.size, dtype=np.int32)
-    parent = np.zeros(num_starts + 1, dtype=np.int32)
-    corners = np.empty((num_starts + 1, 4), dtype=np.int32)
+    region_of = np.zeros(pixels.later.size, dtype=np.int32)  # of each padded pixel, once it is placed
+    parent = np.zeros(num_starts + 1, dtype=np.int32)  # (R + 1,): every start of a region, and the outside
+    corners = np.empty((num_starts + 1, 4), dtype=np.int32)  # x0, y0, x1, y1 of each region
     area = np.zeros(num_starts + 1, dtype=np.int64)
     iou = np.zeros(num_starts + 1)
     is_stale = np.zeros(num_starts + 1, dtype=np.bool_)
     live = np.empty(num_starts + 1, dtype=np.int32)
     num_live, num_regions = 0, 1
-    best, count = np.zeros(NUM_LEVELS), np.zeros(NUM_LEVELS, dtype=np.int64)
+    best, count = np.zeros(NUM_LEVELS), np.zeros(NUM_LEVELS, dtype=np.int64)  # (255,) each, as all that is returned
     largest, is_clear = np.zeros((NUM_LEVELS, 4), dtype=np.int64), np.ones(NUM_LEVELS, dtype=np.bool_)
     for i in range(NUM_LEVELS):
         if num_live == 0 and num_regions > num_starts:
