@@ -1,6 +1,6 @@
-"""What a chapter of the book shows, computed from what the stations left: tables, figures, and values for the prose.
+"""What a chapter of the book shows, computed from what the stations left: tables, and values for the prose.
 
-A notebook makes its evidence, calls one of these, saves what it gets and shows it.
+A notebook makes its evidence, calls one of these, saves what it gets, shows it, and draws figures of it.
 """
 
 from __future__ import annotations
@@ -10,10 +10,7 @@ from dataclasses import dataclass, field
 from functools import partial
 from typing import Any
 
-import numpy as np
 import pandas as pd
-import torch
-from matplotlib.figure import Figure
 
 from ..dual.branch import HEADS, DualBranch, linear_head_weight
 from ..evaluate.overhead import overhead_rows
@@ -27,17 +24,10 @@ from ..fidelity.evidence import (
     fidelity_statistics,
     perturbation_statistics,
 )
-from ..invariance import ShiftedHead, gauge_energy
+from ..invariance import gauge_energy
 from ..localization.evidence import WSOL_METRICS, wsol_statistics
 from ..prepare.manifest import Manifest
 from ..train.heads import top1_accuracy
-from .figures import (
-    coverage_figure,
-    difference_figure,
-    matched_coverage_figure,
-    overhead_figure,
-    training_figure,
-)
 from .saved import Value, flat_values
 from .tables import head_differences, matched_coverage, table_of
 
@@ -52,50 +42,12 @@ class Chapter:
     Attributes:
         values: numbers for the prose, by name.
         tables: by the name that they are saved under.
-        figures: by the name that they are saved under.
         formatted: how to print some of the values; others are printed with two decimals.
     """
 
     values: dict[str, Value]
     tables: dict[str, pd.DataFrame] = field(default_factory=dict)
-    figures: dict[str, Figure] = field(default_factory=dict)
     formatted: dict[str, str] = field(default_factory=dict)
-
-
-def invariance_chapter(heads: Mapping[str, ShiftedHead], weight: torch.Tensor, class_idx: int, **names: str) -> Chapter:
-    """Numbers of the heads that softmax cannot tell apart.
-
-    Args:
-        heads: of one orbit, the first as it was trained; ``any map`` and ``sign collapse`` among them.
-        weight: (C, K) of the head as it was trained.
-        class_idx: class of the maps.
-        names: of the network, photo and class, for the prose.
-    """
-    start, shifted, collapsed = next(iter(heads.values())), heads["any map"], heads["sign collapse"]
-    logit_change = shifted.logits - start.logits  # (C,), one number for all classes up to rounding
-    maps = [head.class_map.flatten().numpy() for head in (start, collapsed)]
-    values: dict[str, Value] = {
-        **names,
-        "probability_before": float(start.probabilities[class_idx]),
-        "probability_after_shift": float(shifted.probabilities[class_idx]),
-        "probability_after_sign_collapse": float(collapsed.probabilities[class_idx]),
-        "max_probability_difference": max(probability_changes(heads).values()),
-        "max_logit_shift_difference": float((logit_change - logit_change.mean()).abs().max()),
-        "map_correlation_after_collapse": float(np.corrcoef(*maps)[0, 1]),
-        "gauge_energy_imagenet": gauge_energy(weight),
-        "gauge_energy_iid": 1 / len(weight),
-        "num_classes": len(weight),
-    }
-    tiny = ("max_probability_difference", "max_logit_shift_difference", "gauge_energy_imagenet", "gauge_energy_iid")
-    formatted = {name: f"{values[name]:.1e}" for name in tiny}
-    formatted |= {name: f"{value:.4f}" for name, value in values.items() if name.startswith("probability")}
-    return Chapter(values, formatted=formatted)
-
-
-def probability_changes(heads: Mapping[str, ShiftedHead]) -> dict[str, float]:
-    """The largest change of any probability between the first head and each."""
-    start = next(iter(heads.values()))
-    return {name: float((head.probabilities - start.probabilities).abs().max()) for name, head in heads.items()}
 
 
 def training_chapter(
@@ -118,10 +70,6 @@ def training_chapter(
             "sigmoid head (s)": [sigmoid["seconds"] for _, sigmoid in records.values()],
         }
     )
-    histories = {}
-    for name, (classifier, sigmoid) in records.items():
-        histories[f"{name}, softmax classifier"] = pd.DataFrame(classifier["history"])
-        histories[f"{name}, sigmoid head"] = pd.DataFrame(sigmoid["history"])
     first, (first_record, _) = next(iter(duals.values())), next(iter(records.values()))
     weight = linear_head_weight(first.softmax_head)
     values: dict[str, Value] = {
@@ -139,7 +87,20 @@ def training_chapter(
     formatted = {name: f"{value:.1f}" for name, value in values.items() if isinstance(value, float)}
     formatted |= {name: f"{value:.3f}" for name, value in values.items() if name.startswith("gauge")}
     formatted["seed"] = str(values["seed"])
-    return Chapter(values, {"training": summary}, {"training": training_figure(histories)}, formatted)
+    return Chapter(values, {"training": summary}, formatted)
+
+
+def training_histories(records: Mapping[str, tuple[Any, Any]]) -> dict[str, pd.DataFrame]:
+    """The row an epoch of every training, by what the figure calls it.
+
+    Args:
+        records: of classifier and sigmoid head, by network.
+    """
+    histories = {}
+    for name, (classifier, sigmoid) in records.items():
+        histories[f"{name}, softmax classifier"] = pd.DataFrame(classifier["history"])
+        histories[f"{name}, sigmoid head"] = pd.DataFrame(sigmoid["history"])
+    return histories
 
 
 def localization_chapter(
@@ -162,8 +123,7 @@ def localization_chapter(
         | flat_values(ours, WSOL_METRICS)
         | flat_values(differences, ("difference", "low", "high"))
     )
-    figures = {"table1": difference_figure(differences, WSOL_METRICS[2:])}
-    return Chapter(values, {"table1": ours, "table1_differences": differences}, figures)
+    return Chapter(values, {"table1": ours, "table1_differences": differences})
 
 
 def fidelity_chapter(
@@ -206,12 +166,7 @@ def fidelity_chapter(
         "table2_adcc": ours[[*KEYS, *ADCC_METRICS]],
         "table2_differences": differences,
     }
-    figures = {
-        "table2_coverage": coverage_figure(ours),
-        "table2_matched_coverage": matched_coverage_figure(points),
-        "table2": difference_figure(differences, FIDELITY_METRICS),
-    }
-    return Chapter(values, tables, figures)
+    return Chapter(values, tables)
 
 
 def _scored_by_both(evidence: pd.DataFrame, ours: pd.DataFrame) -> pd.DataFrame:
@@ -255,4 +210,4 @@ def overhead_chapter(measured: Mapping[str, dict[str, Any]], trained: Sequence[s
             f"{label}_inference_ratio": figures["inference_ratio"],
             f"{label}_training_ratio": figures["training_time"][1] / figures["training_time"][0],
         }
-    return Chapter(values, {"table3": ours}, {"table3": overhead_figure(ours)})
+    return Chapter(values, {"table3": ours})

@@ -1,0 +1,107 @@
+"""The chapter on invariance: one photo, one network, and heads that softmax cannot tell apart."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import NamedTuple
+
+import numpy as np
+import torch
+from matplotlib.figure import Figure
+from torch import Tensor
+
+from ..cams.score_maps import normalize_maps
+from ..common.errors import fail
+from ..dual.branch import DualBranch, linear_head_weight
+from ..invariance import ShiftedHead, gauge_energy, shifted_head, telling_deltas
+from ..prepare.images import normalize
+from .chapters import Chapter
+from .figures import Panel, invariance_figure
+from .panels import to_pictures
+from .saved import Value
+
+
+class Orbit(NamedTuple):
+    """Members of one head's orbit, as they see one image."""
+
+    images: Tensor  #: uint8 (1, 3, S, S)
+    features: Tensor  #: (K, h, w) feature maps of the image
+    weight: Tensor  #: (C, K) of the head as it was trained
+    class_idx: int  #: the predicted class, whose maps are shown
+    heads: dict[str, ShiftedHead]  #: by name, the head as it was trained first
+
+    def changes(self) -> dict[str, float]:
+        """The largest change of any of the C probabilities between the first head and each."""
+        start = next(iter(self.heads.values())).probabilities
+        return {name: float((head.probabilities - start).abs().max()) for name, head in self.heads.items()}
+
+
+def orbit_of(dual: DualBranch, images: Tensor) -> Orbit:
+    """The heads of :func:`sigcam_core.invariance.telling_deltas` on one image, in float64.
+
+    Args:
+        dual: the network, whose softmax head is global average pooling and one linear layer.
+        images: uint8 (1, 3, S, S).
+
+    Raises:
+        SigcamError: if the head is another.
+    """
+    weight = linear_head_weight(dual.softmax_head)
+    if weight is None:
+        fail("the orbit needs a head of global average pooling and one linear layer: choose such a network.")
+    weight = weight.detach()
+    linear = [module for module in dual.softmax_head.modules() if isinstance(module, torch.nn.Linear)][-1]
+    form = dual.input_format
+    features = dual.extract(normalize(images, form.mean, form.std))[0]  # (K, h, w)
+    bias = linear.bias.detach()
+    class_idx = int(shifted_head(features, weight, bias, torch.zeros(len(features)), 0).logits.argmax())
+    start = shifted_head(features, weight, bias, torch.zeros(len(features)), class_idx)
+    deltas = telling_deltas(features, weight, start.class_map, class_idx)
+    heads = {name: shifted_head(features, weight, bias, delta, class_idx) for name, delta in deltas.items()}
+    return Orbit(images, features, weight, class_idx, heads)
+
+
+def orbit_figure(orbit: Orbit, title: str, class_names: Sequence[str]) -> Figure:
+    """The image, a map of every head over it, and below the three greatest probabilities by each head.
+
+    Args:
+        orbit: what :func:`orbit_of` gives.
+        title: of the image.
+        class_names: the C names.
+    """
+    picture = to_pictures(orbit.images)[0]  # (S, S, 3)
+    panels = [Panel(title, picture)]
+    for name, head in orbit.heads.items():
+        score_map = normalize_maps(head.class_map[None], picture.shape[:2])[0].numpy()
+        panels.append(Panel(f"{name}\np = {head.probabilities[orbit.class_idx]:.4f}", picture, score_map))
+    top = next(iter(orbit.heads.values())).probabilities.topk(3).indices.tolist()
+    probabilities = {name: head.probabilities[top].tolist() for name, head in orbit.heads.items()}
+    return invariance_figure(panels, probabilities, [class_names[k] for k in top])
+
+
+def invariance_chapter(orbit: Orbit, **names: str) -> Chapter:
+    """Numbers of the heads that softmax cannot tell apart.
+
+    Args:
+        orbit: what :func:`orbit_of` gives.
+        names: of the network, photo and class, for the prose.
+    """
+    start, shifted, collapsed = next(iter(orbit.heads.values())), orbit.heads["any map"], orbit.heads["sign collapse"]
+    logit_change = shifted.logits - start.logits  # (C,), one number for all classes up to rounding
+    maps = [head.class_map.flatten().numpy() for head in (start, collapsed)]
+    values: dict[str, Value] = {
+        **names,
+        "probability_before": float(start.probabilities[orbit.class_idx]),
+        "probability_after_shift": float(shifted.probabilities[orbit.class_idx]),
+        "probability_after_sign_collapse": float(collapsed.probabilities[orbit.class_idx]),
+        "max_probability_difference": max(orbit.changes().values()),
+        "max_logit_shift_difference": float((logit_change - logit_change.mean()).abs().max()),
+        "map_correlation_after_collapse": float(np.corrcoef(*maps)[0, 1]),
+        "gauge_energy_imagenet": gauge_energy(orbit.weight),
+        "gauge_energy_iid": 1 / len(orbit.weight),
+        "num_classes": len(orbit.weight),
+    }
+    tiny = ("max_probability_difference", "max_logit_shift_difference", "gauge_energy_imagenet", "gauge_energy_iid")
+    formatted = {name: f"{values[name]:.1e}" for name in tiny}
+    formatted |= {name: f"{value:.4f}" for name, value in values.items() if name.startswith("probability")}
+    return Chapter(values, formatted=formatted)
