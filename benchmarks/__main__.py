@@ -20,7 +20,8 @@ from benchmarks.maps import measure_maps
 from benchmarks.memory import environment, peak_mebibytes
 from benchmarks.timing import Row
 from sigcam_core.common.errors import CommandLine, fail, run_command_line
-from sigcam_core.common.provenance import provenance, write_json
+from sigcam_core.common.files import write_json
+from sigcam_core.common.provenance import provenance
 from sigcam_core.summarise.speed import PUBLISHED_BENCHMARKS
 
 NETWORK, IMAGE_SIZE = "ResNet-50", 224

@@ -21,13 +21,13 @@ from torch import nn
 from benchmarks.memory import environment
 from benchmarks.training import measure_training
 from sigcam_core.common.errors import CommandLine, fail, run_command_line
-from sigcam_core.common.progress import print_to_stderr
-from sigcam_core.common.provenance import provenance, write_json
+from sigcam_core.common.files import write_json
+from sigcam_core.common.provenance import provenance
 from sigcam_core.dual.loss import unchecked_balanced_bce
 from sigcam_core.evaluate.overhead import seconds_of
 from sigcam_core.summarise.speed import PUBLISHED_BENCHMARKS
 from sigcam_core.train.features import FeatureCache
-from sigcam_core.train.fit import Task, fit, start_fabric
+from sigcam_core.train.fit import Session, Task, fit, start_fabric
 from sigcam_core.train.recipes import SIGMOID_RECIPES
 
 IMAGES, FEATURES, CLASSES = 1_281_167, 2048, 1000
@@ -69,7 +69,7 @@ def measure(folder: Path, device: str, num_images: int, epochs: int) -> dict[str
     recipe = replace(SIGMOID_RECIPES["cached-large"], epochs=epochs)
     loss = unchecked_balanced_bce(CLASSES, fabric.device)
     task = Task("head", head, loss, lambda _, rows: cache.batches(0, rows, fabric.device), num_images)
-    seconds = seconds_of(lambda: fit(fabric, task, recipe, 0, print_to_stderr), fabric.device)
+    seconds = seconds_of(lambda: fit(task, recipe, Session(fabric=fabric)), fabric.device)
     inputs = torch.randn(recipe.batch_size, FEATURES, device=fabric.device)
     gradient = torch.randn(recipe.batch_size, CLASSES, device=fabric.device)
     products = [seconds_of(lambda: (head(inputs), gradient.T @ inputs), fabric.device) for _ in range(6)]

@@ -52,7 +52,7 @@ def main() -> None:
         tiled = manifest.take(np.arange(num_images) % PREPARED_IMAGES)
         dual = DualBranch.from_classifier(small_cnn(len(manifest.class_names)))
         options = EvaluationOptions(methods=["cam"])
-        evaluate(dual, tiled, "small_cnn", "memory", Path(folder) / "evidence.parquet", options, lambda _: None)
+        evaluate(dual, tiled, "memory", Path(folder) / "evidence.parquet", options, lambda _: None)
     print(own_peak_mebibytes())
 
 

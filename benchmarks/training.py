@@ -14,13 +14,13 @@ import torch
 from benchmarks.timing import ForwardPass, Row, side_by_side
 from data_scripts.__main__ import prepare
 from sigcam_core import DualBranch
-from sigcam_core.backbones.networks import IMAGENET_CLASSES, build, input_format
+from sigcam_core.backbones import IMAGENET_CLASSES, build
 from sigcam_core.dual.branch import linear_head_weight
 from sigcam_core.prepare.images import image_batches
 from sigcam_core.prepare.manifest import Manifest
 from sigcam_core.train.features import BATCH_SIZE
-from sigcam_core.train.fit import start_fabric
-from sigcam_core.train.heads import train_head
+from sigcam_core.train.fit import Session, start_fabric
+from sigcam_core.train.heads import Splits, train_head
 from sigcam_core.train.recipes import Recipe
 
 BACKBONE = "efficientnet_lite0"
@@ -39,20 +39,21 @@ def measure_training(device: torch.device, repeats: int, num_images: int = 768) 
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
         manifest = prepare("shapes", folder, train=num_images, val=8, test=8)
-        train, val = manifest.split("train"), manifest.split("val")
+        splits = Splits(manifest.split("train"), manifest.split("val"))
+        session = Session(report=_silent, fabric=fabric)
         fresh = (folder / f"features{number}" for number in count())  # nothing is cached from the last time
 
         def by(recipe: Recipe) -> Callable[[], torch.Tensor]:
             def run() -> torch.Tensor:
                 copied = copy.deepcopy(dual)
-                train_head(copied, "sigmoid", train, val, BACKBONE, recipe, next(fresh), report=_silent, fabric=fabric)
+                train_head(copied, "sigmoid", splits, recipe, next(fresh), session)
                 weight = linear_head_weight(copied.sigmoid_head)
                 assert weight is not None
                 return weight.detach().cpu()
 
             return run
 
-        forward = _forward_pass(dual, train, device)
+        forward = _forward_pass(dual, splits.train, device)
         cached = side_by_side(by(RECIPE), forward.run, repeats, forward)
         on_the_fly = side_by_side(by(RECIPE), by(replace(RECIPE, cached=False)), 1, forward)
     task, setting = f"training a sigmoid head, {EPOCHS} epochs", f"EfficientNet-Lite0, {num_images} images of 224 px"
@@ -69,7 +70,7 @@ def _forward_pass(dual: DualBranch, train: Manifest, device: torch.device) -> Fo
     network = copy.deepcopy(dual.backbone).to(memory_format=torch.channels_last)  # type: ignore[call-overload]
     batches = [
         images.to(device, memory_format=torch.channels_last)
-        for _, images, _ in image_batches(train, BATCH_SIZE, *input_format(BACKBONE))
+        for _, images, _ in image_batches(train, BATCH_SIZE, dual.input_format)
     ]
 
     def run() -> None:

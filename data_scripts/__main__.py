@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Sequence
+from inspect import signature
 from pathlib import Path
 from types import ModuleType
 
@@ -11,21 +13,26 @@ from rich.table import Table
 
 from data_scripts import cub, imagenet, openimages, photos, shapes, stanford_cars, tiny_imagenet
 from data_scripts.archive import ARCHIVES_VARIABLE, archive_folders, is_unchanged
-from sigcam_core.common.errors import CommandLine, SigcamError, fail, run_command_line
-from sigcam_core.common.provenance import read_json
-from sigcam_core.prepare.images import Manifest, read_manifest
+from sigcam_core.common.errors import CommandLine, SigcamError, check_choice, fail, run_command_line
+from sigcam_core.common.files import read_json
+from sigcam_core.prepare.manifest import Manifest, read_manifest
 
-# Each module has add_options(parser), check_parameters(**options) -> parameters, prepare(folder, parameters).
-DATA_SETS: dict[str, ModuleType] = {"shapes": shapes, "photos": photos}
-# These are made from archives; their prepare() also takes the folders where archives may lie.
-ARCHIVED: dict[str, ModuleType] = {
+DATA_SETS: dict[str, ModuleType] = {
+    "shapes": shapes,
+    "photos": photos,
     "tiny_imagenet": tiny_imagenet,
     "stanford_cars": stanford_cars,
     "cub": cub,
     "openimages": openimages,
     "imagenet": imagenet,
 }
-DATA_SETS |= ARCHIVED
+"""Every data set. A module has ``add_options(parser)``, ``check_parameters(**options)``, which returns the parameters,
+and ``prepare(folder, parameters)``; made from archives, ``prepare`` also takes the folders where they may lie."""
+
+
+def is_archived(name: str) -> bool:
+    """Whether a data set is made from archives, that are downloaded or found in a folder."""
+    return "archives" in signature(DATA_SETS[name].prepare).parameters
 
 
 def main(arguments: Sequence[str] | None = None) -> None:
@@ -41,8 +48,11 @@ def main(arguments: Sequence[str] | None = None) -> None:
         command.add_argument(
             "--root", type=Path, default=Path("build/data"), help="folder of the data sets (default: %(default)s)"
         )
+        command.add_argument(
+            "--generated-only", action="store_true", help="refuse a data set that is made from archives"
+        )
         module.add_options(command)
-        if name in ARCHIVED:
+        if is_archived(name):
             command.add_argument(
                 "--archives",
                 type=Path,
@@ -51,8 +61,14 @@ def main(arguments: Sequence[str] | None = None) -> None:
                 metavar="DIR",
                 help=f"folders where archives lie already; {ARCHIVES_VARIABLE} names further ones (default: none)",
             )
-    options = vars(parser.parse_args(arguments))
+    given = sys.argv[1:] if arguments is None else list(arguments)
+    if given and not given[0].startswith("-"):
+        check_choice("data set", given[0], tuple(DATA_SETS))
+    options = vars(parser.parse_args(given))
     name, root = options.pop("name"), options.pop("root")
+    if options.pop("generated_only") and is_archived(name):
+        manifest = root / name / "manifest.parquet"
+        fail(f"{manifest} does not exist: run `python -m data_scripts {name} --root {root}` first.")
     prepare(name, root, **options)
 
 
@@ -71,7 +87,7 @@ def prepare(name: str, root: Path, *, archives: Sequence[Path] = (), **options: 
     parameters = module.check_parameters(**(vars(parser.parse_args([])) | options))
     folder = root / name
     # Where archives lie is no property of the data set, so the manifest does not record it.
-    places = [archive_folders(archives, folder)] if name in ARCHIVED else []
+    places = [archive_folders(archives, folder)] if is_archived(name) else []
     console = Console()
     manifest = _ready(folder / "manifest.parquet", parameters, *places)
     if manifest:

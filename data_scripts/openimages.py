@@ -28,7 +28,7 @@ from data_scripts.image_sizes import image_sizes
 from data_scripts.metadata import read_metadata
 from data_scripts.shapes import write_png
 from sigcam_core.common.errors import fail
-from sigcam_core.common.provenance import write_atomically
+from sigcam_core.common.files import write_atomically
 from sigcam_core.prepare.manifest import Manifest, write_manifest
 
 SPLITS = ("train", "val", "test")

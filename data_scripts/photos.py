@@ -17,7 +17,7 @@ import pandas as pd
 import skimage.data
 
 from data_scripts.shapes import write_png
-from sigcam_core.prepare.images import Manifest, write_manifest
+from sigcam_core.prepare.manifest import Manifest, write_manifest
 
 Pixels = npt.NDArray[np.uint8]
 

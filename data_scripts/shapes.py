@@ -26,7 +26,7 @@ from PIL import Image
 from rich.progress import track
 
 from sigcam_core.common.errors import fail
-from sigcam_core.prepare.images import Manifest, write_manifest
+from sigcam_core.prepare.manifest import Manifest, write_manifest
 
 Array = npt.NDArray[np.float64]
 Box = list[int]

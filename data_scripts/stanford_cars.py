@@ -31,7 +31,7 @@ from data_scripts.download import download
 from data_scripts.metadata import read_metadata
 from data_scripts.stratified import add_split_options, check_split_parameters, split_names, stratified_share
 from sigcam_core.common.errors import fail
-from sigcam_core.common.provenance import read_json
+from sigcam_core.common.files import read_json
 from sigcam_core.prepare.manifest import Manifest, write_manifest
 
 LOCAL = Archive(name="cars_train.tgz", checksum="md5:065e5b463ae28d29e77c1b4b166cfe61")

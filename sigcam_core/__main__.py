@@ -9,11 +9,19 @@ from typing import Any
 
 from .common.errors import CommandLine, fail, run_command_line
 from .publish.measure import PUBLISHED, PUBLISHED_RESULTS, publish
-from .stations import Run, default_work_dir, ensure_classifier, ensure_evidence, ensure_manifest, ensure_sigmoid_head
+from .run import Run, default_work_dir
+from .stations import ensure_classifier, ensure_evidence, ensure_manifest, ensure_sigmoid_head
 from .summarise.saved import print_headline
 from .train.checkpoints import SECONDS_BETWEEN_SAVINGS
-from .train.origins import ORIGINS
-from .train.recipes import CLASSIFIER_RECIPES, FREEZINGS, SIGMOID_RECIPES
+from .train.recipes import (
+    CLASSIFIER_RECIPES,
+    FREEZINGS,
+    ORIGINS,
+    SIGMOID_RECIPES,
+    Recipe,
+    recipe_of_classifier,
+    recipe_of_sigmoid_head,
+)
 
 STATIONS = {
     "classifier": "train the softmax classifier",
@@ -49,7 +57,6 @@ def main() -> None:
     run = Run(
         arguments.dataset,
         arguments.backbone,
-        arguments.head,
         arguments.seed,
         arguments.work_dir,
         arguments.origin,
@@ -60,7 +67,7 @@ def main() -> None:
         ensure_evidence(run)
         return
     is_classifier = arguments.station == "classifier"
-    usual = run.recipe_of_classifier() if is_classifier else run.recipe_of_sigmoid_head()
+    usual = _usual_recipe(run, is_classifier)
     changes = _changes(arguments)
     if changes and usual is None:
         fail(f"origin {run.origin!r} trains no classifier: leave out --epochs and all that changes a recipe.")
@@ -82,7 +89,6 @@ def main() -> None:
 def _add_run_options(command: CommandLine) -> None:
     command.add_argument("--dataset", default="shapes", help="default: %(default)s")
     command.add_argument("--backbone", default="small_cnn", help="default: %(default)s")
-    command.add_argument("--head", default="gap", help="gap or mlp, default: %(default)s")
     command.add_argument("--seed", type=int, default=0, help="default: %(default)s")
     command.add_argument(
         "--origin", default="scratch", help=f"of the classifier: {', '.join(ORIGINS)}; default: %(default)s"
@@ -110,6 +116,12 @@ def _add_training_options(command: CommandLine) -> None:
         default=SECONDS_BETWEEN_SAVINGS,
         help="between two savings of an unfinished run, which the same command goes on with; default: %(default)s",
     )
+
+
+def _usual_recipe(run: Run, is_classifier: bool) -> Recipe | None:
+    if is_classifier:
+        return recipe_of_classifier(run.classifier_recipe, run.origin, run.backbone)
+    return recipe_of_sigmoid_head(run.sigmoid_recipe, run.backbone)
 
 
 def _changes(arguments: Namespace) -> dict[str, Any]:

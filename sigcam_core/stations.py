@@ -8,10 +8,9 @@ runs alone, and the workflow, which knows what is out of date, deletes a file to
 from __future__ import annotations
 
 import json
-import os
 import time
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass, replace
+from dataclasses import asdict, replace
 from pathlib import Path
 from types import MappingProxyType
 from typing import TYPE_CHECKING, Any
@@ -21,151 +20,44 @@ from safetensors import SafetensorError
 from safetensors.torch import load_file, save_file
 from torch import Tensor, nn
 
-from .backbones.networks import CLASSIFIER_HEADS, build, check_backbone
-from .common.errors import check_choice, fail
-from .common.provenance import provenance, read_json, sha256_of_file, write_atomically, write_json
+from .backbones.networks import build
+from .common.errors import fail
+from .common.files import read_json, sha256_of_file, write_atomically, write_json
+from .common.provenance import best_device, provenance
 from .dual.branch import DualBranch
 from .evaluate.evaluate import EvaluationOptions, evaluate
-from .prepare.images import Manifest, read_manifest
+from .prepare.command import run_first_station
+from .prepare.manifest import Manifest, read_manifest
+from .run import Run, manifest_path
 from .train.checkpoints import SECONDS_BETWEEN_SAVINGS, Checkpoint
-from .train.heads import Trained, train_classifier, train_head
-from .train.origins import ORIGINS, UNTRAINED, starting_point
-from .train.recipes import CLASSIFIER_RECIPES, SIGMOID_RECIPES, Recipe
+from .train.fit import Session
+from .train.heads import Splits, Trained, train_classifier, train_head
+from .train.origins import starting_point
+from .train.recipes import Recipe, recipe_of_classifier, recipe_of_sigmoid_head
 
 if TYPE_CHECKING:
     from lightning_fabric import Fabric
 
-TRAINABLE_DATASETS = ("shapes", "tiny_imagenet", "stanford_cars", "cub", "openimages", "imagenet")
-GENERATED_DATASETS = ("shapes", "photos")
 BACKBONE_PREFIX = "backbone/"
 PERTURBATION_IMAGES = 100  # insertion and deletion take some twenty times the passes of all other figures
-
-
-def default_work_dir() -> Path:
-    """``SIGCAM_WORK_DIR`` if it is set, else ``build`` in the project that encloses the current folder."""
-    if chosen := os.environ.get("SIGCAM_WORK_DIR"):
-        return Path(chosen)
-    here = Path.cwd()
-    project = next((folder for folder in (here, *here.parents) if (folder / "pyproject.toml").exists()), here)
-    return project / "build"
-
-
-def resolve_work_dir(work_dir: str) -> Path:
-    """The folder that a notebook's parameter names; empty means :func:`default_work_dir`."""
-    return Path(work_dir) if work_dir else default_work_dir()
-
-
-@dataclass(frozen=True)
-class Run:
-    """What one network is trained and evaluated on, and where its files lie.
-
-    Attributes:
-        dataset: a data set with a training split.
-        backbone: name known to :func:`sigcam_core.backbones.networks.build`.
-        head: ``"gap"`` or ``"mlp"``.
-        seed: of training.
-        work_dir: folder of everything that is made.
-        origin: where the softmax classifier comes from, one of :data:`sigcam_core.train.origins.ORIGINS`.
-        classifier_recipe: name in :data:`sigcam_core.train.recipes.CLASSIFIER_RECIPES`; empty for the usual one.
-        sigmoid_recipe: name in :data:`sigcam_core.train.recipes.SIGMOID_RECIPES`; empty for the usual one.
-
-    Raises:
-        SigcamError: for an unknown name, or a seed that is out of range.
-
-    >>> Run("shapes", "small_cnn", "gap", work_dir=Path("build")).evidence.as_posix()
-    'build/evidence/shapes-small_cnn-gap-seed0.parquet'
-    >>> Run("stanford_cars", "efficientnet_lite0", "gap", origin="probe").name
-    'stanford_cars-efficientnet_lite0-gap-probe-seed0'
-    """
-
-    dataset: str
-    backbone: str
-    head: str
-    seed: int = 0
-    work_dir: Path = Path("build")
-    origin: str = "scratch"
-    classifier_recipe: str = ""
-    sigmoid_recipe: str = ""
-
-    def __post_init__(self) -> None:
-        check_choice("data set", self.dataset, TRAINABLE_DATASETS)
-        check_backbone(self.backbone)
-        check_choice("head", self.head, CLASSIFIER_HEADS)
-        check_choice("origin", self.origin, ORIGINS)
-        check_choice("classifier recipe", self.classifier_recipe, ("", *CLASSIFIER_RECIPES))
-        check_choice("sigmoid recipe", self.sigmoid_recipe, ("", *SIGMOID_RECIPES))
-        if not 0 <= self.seed < 2**32:
-            fail(f"seed {self.seed} is out of range: give a whole number from 0 to {2**32 - 1}.")
-
-    @property
-    def network(self) -> str:
-        """What the network is called in the evidence."""
-        return f"{self.backbone}-{self.head}"
-
-    @property
-    def name(self) -> str:
-        """What the files of the classifier are called. Whatever is usual is left out."""
-        parts = [self.dataset, self.network, self.origin if self.origin != "scratch" else "", self.classifier_recipe]
-        return "-".join([*filter(None, parts), f"seed{self.seed}"])
-
-    @property
-    def full_name(self) -> str:
-        """What the files of the sigmoid head, and of all that is measured with it, are called."""
-        return "-".join(filter(None, [self.name, self.sigmoid_recipe]))
-
-    @property
-    def manifest(self) -> Path:
-        """The data set's manifest."""
-        return self.work_dir / "data" / self.dataset / "manifest.parquet"
-
-    @property
-    def classifier(self) -> Path:
-        """Weights of the softmax classifier."""
-        return self.work_dir / "checkpoints" / f"{self.name}.classifier.safetensors"
-
-    @property
-    def sigmoid_head(self) -> Path:
-        """Weights of the sigmoid head."""
-        return self.work_dir / "checkpoints" / f"{self.full_name}.sigmoid_head.safetensors"
-
-    @property
-    def evidence(self) -> Path:
-        """The raw numbers of the test split."""
-        return self.work_dir / "evidence" / f"{self.full_name}.parquet"
-
-    @property
-    def features(self) -> Path:
-        """Folder of the cached features of all runs."""
-        return self.work_dir / "features"
-
-    def recipe_of_classifier(self) -> Recipe | None:
-        """The recipe that ``classifier_recipe`` and ``origin`` name; ``None`` where nothing is trained."""
-        if self.origin in UNTRAINED:
-            return None
-        from_scratch = f"small-{self.head}" if self.backbone == "small_cnn" else "paper"
-        return CLASSIFIER_RECIPES[self.classifier_recipe or (from_scratch if self.origin == "scratch" else self.origin)]
-
-    def recipe_of_sigmoid_head(self) -> Recipe:
-        """The recipe that ``sigmoid_recipe`` names."""
-        return SIGMOID_RECIPES[self.sigmoid_recipe or ("small" if self.backbone == "small_cnn" else "cached")]
+CONVOLUTIONS_FROM = {"small_cnn_mlp": "small_cnn"}
+"""Networks that start from the trained convolutions of another: from scratch, the MLP head does not learn in the time
+that the embedded default may take."""
 
 
 def ensure_manifest(dataset: str, work_dir: Path) -> Manifest:
     """Read a data set's manifest; make that of a generated data set with its default parameters where there is none.
 
+    The first station is run as the command that it is, ``python -m data_scripts``: it knows the data sets, and whatever
+    comes after reads manifests only.
+
     Raises:
         SigcamError: for an unknown data set, or one that was not prepared.
     """
-    check_choice("data set", dataset, tuple(dict.fromkeys(GENERATED_DATASETS + TRAINABLE_DATASETS)))
-    folder = work_dir / "data"
-    path = folder / dataset / "manifest.parquet"
-    if path.exists():
-        return read_manifest(path)
-    if dataset not in GENERATED_DATASETS:
-        fail(f"{path} does not exist: run `python -m data_scripts {dataset} --root {folder}` first.")
-    from data_scripts.__main__ import prepare
-
-    return prepare(dataset, folder)
+    path = manifest_path(dataset, work_dir)
+    if not path.exists():
+        run_first_station([dataset, "--root", str(work_dir / "data"), "--generated-only"])
+    return read_manifest(path)
 
 
 def ensure_classifier(
@@ -176,7 +68,7 @@ def ensure_classifier(
 ) -> nn.Module:
     """Load the softmax classifier; make it where there is none.
 
-    The small network with the MLP head starts from the convolutions of the one with the GAP head.
+    Some networks start from the convolutions of another, see :data:`CONVOLUTIONS_FROM`.
 
     Args:
         run: which.
@@ -187,35 +79,40 @@ def ensure_classifier(
     manifest = ensure_manifest(run.dataset, run.work_dir)
     if _is_made(run.classifier, fabric):
         _refuse_another(recipe, run.classifier)
-        model = build(run.backbone, manifest.num_classes, run.head)
+        model = build(run.backbone, manifest.num_classes)
         _load(model, run.classifier)
         return model.eval()
     facts: dict[str, Any] = {"origin": run.origin, "manifest_checksum": manifest.checksum}
-    start_from = replace(run, head="gap")
-    starts_from_gap = run.backbone == "small_cnn" and run.head == "mlp"
-    start = ensure_classifier(start_from, None, fabric, checkpoint_seconds) if starts_from_gap else None
+    start_from = _start_of(run)
+    start = ensure_classifier(start_from, None, fabric, checkpoint_seconds) if start_from else None
     torch.manual_seed(run.seed)  # new layers are drawn here
-    model = starting_point(run.origin, run.backbone, run.head, manifest)
-    if start is not None:
+    model = starting_point(run.origin, run.backbone, manifest)
+    if start_from and start:
         model.get_submodule("features").load_state_dict(start.get_submodule("features").state_dict())
         facts |= {"starts_from": start_from.name, "starts_from_sha256": sha256_of_file(start_from.classifier)}
-    recipe = recipe or run.recipe_of_classifier()
+    recipe = recipe or recipe_of_classifier(run.classifier_recipe, run.origin, run.backbone)
     if recipe is None:
         _save(run, run.classifier, Trained(model, [], 0.0), fabric, **facts)
         return model
     facts["recipe"] = asdict(recipe)
     checkpoint = _checkpoint(run.classifier, facts, checkpoint_seconds)
-    splits = manifest.split("train"), manifest.split("val")
-    options: dict[str, Any] = {"seed": run.seed, "fabric": fabric, "checkpoint": checkpoint}
+    splits = Splits(manifest.split("train"), manifest.split("val"))
+    session = Session(run.seed, fabric=fabric, checkpoint=checkpoint)
     if run.origin == "probe":
         dual = DualBranch.from_classifier(model)
-        probe = train_head(dual, "softmax", *splits, run.backbone, recipe, run.features, **options)
+        probe = train_head(dual, "softmax", splits, recipe, run.features, session)
         trained = replace(probe, module=model)  # the head is part of it
     else:
-        trained = train_classifier(model, *splits, run.backbone, recipe, **options)
+        trained = train_classifier(model, splits, recipe, session)
     _save(run, run.classifier, trained, fabric, **facts)
     checkpoint.remove()
     return model.eval()
+
+
+def _start_of(run: Run) -> Run | None:
+    """The run whose classifier this one's starts from, if there is one."""
+    other = CONVOLUTIONS_FROM.get(run.backbone)
+    return replace(run, backbone=other) if other else None
 
 
 def ensure_sigmoid_head(
@@ -239,13 +136,13 @@ def ensure_sigmoid_head(
     if _is_made(run.sigmoid_head, fabric):
         _refuse_another(recipe, run.sigmoid_head)
     else:
-        recipe = recipe or run.recipe_of_sigmoid_head()
+        recipe = recipe or recipe_of_sigmoid_head(run.sigmoid_recipe, run.backbone)
         facts = {"recipe": asdict(recipe), "manifest_checksum": manifest.checksum}
         facts["classifier_sha256"] = sha256_of_file(run.classifier)
         checkpoint = _checkpoint(run.sigmoid_head, facts, checkpoint_seconds)
-        splits = manifest.split("train"), manifest.split("val")
-        options: dict[str, Any] = {"seed": run.seed, "fabric": fabric, "checkpoint": checkpoint}
-        trained = train_head(dual, "sigmoid", *splits, run.backbone, recipe, run.features, **options)
+        splits = Splits(manifest.split("train"), manifest.split("val"))
+        session = Session(run.seed, fabric=fabric, checkpoint=checkpoint)
+        trained = train_head(dual, "sigmoid", splits, recipe, run.features, session)
         moved = dict(dual.backbone.named_buffers()) if recipe.freezing == "official" else {}
         _save(run, run.sigmoid_head, trained, fabric, moved, **facts)
         checkpoint.remove()
@@ -263,13 +160,12 @@ def ensure_evidence(run: Run, with_fidelity: bool = True) -> Path:
     if not run.evidence.exists():
         dual = ensure_sigmoid_head(run)
         manifest = ensure_manifest(run.dataset, run.work_dir)
-        device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
+        device = best_device()
         perturbed = PERTURBATION_IMAGES if with_fidelity else 0
         start = time.perf_counter()
         evaluate(
             dual.to(device),
             manifest.split("test"),
-            run.backbone,
             run.network,
             run.evidence,
             EvaluationOptions(with_fidelity=with_fidelity, perturbation_images=perturbed),
@@ -283,6 +179,14 @@ def ensure_evidence(run: Run, with_fidelity: bool = True) -> Path:
         }
         _describe(run, run.evidence, device=device, seconds=time.perf_counter() - start, **facts)
     return run.evidence
+
+
+def seconds_of_training(run: Run) -> tuple[float, float]:
+    """Seconds that the classifier took, that it starts from included, and both heads together, by their records."""
+    start_from = _start_of(run)
+    classifiers = {run.classifier, start_from.classifier if start_from else run.classifier}
+    seconds: float = sum(record_of(path)["seconds"] for path in classifiers)
+    return seconds, seconds + record_of(run.sigmoid_head)["seconds"]
 
 
 def record_of(path: Path) -> Any:
@@ -329,7 +233,7 @@ def _save(
         state = trained.module.state_dict() | {f"{BACKBONE_PREFIX}{name}": value for name, value in moved.items()}
         whole = {name: value.contiguous() for name, value in state.items()}
         write_atomically(path, lambda temporary: save_file(whole, temporary))
-        device = fabric.device if fabric else "cuda" if torch.cuda.is_available() else "cpu"
+        device = fabric.device if fabric else best_device()
         _describe(run, path, device=device, seconds=trained.seconds, history=trained.history, **facts)
     if fabric:
         fabric.barrier()

@@ -27,7 +27,7 @@ from benchmarks.memory import peak_mebibytes
 from benchmarks.timing import ForwardPass, Pairs, Row, side_by_side
 from benchmarks.training import measure_training
 from sigcam_core.common.errors import SigcamError
-from sigcam_core.common.provenance import write_json
+from sigcam_core.common.files import write_json
 from sigcam_core.summarise.speed import (
     NOT_MEASURED,
     head_training_table,

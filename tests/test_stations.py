@@ -17,16 +17,14 @@ from safetensors.torch import load_file
 from sigcam_core.__main__ import main
 from sigcam_core.backbones.networks import build
 from sigcam_core.common.errors import SigcamError, run_command_line
-from sigcam_core.prepare.images import read_manifest
+from sigcam_core.prepare.manifest import read_manifest
+from sigcam_core.run import Run, default_work_dir, resolve_work_dir
 from sigcam_core.stations import (
-    Run,
-    default_work_dir,
     ensure_classifier,
     ensure_evidence,
     ensure_manifest,
     ensure_sigmoid_head,
     record_of,
-    resolve_work_dir,
 )
 from sigcam_core.train.checkpoints import Checkpoint
 from sigcam_core.train.fit import start_fabric
@@ -37,7 +35,7 @@ ONE_EPOCH = replace(SIGMOID_RECIPES["small"], epochs=1)
 
 @pytest.fixture(scope="module")
 def run(tmp_path_factory: pytest.TempPathFactory) -> Run:
-    return small_run.make(tmp_path_factory.mktemp("run"), "gap")
+    return small_run.make(tmp_path_factory.mktemp("run"), "small_cnn")
 
 
 def copy_of(run: Run, work_dir: Path, *paths: Path, **changes: Any) -> Run:
@@ -50,7 +48,7 @@ def copy_of(run: Run, work_dir: Path, *paths: Path, **changes: Any) -> Run:
 
 
 def command_of(run: Run, station: str, *options: str) -> list[str]:
-    names = ["--dataset", run.dataset, "--backbone", run.backbone, "--head", run.head, "--work-dir", str(run.work_dir)]
+    names = ["--dataset", run.dataset, "--backbone", run.backbone, "--work-dir", str(run.work_dir)]
     return [sys.executable, "-m", "sigcam_core", station, *names, "--accelerator", "cpu", *options]
 
 
@@ -96,7 +94,7 @@ def test_the_loaded_network_is_the_trained_one(run: Run) -> None:
 
 
 def test_a_checkpoint_of_another_network_gets_one_sentence(run: Run, tmp_path: Path) -> None:
-    other = Run("shapes", "small_cnn", "mlp", 0, run.work_dir)
+    other = Run("shapes", "small_cnn_mlp", 0, run.work_dir)
     other.classifier.write_bytes(run.classifier.read_bytes())
     try:
         with pytest.raises(SigcamError, match="does not fit this network"):
@@ -202,8 +200,8 @@ def test_the_checkpoint_of_another_recipe_is_not_gone_on_with(
 ) -> None:
     taken: list[Checkpoint] = []
 
-    def stop(*_: object, checkpoint: Checkpoint, **__: object) -> None:
-        taken.append(checkpoint)
+    def stop(*arguments: Any) -> None:
+        taken.append(arguments[-1].checkpoint)
         raise InterruptedError
 
     monkeypatch.setattr("sigcam_core.stations.train_head", stop)
@@ -219,9 +217,9 @@ def test_the_checkpoint_of_another_recipe_is_not_gone_on_with(
 @pytest.mark.parametrize(
     ("arguments", "sentence"),
     [
-        (["classifier", "--dataset", "mnist"], "unknown data set 'mnist': choose one of shapes, tiny_imagenet"),
+        (["classifier", "--dataset", "mnist"], "unknown data set 'mnist': choose one of shapes, photos, tiny_imagenet"),
         (["classifier", "--backbone", "alexnet"], "unknown backbone 'alexnet': choose one of small_cnn"),
-        (["evidence", "--head", "linear"], "unknown head 'linear': choose one of gap, mlp."),
+        (["evidence", "--dataset", "../cub"], "data set '../cub' is no name: give the name of its folder, of letters"),
         (["classifier", "--origin", "thin air"], "unknown origin 'thin air': choose one of scratch, finetune"),
         (["classifier", "--classifier-recipe", "mine"], "unknown classifier recipe 'mine': choose one of"),
         (["evidence", "--sigmoid-recipe", "mine"], "unknown sigmoid recipe 'mine': choose one of"),

@@ -1,4 +1,5 @@
-from .networks import BACKBONES as BACKBONES
-from .networks import IMAGENET_CLASSES as IMAGENET_CLASSES
+from .formats import BACKBONES as BACKBONES
+from .formats import IMAGENET_CLASSES as IMAGENET_CLASSES
+from .formats import InputFormat as InputFormat
+from .formats import input_format as input_format
 from .networks import build as build
-from .networks import input_format as input_format

@@ -1,12 +1,15 @@
 """The paper's networks: torchvision's, changed so that their last feature maps are larger, as wsolevaluation does.
 
+The CAM rows take other networks than the gradient-based rows. Of the CAM rows:
+
 - VGG-16 without its last pool and its MLP, with a 3x3 convolution from 512 to 1,024 channels, GAP and a linear layer.
 - ResNet-50 with stride 1 in layer4.
 - InceptionV3 with padding and with stride 1 in Mixed_6a, up to Mixed_6e, then two 3x3 convolutions, GAP and a linear
   layer.
 
-Maps are 14 x 14 at 224 pixels; a large feature map leaves out one more stride, for 28 x 28. Sources: Choe et al. 2020
-and their code; Oh and Noh 2025.
+Their maps are 14 x 14 at 224 pixels; a large feature map leaves out one more stride, for 28 x 28. The gradient-based
+rows take VGG-16 with its own three-layer head, the same ResNet-50, and InceptionV3 up to Mixed_7c, both torchvision's.
+Sources: Choe et al. 2020 and their code; Oh and Noh 2025, Section 5.1.
 """
 
 from __future__ import annotations
@@ -17,9 +20,19 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 from torch.nn.functional import max_pool2d
+from torchvision import models
 from torchvision.models import inception, resnet, vgg
 
 from ..common.errors import fail
+from .formats import NEW_LAYERS
+from .networks import refusing_a_failed_download
+
+# The releases that the paper's code starts from.
+RELEASES = {
+    "vgg16": "VGG16_Weights.IMAGENET1K_V1",
+    "resnet50": "ResNet50_Weights.IMAGENET1K_V1",
+    "inception_v3": "Inception_V3_Weights.IMAGENET1K_V1",
+}
 
 VGG16_LAYERS: list[int | str] = [64, 64, "M", 128, 128, "M", 256, 256, 256, "M", 512, 512, 512, "M", 512, 512, 512]
 
@@ -44,7 +57,7 @@ class GapClassifier(nn.Module):
         return logits
 
 
-def vgg16_gap(num_classes: int, large_feature_map: bool = False) -> nn.Module:
+def vgg16_gap(name: str, num_classes: int, pretrained: bool = False, large_feature_map: bool = False) -> nn.Module:
     """VGG-16 without its last pool (and without the one before, for the large map), conv6, GAP and a linear layer.
 
     20.46 million parameters for 1,000 classes.
@@ -54,20 +67,31 @@ def vgg16_gap(num_classes: int, large_feature_map: bool = False) -> nn.Module:
         layers[23] = nn.Identity()  # the fourth pool; layers keep their numbers, for torchvision's weights
     conv6 = nn.Conv2d(512, 1024, kernel_size=3, padding=1)
     nn.init.xavier_uniform_(conv6.weight)
-    return GapClassifier(nn.Sequential(*layers, conv6, nn.ReLU(inplace=True)), nn.Linear(1024, num_classes))
+    network = GapClassifier(nn.Sequential(*layers, conv6, nn.ReLU(inplace=True)), nn.Linear(1024, num_classes))
+    return _with_release(network, name, "vgg16") if pretrained else network
 
 
-def resnet50_stride1(num_classes: int, large_feature_map: bool = False) -> nn.Module:
+def vgg16_mlp(name: str, num_classes: int, pretrained: bool = False) -> nn.Module:
+    """Torchvision's VGG-16, with its head of three linear layers on maps pooled to 7 x 7."""
+    network: nn.Module = models.vgg16(num_classes=num_classes)
+    return _with_release(network, name, "vgg16") if pretrained else network
+
+
+def resnet50_stride1(
+    name: str, num_classes: int, pretrained: bool = False, large_feature_map: bool = False
+) -> nn.Module:
     """ResNet-50 with stride 1 in layer4 (and in layer3, for the large map). 25.56 million parameters."""
     network: nn.Module = resnet.resnet50(num_classes=num_classes)
     for layer in ("layer3", "layer4") if large_feature_map else ("layer4",):
-        for name in ("0.conv2", "0.downsample.0"):
-            conv: Any = network.get_submodule(f"{layer}.{name}")
+        for part in ("0.conv2", "0.downsample.0"):
+            conv: Any = network.get_submodule(f"{layer}.{part}")
             conv.stride = (1, 1)
-    return network
+    return _with_release(network, name, "resnet50") if pretrained else network
 
 
-def inception_v3_gap(num_classes: int, large_feature_map: bool = False) -> nn.Module:
+def inception_v3_gap(
+    name: str, num_classes: int, pretrained: bool = False, large_feature_map: bool = False
+) -> nn.Module:
     """InceptionV3 up to Mixed_6e with padding, two 3x3 convolutions, GAP and a linear layer.
 
     26.51 million parameters for 1,000 classes. The official last layer is a 1x1 convolution averaged over the map,
@@ -98,12 +122,22 @@ def inception_v3_gap(num_classes: int, large_feature_map: bool = False) -> nn.Mo
         ("conv8", nn.Conv2d(1024, 1024, kernel_size=3, padding=1)),
         ("relu2", nn.ReLU(inplace=True)),
     ]
-    for name, layer in layers:
-        if name in ("conv7", "conv8") and isinstance(layer, nn.Conv2d):
+    for part, layer in layers:
+        if part in ("conv7", "conv8") and isinstance(layer, nn.Conv2d):
             nn.init.xavier_uniform_(layer.weight)
-    return GapClassifier(
+    network = GapClassifier(
         nn.Sequential(OrderedDict(layers)), nn.Sequential(nn.Dropout(0.5), nn.Linear(1024, num_classes))
     )
+    return _with_release(network, name, "inception_v3") if pretrained else network
+
+
+def inception_v3_mixed_7c(name: str, num_classes: int, pretrained: bool = False) -> nn.Module:
+    """Torchvision's InceptionV3 without its auxiliary head, whose last maps are those of Mixed_7c."""
+    # Its published weights expect images normalised in another way, which it sees to itself.
+    network: nn.Module = models.Inception3(
+        num_classes, aux_logits=False, transform_input=pretrained, init_weights=False
+    )
+    return _with_release(network, name, "inception_v3") if pretrained else network
 
 
 class InceptionBStride1(inception.InceptionB):  # type: ignore[misc]  # torchvision has no types
@@ -117,6 +151,13 @@ class InceptionBStride1(inception.InceptionB):  # type: ignore[misc]  # torchvis
     def _forward(self, x: Tensor) -> list[Tensor]:
         branch3x3dbl = self.branch3x3dbl_3(self.branch3x3dbl_2(self.branch3x3dbl_1(x)))
         return [self.branch3x3(x), branch3x3dbl, max_pool2d(x, kernel_size=3, stride=1, padding=1)]
+
+
+def _with_release(network: nn.Module, name: str, release: str) -> nn.Module:
+    with refusing_a_failed_download(name):
+        weights = models.get_weight(RELEASES[release]).get_state_dict(progress=True, check_hash=True, weights_only=True)
+    load_torchvision_weights(network, weights)
+    return network
 
 
 @torch.no_grad()
@@ -141,8 +182,7 @@ def load_torchvision_weights(network: nn.Module, weights: dict[str, Tensor]) -> 
         if theirs is not None and theirs.shape == value.shape:
             found[name] = theirs
     missing = [name for name in own if name not in found]
-    new = ("features.30.", "features.conv7.", "features.conv8.", "classifier.", "fc.")
-    if misfits := [name for name in missing if not name.startswith(new)]:
+    if misfits := [name for name in missing if not name.startswith((*NEW_LAYERS, "classifier.", "fc."))]:
         fail(f"the weights do not fit {type(network).__name__}: {misfits[0]} is missing or has another shape.")
     network.load_state_dict(found, strict=False)
     return missing

@@ -12,6 +12,7 @@ from typing import Literal
 from torch import Tensor, nn
 
 from ..common.errors import check_choice, fail
+from .formats import BACKBONES
 
 HEADS = ("gap", "mlp")
 
@@ -23,7 +24,10 @@ class SmallCNN(nn.Module):
         features: (N, 3, H, W) to the non-negative feature maps A of shape (N, K, H/8, W/8).
         avgpool: pooling of the maps, to 1 x 1 (``gap``) or 3 x 3 (``mlp``).
         classifier: pooled and flattened maps to logits (N, C).
+        input_format: how images are made ready.
     """
+
+    input_format = BACKBONES["small_cnn"].input_format
 
     def __init__(self, features: nn.Sequential, avgpool: nn.Module, classifier: nn.Module) -> None:
         super().__init__()
@@ -79,6 +83,16 @@ def small_cnn(num_classes: int, head: Literal["gap", "mlp"] = "gap", width: int 
         nn.Linear(hidden, num_classes),
     )
     return SmallCNN(nn.Sequential(*blocks), nn.AdaptiveAvgPool2d(3), classifier)
+
+
+def small_cnn_gap(name: str, num_classes: int, pretrained: bool = False) -> SmallCNN:
+    """:func:`small_cnn` with global average pooling and one linear layer."""
+    return small_cnn(num_classes, "gap")
+
+
+def small_cnn_mlp(name: str, num_classes: int, pretrained: bool = False) -> SmallCNN:
+    """:func:`small_cnn` with a head of three layers."""
+    return small_cnn(num_classes, "mlp")
 
 
 def _block(channels: int, out_channels: int, stride: int) -> nn.Sequential:

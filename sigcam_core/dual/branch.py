@@ -8,6 +8,7 @@ from typing import NamedTuple
 import torch
 from torch import Tensor, nn
 
+from ..backbones.formats import InputFormat, known_format, refuse_unknown_format
 from ..common.errors import check_choice, fail
 from .split import Split, probe_logits, recomposes, split_classifier
 
@@ -35,6 +36,7 @@ class DualBranch(nn.Module):
         sigmoid_head: features to logits (N, C).
         to_maps: features to maps (N, K, h, w), such as :class:`~sigcam_core.dual.split.TokensToMaps`. It may leave out
             and reorder values, nothing else: gradients go through it as features do. ``None`` where features are maps.
+        input_format: how images are made ready for the network, where that is known.
     """
 
     def __init__(
@@ -43,8 +45,10 @@ class DualBranch(nn.Module):
         softmax_head: nn.Module,
         sigmoid_head: nn.Module,
         to_maps: nn.Module | None = None,
+        input_format: InputFormat | None = None,
     ) -> None:
         super().__init__()
+        self.known_format = input_format
         self.backbone = backbone.requires_grad_(False)
         self.softmax_head = softmax_head.requires_grad_(False)
         self.sigmoid_head = sigmoid_head.requires_grad_(True)
@@ -61,6 +65,7 @@ class DualBranch(nn.Module):
         features: nn.Module | None = None,
         head: nn.Module | None = None,
         to_maps: nn.Module | None = None,
+        input_format: InputFormat | None = None,
     ) -> DualBranch:
         """Split a classifier into backbone and softmax head, and add a sigmoid head like the softmax head.
 
@@ -76,6 +81,7 @@ class DualBranch(nn.Module):
             features: the backbone, for a network that cannot be split by itself.
             head: the head, for a network that cannot be split by itself.
             to_maps: where ``features`` gives tokens, the module that makes maps of them: see :class:`DualBranch`.
+            input_format: how images are made ready; by default what the classifier says, if it does.
 
         Raises:
             SigcamError: if the network cannot be split, or the number of classes differs.
@@ -98,7 +104,7 @@ class DualBranch(nn.Module):
         sigmoid_head = copy.deepcopy(split.head)
         if init == "fresh":
             sigmoid_head.apply(_draw_fresh)
-        return cls(split.features, split.head, sigmoid_head, split.to_maps)
+        return cls(split.features, split.head, sigmoid_head, split.to_maps, input_format or known_format(model))
 
     def train(self, mode: bool = True) -> DualBranch:
         """Set the sigmoid head's mode; the frozen parts stay in evaluation mode."""
@@ -106,6 +112,17 @@ class DualBranch(nn.Module):
         self.backbone.eval()
         self.softmax_head.eval()
         return self
+
+    @property
+    def input_format(self) -> InputFormat:
+        """How images are made ready for the network: that of the classifier it was made from.
+
+        Raises:
+            SigcamError: if neither the classifier nor the caller said.
+        """
+        if self.known_format is None:
+            refuse_unknown_format(self)
+        return self.known_format
 
     @property
     def dtype(self) -> torch.dtype:

@@ -11,10 +11,11 @@ from typing import Any
 
 from safetensors.torch import load_file
 
-from ..backbones.networks import IMAGENET_CLASSES, build
+from ..backbones.formats import IMAGENET_CLASSES
+from ..backbones.networks import build
+from ..backbones.restrict import restrict_classes
 from ..common.errors import check_choice
-from ..common.provenance import read_json
-from ..train.origins import restrict_classes
+from ..common.files import read_json
 from .branch import DualBranch
 
 SHIPPED_HEADS = ("efficientnet_lite0-tiny_imagenet",)

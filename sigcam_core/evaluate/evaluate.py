@@ -16,13 +16,12 @@ import pyarrow.parquet as pq
 import torch
 from torch import Tensor
 
-from ..backbones.networks import input_format
 from ..cams.batch import MapBatch, maps_of_labels_and_predictions, predict
 from ..cams.maps import MapOptions, methods_of
 from ..common.errors import fail
 from ..common.families import MetricFamily
+from ..common.files import atomic_path
 from ..common.progress import Report, print_to_stderr, progress_bar
-from ..common.provenance import atomic_path
 from ..dual.branch import HEADS, DualBranch
 from ..localization.evidence import LOCALIZATION
 from ..localization.protocol import MAP_SIZE
@@ -71,7 +70,6 @@ WHOLE = EvaluationOptions()
 def evaluate(
     dual: DualBranch,
     manifest: Manifest,
-    backbone: str,
     network: str,
     path: Path,
     options: EvaluationOptions = WHOLE,
@@ -86,7 +84,6 @@ def evaluate(
     Args:
         dual: the network.
         manifest: the images, with boxes and masks where the data set has them.
-        backbone: name of the network, for its input format.
         network: what to call this network in the evidence, such as ``"small_cnn-gap"``.
         path: Parquet file to write, whole or not at all.
         options: what is measured.
@@ -114,8 +111,7 @@ def evaluate(
         progress_bar(len(manifest), f"{network} evaluation", report) as advance,
     ):
         # No image is kept: each is needed once.
-        form = input_format(backbone)
-        for indices, images, labels in image_batches(manifest, options.batch_size, *form, memory_budget=0):
+        for indices, images, labels in image_batches(manifest, options.batch_size, dual.input_format, memory_budget=0):
             part = manifest.take(indices.tolist())
             images = images.to(device, memory_format=torch.channels_last)
             num_perturbed = min(len(images), max(0, options.perturbation_images - done))

@@ -11,7 +11,6 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from ..backbones.networks import input_format
 from ..cams.maps import MapOptions, maps_from_features, methods_of
 from ..common.errors import fail
 from ..dual.branch import HEADS, DualBranch
@@ -24,9 +23,7 @@ def count_parameters(*modules: nn.Module) -> int:
     return sum(parameter.numel() for module in modules for parameter in module.parameters())
 
 
-def measure_overhead(
-    dual: DualBranch, backbone: str, batch_size: int = 8, repeats: int = 15, seed: int = 0
-) -> dict[str, Any]:
+def measure_overhead(dual: DualBranch, batch_size: int = 8, repeats: int = 15, seed: int = 0) -> dict[str, Any]:
     """Parameters, and time of a forward pass with one map an image, for the classifier and for the dual branch.
 
     The map is CAM where the head allows it, else Grad-CAM. The two networks take turns, so that whatever else the
@@ -34,7 +31,6 @@ def measure_overhead(
 
     Args:
         dual: the network, on the device to measure.
-        backbone: name of the network, for its input size.
         batch_size: images a pass.
         repeats: pairs of passes.
         seed: of the random images.
@@ -49,7 +45,7 @@ def measure_overhead(
     if repeats < 1 or batch_size < 1:
         fail(f"measure at least 1 pair of passes on at least 1 image, not {repeats} on {batch_size}.")
     device = next(dual.parameters()).device
-    size = input_format(backbone).size
+    size = dual.input_format.size
     generator = torch.Generator().manual_seed(seed)
     images = torch.randn(batch_size, 3, size, size, generator=generator).to(device)
     method = methods_of(dual.softmax_head)[0]
@@ -76,7 +72,7 @@ def measure_overhead(
 
 
 def measure_head_training(
-    dual: DualBranch, backbone: str, batch_size: int = 32, epochs: int = 10, repeats: int = 5, seed: int = 0
+    dual: DualBranch, batch_size: int = 32, epochs: int = 10, repeats: int = 5, seed: int = 0
 ) -> dict[str, float]:
     """Time of training the sigmoid head, an image: on the fly as the official recipe does, and on cached features.
 
@@ -85,7 +81,6 @@ def measure_head_training(
 
     Args:
         dual: the network, on the device to measure. Its sigmoid head is left as it was.
-        backbone: name of the network, for its input size.
         batch_size: images a step.
         epochs: of the training that is reckoned.
         repeats: rounds.
@@ -101,7 +96,7 @@ def measure_head_training(
     if min(batch_size, epochs, repeats) < 1:
         fail(f"measure at least 1 round, epoch and image, not {repeats}, {epochs} and {batch_size}.")
     device = next(dual.parameters()).device
-    size = input_format(backbone).size
+    size = dual.input_format.size
     generator = torch.Generator().manual_seed(seed)
     images = torch.randn(batch_size, 3, size, size, generator=generator).to(device)
     labels = torch.arange(batch_size, device=device) % dual.softmax_head(dual.extract(images[:1])).shape[1]

@@ -18,22 +18,10 @@ import torch
 from PIL import Image
 from torch import Tensor
 
+from ..backbones.formats import InputFormat
 from ..common.errors import fail
-from .manifest import Manifest, manifest_checksum, plain_value, read_manifest, write_manifest
+from .manifest import Manifest, plain_value
 from .views import View, show
-
-__all__ = [
-    "Manifest",
-    "image_batches",
-    "load_images",
-    "load_masks",
-    "manifest_checksum",
-    "normalize",
-    "read_manifest",
-    "scale_boxes",
-    "scaled_boxes",
-    "write_manifest",
-]
 
 
 def load_images(manifest: Manifest, size: int) -> Tensor:
@@ -145,9 +133,7 @@ def normalize(images: Tensor, mean: Sequence[float], std: Sequence[float]) -> Te
 def image_batches(
     manifest: Manifest,
     batch_size: int,
-    size: int,
-    mean: Sequence[float],
-    std: Sequence[float],
+    form: InputFormat,
     *,
     view: View | None = None,
     batches: Sequence[Tensor] | None = None,
@@ -161,9 +147,7 @@ def image_batches(
     Args:
         manifest: images to go through.
         batch_size: images a batch; the last one may be smaller.
-        size: side of the square input, pixels.
-        mean: 3 channel means for :func:`normalize`.
-        std: 3 channel standard deviations.
+        form: side of the square input in pixels, and what :func:`normalize` takes.
         view: how the images are augmented; ``None`` shows them as they are.
         batches: rows (B,) of each batch, instead of all rows in their order.
         memory_budget: bytes of decoded images to keep.
@@ -175,6 +159,7 @@ def image_batches(
     Raises:
         SigcamError: on a size or batch size below 1, or an unreadable image.
     """
+    size, mean, std = form
     _check_size(size)
     if batch_size < 1:
         fail(f"batch size {batch_size} is not possible: give at least 1.")

@@ -35,8 +35,9 @@ import torch
 from torch import Tensor
 
 from ..common.errors import check_choice, fail
-from ..common.provenance import read_json, write_atomically, write_json
+from ..common.files import read_json, write_atomically, write_json
 
+MOST_NAMES = 20  # that a sentence lists
 COLUMNS = ("image_id", "path", "label", "split", "width", "height", "boxes", "mask")
 
 
@@ -93,6 +94,23 @@ class Manifest:
         if beyond.size:
             fail(f"row {beyond[0]} of {self.name} does not exist: select rows from 0 to {len(self) - 1}.")
         return replace(self, table=self.table.iloc[indices].reset_index(drop=True))
+
+    def of_image(self, image_id: str) -> Manifest:
+        """The one image of that name.
+
+        Raises:
+            SigcamError: if there is none; the sentence lists the names of a small data set.
+        """
+        names = self.table["image_id"].tolist()
+        if image_id not in names:
+            choices = f"choose one of {', '.join(names)}" if len(names) <= MOST_NAMES else "see its manifest"
+            fail(f"{self.name} has no image {image_id!r}: {choices}.")
+        return self.take([names.index(image_id)])
+
+    def draw(self, count: int, seed: int) -> Manifest:
+        """At most ``count`` images drawn at random, in the order of the data set."""
+        chosen = np.random.default_rng(seed).choice(len(self), min(count, len(self)), replace=False)
+        return self.take(np.sort(chosen))
 
 
 def manifest_checksum(table: pd.DataFrame) -> str:

@@ -1,14 +1,18 @@
-"""Augmented views of a data set's images. Seed, view and image alone decide what is drawn."""
+"""Augmented views of a data set's images. Seed, view and image alone decide what is drawn.
+
+torch is imported where it is used: recipes read the names of this module, and names are checked before anything slow.
+"""
 
 from __future__ import annotations
 
 from dataclasses import dataclass
-
-import torch
-from torch import Tensor
+from typing import TYPE_CHECKING
 
 from ..common.errors import check_choice
 from ..common.seeds import derived_seed
+
+if TYPE_CHECKING:
+    from torch import Tensor
 
 AUGMENTATIONS = ("none", "flip", "crop_flip")
 # The paper trains on random 224 px crops of images resized to 256 px.
@@ -45,6 +49,8 @@ class View:
 
     def draw(self, num_images: int, size: int) -> tuple[Tensor, Tensor]:
         """Corners y, x of the crops (N, 2), and whether each image is mirrored (N,)."""
+        import torch
+
         generator = torch.Generator().manual_seed(derived_seed(self.seed, "view", self.number))
         corners = torch.randint(self.decoded_size(size) - size + 1, (num_images, 2), generator=generator)
         mirrored = torch.rand(num_images, generator=generator) < 0.5
@@ -63,6 +69,8 @@ def show(images: Tensor, corners: Tensor, mirrored: Tensor, size: int) -> Tensor
     Returns:
         (B, 3, size, size).
     """
+    import torch
+
     if images.shape[-1] != size:
         places = zip(images, corners.tolist(), strict=True)
         images = torch.stack([image[:, y : y + size, x : x + size] for image, (y, x) in places])

@@ -16,13 +16,13 @@ from matplotlib.figure import Figure
 from PIL import Image
 from torch import Tensor, nn
 
-from ..backbones.networks import input_format
 from ..cams.maps import MapOptions, maps_from_features, methods_of
 from ..cams.score_maps import normalize_maps
 from ..common.errors import check_choice, fail
 from ..dual.branch import HEADS, DualBranch, linear_head_weight
 from ..invariance import sign_collapse_delta
-from ..prepare.images import Manifest, load_images, manifest_checksum, normalize
+from ..prepare.images import load_images, normalize
+from ..prepare.manifest import Manifest, manifest_checksum
 from ..summarise.figures import COLORS, METHOD_TITLES, Panel, draw_panel
 from ..summarise.panels import to_pictures
 
@@ -44,14 +44,21 @@ def shift_heads(dual: DualBranch, class_idx: int, shift: float) -> DualBranch:
     for weight in weights.values():
         if weight is not None:
             weight.data += delta
-    return DualBranch(dual.backbone, heads["softmax"], heads["sigmoid"])
+    return DualBranch(dual.backbone, heads["softmax"], heads["sigmoid"], input_format=dual.known_format)
+
+
+@torch.no_grad()
+def predicted_classes(dual: DualBranch, images: Tensor) -> list[int]:
+    """The class that the softmax branch predicts for each of N images, uint8 (N, 3, S, S)."""
+    form = dual.input_format
+    classes: list[int] = dual(normalize(images, form.mean, form.std)).softmax_logits.argmax(dim=1).tolist()
+    return classes
 
 
 @torch.no_grad()
 def explorer_figure(
     dual: DualBranch,
     images: Tensor,
-    backbone: str,
     class_names: Sequence[str],
     class_idx: int,
     method: str,
@@ -63,7 +70,6 @@ def explorer_figure(
     Args:
         dual: the network.
         images: uint8 (1, 3, S, S).
-        backbone: name of the network, for its input format.
         class_names: names of the C classes.
         class_idx: class to explain.
         method: name from :data:`sigcam_core.cams.maps.METHODS`.
@@ -71,7 +77,7 @@ def explorer_figure(
         shift: see :func:`shift_heads`.
     """
     check_choice("head", head, HEADS)
-    form = input_format(backbone)
+    form = dual.input_format
     shifted = shift_heads(dual, class_idx, shift) if shift else dual
     features = dual.extract(normalize(images, form.mean, form.std))
     options = MapOptions([method], [head], evidence_only=False)
@@ -120,7 +126,6 @@ def photo_manifest(path: Path, class_names: Sequence[str]) -> Manifest:
 def explorer(
     dual: DualBranch,
     manifest: Manifest,
-    backbone: str,
     heads: Sequence[str] = HEADS,
     class_names: Sequence[str] | None = None,
 ) -> object:
@@ -129,17 +134,14 @@ def explorer(
     Args:
         dual: the network.
         manifest: images to choose from.
-        backbone: name of the network, for its input format.
         heads: heads to offer; only the trained ones make sense.
         class_names: names of the network's classes, where they are not those of the manifest.
     """
     import ipywidgets as widgets
 
     names = tuple(class_names or manifest.class_names)
-    images = load_images(manifest, input_format(backbone).size)
-    with torch.no_grad():
-        form = input_format(backbone)
-        predicted = dual(normalize(images, form.mean, form.std)).softmax_logits.argmax(dim=1).tolist()
+    images = load_images(manifest, dual.input_format.size)
+    predicted = predicted_classes(dual, images)
     image = widgets.Dropdown(
         options=[(name, i) for i, name in enumerate(manifest.table["image_id"])], description="image"
     )
@@ -156,7 +158,7 @@ def explorer(
 
     def draw() -> None:
         one = images[image.value : image.value + 1]
-        figure = explorer_figure(dual, one, backbone, names, class_idx.value, method.value, head.value, shift.value)
+        figure = explorer_figure(dual, one, names, class_idx.value, method.value, head.value, shift.value)
         buffer = io.BytesIO()
         figure.savefig(buffer, format="png", dpi=110)
         plt.close(figure)

@@ -13,10 +13,12 @@ from typing import Any
 import pandas as pd
 import torch
 
-from ..backbones.networks import IMAGENET_CLASSES, build
+from ..backbones.formats import IMAGENET_CLASSES
+from ..backbones.networks import build
 from ..common.errors import check_choice
+from ..common.files import read_json, write_atomically, write_json
 from ..common.progress import Report, print_to_stderr
-from ..common.provenance import provenance, read_json, write_atomically, write_json
+from ..common.provenance import provenance
 from ..dual.branch import DualBranch, linear_head_weight
 from ..dual.shipped import SHIPPED_HEADS, WEIGHTS
 from ..evaluate.overhead import measure_head_training, measure_overhead, overhead_rows
@@ -24,10 +26,9 @@ from ..evaluate.schema import KEYS, read_evidence
 from ..fidelity.evidence import fidelity_statistics
 from ..invariance import gauge_energy
 from ..localization.evidence import wsol_statistics
-from ..prepare.images import Manifest
+from ..prepare.manifest import Manifest
+from ..run import Run
 from ..stations import (
-    GENERATED_DATASETS,
-    Run,
     ensure_classifier,
     ensure_evidence,
     ensure_manifest,
@@ -40,7 +41,8 @@ from ..summarise.tables import (
     table_with_intervals,
     tables_of,
 )
-from ..train.heads import top1_accuracy
+from ..train.fit import Session
+from ..train.heads import Splits, top1_accuracy
 from ..train.origins import imagenet_classes, starting_point
 from ..train.recipes import CLASSIFIER_RECIPES, SIGMOID_RECIPES, Recipe
 from ..train.tuning import compare_recipes, grid_around
@@ -81,8 +83,8 @@ class Experiment:
 
     def run(self, work_dir: Path, seed: int) -> Run:
         """The run of one seed. On generated data the pipeline trains heads of the same name by another recipe."""
-        folder = work_dir / "published" if self.dataset in GENERATED_DATASETS else work_dir
-        return Run(self.dataset, self.backbone, "gap", seed, folder, self.origin)
+        folder = work_dir / "published" if self.dataset == "shapes" else work_dir
+        return Run(self.dataset, self.backbone, seed, folder, self.origin)
 
 
 LITE = "efficientnet_lite0"
@@ -174,10 +176,10 @@ def _choice(run: Run, head: str, recipe: Recipe, manifest: Manifest, report: Rep
             return table
     trained = None if head == "softmax" else ensure_classifier(run)
     torch.manual_seed(run.seed)  # the head starts as that of the run will
-    model = trained or starting_point(run.origin, run.backbone, run.head, manifest)
+    model = trained or starting_point(run.origin, run.backbone, manifest)
     dual = DualBranch.from_classifier(model)
-    splits = manifest.split("train"), manifest.split("val")
-    table = compare_recipes(dual, head, *splits, run.backbone, grid, run.features, run.seed, report)
+    splits = Splits(manifest.split("train"), manifest.split("val"))
+    table = compare_recipes(dual, head, splits, grid, run.features, Session(run.seed, report))
     write_csv(path, table)
     return table
 
@@ -208,8 +210,7 @@ def _freezing(run: Run, report: Report) -> pd.DataFrame:
         dual = ensure_sigmoid_head(one)
         report(f"evaluating the head of recipe {one.sigmoid_recipe}")
         evidence[name] = read_evidence(ensure_evidence(one))
-        network = torch.nn.Sequential(dual.backbone, dual.sigmoid_head)
-        rows.append((name, top1_accuracy(network, test, run.backbone)))
+        rows.append((name, top1_accuracy(dual, "sigmoid", test)))
     table = []
     for method in evidence["eval"]["method"].unique():
         for head in ("softmax", "sigmoid"):
@@ -229,7 +230,7 @@ def _record(experiment: Experiment, runs: list[Run]) -> dict[str, Any]:
     dual = ensure_sigmoid_head(first)
     test = ensure_manifest(first.dataset, first.work_dir).split("test")
     weight = linear_head_weight(dual.softmax_head)
-    sigmoid_top1 = top1_accuracy(torch.nn.Sequential(dual.backbone, dual.sigmoid_head), test, first.backbone)
+    sigmoid_top1 = top1_accuracy(dual, "sigmoid", test)
     return {
         "experiment": asdict(experiment),
         "sigmoid_top1": sigmoid_top1,
@@ -285,8 +286,8 @@ def publish_overhead(folder: Path, report: Report, batch_size: int = 8, repeats:
         torch.manual_seed(0)
         dual = DualBranch.from_classifier(build(backbone, IMAGENET_CLASSES)).to(device)
         dual.to(memory_format=torch.channels_last)  # type: ignore[call-overload]  # missing in torch's stubs
-        rows += overhead_rows(backbone, measure_overhead(dual, backbone, batch_size, repeats))
-        measured = measure_head_training(dual, backbone, 2 * batch_size, HEAD_TRAINING_EPOCHS, repeats)
+        rows += overhead_rows(backbone, measure_overhead(dual, batch_size, repeats))
+        measured = measure_head_training(dual, 2 * batch_size, HEAD_TRAINING_EPOCHS, repeats)
         training.append({"network": backbone} | measured)
     facts = {"batch_size": batch_size, "repeats": repeats, "epochs": HEAD_TRAINING_EPOCHS, "weights": "random, seed 0"}
     write_csv(folder / f"{device.type}.csv", pd.DataFrame(rows))

@@ -118,11 +118,8 @@ def localization_chapter(
     statistics = partial(wsol_statistics, protocol=protocol)
     ours = table_of(evidence, statistics)
     differences = head_differences(evidence, statistics, resamples, seed)
-    values = (
-        {"dataset": dataset, "test_images": evidence["image_id"].nunique()}
-        | flat_values(ours, WSOL_METRICS)
-        | flat_values(differences, ("difference", "low", "high"))
-    )
+    counts: dict[str, Value] = {"dataset": dataset, "test_images": evidence["image_id"].nunique()}
+    values = counts | flat_values(ours, WSOL_METRICS) | flat_values(differences, ("difference", "low", "high"))
     return Chapter(values, {"table1": ours, "table1_differences": differences})
 
 
@@ -146,13 +143,14 @@ def fidelity_chapter(
     areas = table_of(first_images, perturbation_statistics)
     at_one = points[points["coverage"].round() == PROSE_COVERAGE]
     at_one = at_one.rename(columns={"average_drop": f"average_drop_at_{PROSE_COVERAGE}"})
+    counts: dict[str, Value] = {
+        "dataset": dataset,
+        "test_images": evidence["image_id"].nunique(),
+        "perturbed_images": first_images["image_id"].nunique(),
+        "scorer": scorer,
+    }
     values = (
-        {
-            "dataset": dataset,
-            "test_images": evidence["image_id"].nunique(),
-            "perturbed_images": first_images["image_id"].nunique(),
-            "scorer": scorer,
-        }
+        counts
         | flat_values(ours, tuple(dict.fromkeys(FIDELITY_METRICS + ADCC_METRICS)))
         | flat_values(areas, PERTURBATION_METRICS)
         | flat_values(at_one, (f"average_drop_at_{PROSE_COVERAGE}",))

@@ -10,7 +10,7 @@ from typing import Any
 import pandas as pd
 
 from ..common.errors import fail
-from ..common.provenance import read_json
+from ..common.files import read_json
 from .paper import published
 from .saved import Value
 

@@ -88,7 +88,7 @@ def invariance_chapter(orbit: Orbit, **names: str) -> Chapter:
     """
     start, shifted, collapsed = next(iter(orbit.heads.values())), orbit.heads["any map"], orbit.heads["sign collapse"]
     logit_change = shifted.logits - start.logits  # (C,), one number for all classes up to rounding
-    maps = [head.class_map.flatten().numpy() for head in (start, collapsed)]
+    before, after = (head.class_map.flatten().numpy() for head in (start, collapsed))
     values: dict[str, Value] = {
         **names,
         "probability_before": float(start.probabilities[orbit.class_idx]),
@@ -96,7 +96,7 @@ def invariance_chapter(orbit: Orbit, **names: str) -> Chapter:
         "probability_after_sign_collapse": float(collapsed.probabilities[orbit.class_idx]),
         "max_probability_difference": max(orbit.changes().values()),
         "max_logit_shift_difference": float((logit_change - logit_change.mean()).abs().max()),
-        "map_correlation_after_collapse": float(np.corrcoef(*maps)[0, 1]),
+        "map_correlation_after_collapse": float(np.corrcoef(before, after)[0, 1]),
         "gauge_energy_imagenet": gauge_energy(orbit.weight),
         "gauge_energy_iid": 1 / len(orbit.weight),
         "num_classes": len(orbit.weight),

@@ -9,13 +9,13 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from ..backbones.networks import input_format
 from ..cams.maps import cam_maps
 from ..cams.score_maps import normalize_maps
 from ..dual.branch import HEADS, DualBranch
 from ..fidelity.scores import explain_images
 from ..localization.contours import largest_contour_box
-from ..prepare.images import Manifest, load_images, normalize, scaled_boxes
+from ..prepare.images import load_images, normalize, scaled_boxes
+from ..prepare.manifest import Manifest
 from .figures import METHOD_TITLES, Panel
 
 BOX_THRESHOLD = 0.2  # tau of the protocol's GT-Loc
@@ -34,18 +34,17 @@ def to_pictures(images: Tensor) -> NDArray[np.uint8]:
 
 
 def localization_panels(
-    dual: DualBranch, manifest: Manifest, backbone: str, method: str, heads: Sequence[str] = HEADS
+    dual: DualBranch, manifest: Manifest, method: str, heads: Sequence[str] = HEADS
 ) -> list[list[Panel]]:
     """For each image a row: the image with its true boxes, then each head's map of the label with its box.
 
     Args:
         dual: the network.
         manifest: the images, few enough to show.
-        backbone: name of the network, for its input format.
         method: name from :data:`sigcam_core.cams.maps.METHODS`.
         heads: one column each.
     """
-    form = input_format(backbone)
+    form = dual.input_format
     images = load_images(manifest, form.size)
     boxes = scaled_boxes(manifest, form.size)
     maps = cam_maps(dual, normalize(images, form.mean, form.std), manifest.labels, [method], heads)
@@ -63,7 +62,7 @@ def localization_panels(
 
 @torch.no_grad()
 def explanation_panels(
-    dual: DualBranch, manifest: Manifest, backbone: str, methods: Sequence[str], heads: Sequence[str] = HEADS
+    dual: DualBranch, manifest: Manifest, methods: Sequence[str], heads: Sequence[str] = HEADS
 ) -> list[list[Panel]]:
     """For each image and head a row: the image, then the image as each method's map explains it, with its score.
 
@@ -72,11 +71,10 @@ def explanation_panels(
     Args:
         dual: the network.
         manifest: the images, few enough to show.
-        backbone: name of the network, for its input format.
         methods: one column each.
         heads: one row each.
     """
-    form = input_format(backbone)
+    form = dual.input_format
     images = load_images(manifest, form.size)
     inputs = normalize(images, form.mean, form.std)
     before = dual(inputs).softmax_logits.softmax(dim=1)

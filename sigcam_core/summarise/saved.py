@@ -11,7 +11,8 @@ from matplotlib.figure import Figure
 from rich.console import Console
 from rich.table import Table
 
-from ..common.provenance import provenance, read_json, write_atomically, write_json
+from ..common.files import read_json, write_atomically, write_json
+from ..common.provenance import provenance
 
 Value = float | int | str
 

@@ -13,7 +13,7 @@ from safetensors import SafetensorError, safe_open
 from safetensors.torch import save_file
 from torch import Tensor, nn
 
-from ..common.provenance import write_atomically
+from ..common.files import write_atomically
 
 SECONDS_BETWEEN_SAVINGS = 120.0
 

@@ -25,11 +25,13 @@ import numpy.typing as npt
 import torch
 from torch import Tensor, nn
 
-from ..backbones.networks import InputFormat
+from ..backbones.formats import required_format
 from ..common.errors import fail
+from ..common.files import write_json
 from ..common.progress import Report, progress_bar
-from ..common.provenance import provenance, write_json
-from ..prepare.images import Manifest, image_batches
+from ..common.provenance import provenance
+from ..prepare.images import image_batches
+from ..prepare.manifest import Manifest
 from ..prepare.views import View
 
 if TYPE_CHECKING:
@@ -106,7 +108,6 @@ def _read_ahead(
 def cache_features(
     network: nn.Module,
     manifest: Manifest,
-    form: InputFormat,
     views: Sequence[View],
     folder: Path,
     *,
@@ -117,9 +118,9 @@ def cache_features(
     """Run a frozen network once over each view of the images, unless that was done before.
 
     Args:
-        network: images (N, 3, H, W) to the head's inputs (N, D), in evaluation mode. It is moved to Fabric's device.
+        network: images (N, 3, H, W) to the head's inputs (N, D), in evaluation mode, with the attribute
+            ``input_format``. It is moved to Fabric's device.
         manifest: the images.
-        form: size and normalisation of the network's input.
         views: how the images are shown.
         folder: of all caches; each has a folder of its own there.
         cache_type: ``"float16"`` or ``"float32"``.
@@ -130,13 +131,13 @@ def cache_features(
         SigcamError: if a number is not finite, or too large for float16; an image cannot be read; or there is no room.
     """
     precision = str(fabric.strategy.precision.precision) if fabric else "32-true"
-    facts = _facts(network, manifest, form, cache_type) | {"precision": precision}
+    facts = _facts(network, manifest, cache_type) | {"precision": precision}
     paths = []
     for view in views:
         key = _digest({**facts, "view": [view.augment, *([view.seed, view.number] if view.augment != "none" else [])]})
         paths.append(folder / key[:16] / "inputs.npy")
         if not paths[-1].exists():
-            seconds = _compute(network, manifest, form, view, paths[-1], cache_type, fabric, report)
+            seconds = _compute(network, manifest, view, paths[-1], cache_type, fabric, report)
             if fabric is None or fabric.is_global_zero:
                 record = {**facts, "view": vars(view), "num_images": len(manifest), "seconds": seconds}
                 write_json(paths[-1].with_suffix(".json"), provenance(**record, device=_device_of(network)))
@@ -148,7 +149,6 @@ def cache_features(
 def _compute(
     network: nn.Module,
     manifest: Manifest,
-    form: InputFormat,
     view: View,
     path: Path,
     cache_type: str,
@@ -160,10 +160,10 @@ def _compute(
     rank, num_ranks = (fabric.global_rank, fabric.world_size) if fabric else (0, 1)
     device = fabric.device if fabric else _device_of(network)
     network = network.to(device, memory_format=torch.channels_last)  # type: ignore[call-overload]
-    batches = torch.split(torch.arange(len(manifest)), BATCH_SIZE)
+    form, batches = required_format(network), torch.split(torch.arange(len(manifest)), BATCH_SIZE)
     partial, done_file = path.with_suffix(".partial.npy"), path.with_suffix(".done.npy")
     if rank == 0:
-        _start(network, form, partial, done_file, (len(manifest), len(batches)), cache_type)
+        _start(network, partial, done_file, (len(manifest), len(batches)), cache_type)
     if fabric:
         fabric.barrier()
     values: Any = np.load(partial, mmap_mode="r+", allow_pickle=False)
@@ -176,10 +176,10 @@ def _compute(
     label = f"features of {manifest.name}"
     with progress_bar(sum(len(batches[i]) for i in own), label, report, silent=rank > 0) as advance:
         rows_to_show = [batches[i] for i in own]
-        shown = image_batches(manifest, BATCH_SIZE, *form, view=view, batches=rows_to_show, memory_budget=0)
+        shown = image_batches(manifest, BATCH_SIZE, form, view=view, batches=rows_to_show, memory_budget=0)
         for number, (rows, images, _) in zip(own, shown, strict=True):
             with torch.inference_mode(), fabric.autocast() if fabric else nullcontext():
-                inputs = network(images.to(device, memory_format=torch.channels_last)).float().cpu()
+                inputs = network(images.to(device, memory_format=torch.channels_last)).float().cpu()  # (B, D)
             values[rows.numpy()] = _converted(inputs, cache_type, manifest, rows)
             written.append(number)
             if time.perf_counter() - flushed > SECONDS_BETWEEN_FLUSHES or number == own[-1]:
@@ -196,20 +196,19 @@ def _compute(
     return time.perf_counter() - start
 
 
-def _start(
-    network: nn.Module, form: InputFormat, partial: Path, done_file: Path, counts: tuple[int, int], cache_type: str
-) -> None:
+def _start(network: nn.Module, partial: Path, done_file: Path, counts: tuple[int, int], cache_type: str) -> None:
     """Make the files of a new pass, unless those of a stopped one are there."""
     num_images, num_batches = counts
     if done_file.exists() and len(np.load(done_file, allow_pickle=False)) == num_batches:
         return
     with torch.inference_mode():
-        width = network(torch.zeros(1, 3, form.size, form.size, device=_device_of(network))).shape[1]
-    size = num_images * width * np.dtype(cache_type).itemsize
+        size = required_format(network).size
+        width = network(torch.zeros(1, 3, size, size, device=_device_of(network))).shape[1]
+    num_bytes = num_images * width * np.dtype(cache_type).itemsize
     try:
         partial.parent.mkdir(parents=True, exist_ok=True)
         # A memory-mapped file takes up room only as it is filled, and a disk that is full then kills the process.
-        if shutil.disk_usage(partial.parent).free < size:
+        if shutil.disk_usage(partial.parent).free < num_bytes:
             raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
         np.lib.format.open_memmap(partial, "w+", np.dtype(cache_type), (num_images, width))
         # Written last and whole: its being there says that the other one is, too.
@@ -218,7 +217,8 @@ def _start(
             np.save(file, np.zeros(num_batches, np.uint8))
         temporary.rename(done_file)
     except OSError as error:
-        fail(f"cannot write {size / 1e9:.1f} GB of features to {partial.parent} ({error.strerror}): make room there.")
+        gigabytes = f"{num_bytes / 1e9:.1f} GB"
+        fail(f"cannot write {gigabytes} of features to {partial.parent} ({error.strerror}): make room there.")
 
 
 def _converted(inputs: Tensor, cache_type: str, manifest: Manifest, rows: Tensor) -> npt.NDArray[Any]:
@@ -233,7 +233,7 @@ def _converted(inputs: Tensor, cache_type: str, manifest: Manifest, rows: Tensor
     return converted
 
 
-def _facts(network: nn.Module, manifest: Manifest, form: InputFormat, cache_type: str) -> dict[str, Any]:
+def _facts(network: nn.Module, manifest: Manifest, cache_type: str) -> dict[str, Any]:
     """All that decides the numbers but the view, as digests and plain values."""
     weights = hashlib.sha256()
     for name, tensor in network.state_dict().items():
@@ -245,7 +245,7 @@ def _facts(network: nn.Module, manifest: Manifest, form: InputFormat, cache_type
         "network": _digest(repr(network)),
         "weights": weights.hexdigest(),
         "images": _digest([manifest.checksum, files]),
-        "form": list(form),
+        "form": list(required_format(network)),
         "cache_type": cache_type,
     }
 

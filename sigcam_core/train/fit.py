@@ -1,7 +1,8 @@
 """The training loop: any module, any source of batches, on whatever devices Fabric has.
 
 Orders, crops and dropout masks are functions of the seed and the step, so a run that was stopped needs its weights,
-its optimizer's averages and its position to reach the same end as one that was not.
+its optimizer's averages and its position to reach the same end as one that was not. To go on within an epoch is a goal:
+one of fine-tuning on ImageNet takes the better part of an hour on a good GPU.
 """
 
 from __future__ import annotations
@@ -9,14 +10,14 @@ from __future__ import annotations
 import math
 import time
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any
 
 import torch
 from torch import Tensor, nn
 
 from ..common.errors import check_choice, fail
-from ..common.progress import Report, progress_bar
+from ..common.progress import Report, print_to_stderr, progress_bar
 from ..common.seeds import derived_seed
 from .checkpoints import Checkpoint, Position
 from .recipes import Recipe
@@ -89,18 +90,52 @@ class Task:
     also_changing: Mapping[str, nn.Module] = field(default_factory=dict)
 
 
-def fit(
-    fabric: Fabric, task: Task, recipe: Recipe, seed: int, report: Report, checkpoint: Checkpoint | None = None
-) -> Position:
+@dataclass(frozen=True)
+class Session:
+    """How a training is run, whatever is trained.
+
+    Attributes:
+        seed: of order, augmentation and dropout.
+        report: called with one line an epoch, of some twenty epochs, and now and then while features are computed.
+        fabric: devices and precision; ``None`` for one device, CUDA where there is one.
+        checkpoint: where to save the run now and then, and to go on from.
+    """
+
+    seed: int = 0
+    report: Report = print_to_stderr
+    fabric: Fabric | None = None
+    checkpoint: Checkpoint | None = None
+
+    def on_devices(self) -> tuple[Session, Fabric]:
+        """The session with its devices started, and these."""
+        fabric = self.fabric or start_fabric()
+        return replace(self, fabric=fabric), fabric
+
+
+USUAL = Session()
+"""Seed 0, one device, and no checkpoint."""
+
+
+@dataclass(frozen=True)
+class _Loop:
+    """What stays the same from step to step."""
+
+    fabric: Fabric
+    task: Task
+    wrapped: Any  # the module as Fabric runs it
+    optimizer: Any
+    recipe: Recipe
+    seed: int
+    report: Report
+
+
+def fit(task: Task, recipe: Recipe, session: Session) -> Position:
     """Train ``task.module`` in place.
 
     Args:
-        fabric: where to train.
         task: what to train, on what.
         recipe: lengths and rates.
-        seed: of orders and dropout.
-        report: called with a line an epoch, of some twenty epochs, and every half minute where there is no terminal.
-        checkpoint: where to save the run now and then; a saved one is gone on with.
+        session: devices, seed, and where to save the run; a saved one is gone on with.
 
     Returns:
         The final position, with a row an epoch: ``epoch, loss, val_loss, val_top1, images_per_second``.
@@ -108,6 +143,8 @@ def fit(
     Raises:
         SigcamError: if the loss becomes NaN or infinite, or the batch cannot be shared among the devices.
     """
+    session, fabric = session.on_devices()
+    report, checkpoint = session.report, session.checkpoint
     check_shares(recipe, fabric.world_size)
     optimizer = _optimizer(recipe, task.groups or [{"params": list(task.module.parameters()), "ratio": 1.0}])
     wrapped, fitted = fabric.setup(task.module, optimizer)
@@ -127,36 +164,31 @@ def fit(
         if checkpoint and fabric.is_global_zero and checkpoint.is_due():
             checkpoint.save(modules, optimizer, position, precision.state_dict())
 
+    loop = _Loop(fabric, task, wrapped, fitted, recipe, session.seed, report)
     while position.epoch < recipe.epochs:
-        row = _train_epoch(fabric, task, wrapped, fitted, recipe, seed, position, report, save_if_due)
+        row = _train_epoch(loop, position, save_if_due)
         position.epoch, position.step, position.loss_sum = position.epoch + 1, 0, 0.0
         position.history.append(row)
         _share_buffers(fabric, modules)
-        # Epochs on cached features take less than a second: some twenty lines tell enough.
-        is_told = position.epoch % max(1, recipe.epochs // 20) == 0 or position.epoch == recipe.epochs
-        if fabric.is_global_zero and is_told:
-            report(
-                f"{task.name}: epoch {position.epoch}/{recipe.epochs}  loss {row['loss']:.3f}  "
-                + (f"val top-1 {row['val_top1']:.1f} %  " if "val_top1" in row else "")
-                + f"{row['images_per_second']:,.0f} images/s"
-            )
+        if fabric.is_global_zero:
+            _tell(loop, position.epoch, row)
         save_if_due()
     fabric.barrier()
     return position
 
 
-def _train_epoch(
-    fabric: Fabric,
-    task: Task,
-    wrapped: Any,
-    optimizer: Any,
-    recipe: Recipe,
-    seed: int,
-    position: Position,
-    report: Report,
-    save_if_due: Callable[[], None],
-) -> dict[str, float]:
+def _tell(loop: _Loop, epoch: int, row: dict[str, float]) -> None:
+    # Epochs on cached features take less than a second: some twenty lines tell enough.
+    epochs = loop.recipe.epochs
+    if epoch % max(1, epochs // 20) == 0 or epoch == epochs:
+        validation = f"val top-1 {row['val_top1']:.1f} %  " if "val_top1" in row else ""
+        speed = f"{row['images_per_second']:,.0f} images/s"
+        loop.report(f"{loop.task.name}: epoch {epoch}/{epochs}  loss {row['loss']:.3f}  {validation}{speed}")
+
+
+def _train_epoch(loop: _Loop, position: Position, save_if_due: Callable[[], None]) -> dict[str, float]:
     """What is left of the epoch that ``position`` is in. Returns its row of the history."""
+    fabric, task, recipe, seed = loop.fabric, loop.task, loop.recipe, loop.seed
     start = time.perf_counter()
     task.module.train()
     steps = batches_of_epoch(task.num_items, recipe.batch_size, seed, position.epoch)
@@ -169,20 +201,20 @@ def _train_epoch(
     kind = torch.float32 if fabric.device.type == "mps" else torch.float64
     loss_sum = torch.tensor(position.loss_sum, dtype=kind, device=fabric.device)
     label = f"{task.name}, epoch {position.epoch + 1}/{recipe.epochs}"
-    with progress_bar(num_shown, label, report, silent=rank > 0) as advance:
+    with progress_bar(num_shown, label, loop.report, silent=rank > 0) as advance:
         batches = iter(task.batches(position.epoch, todo))
         for _ in todo:
             # Before the batch is made: a backbone that runs for it may have dropout, too.
             torch.manual_seed(derived_seed(seed, "step", position.epoch, position.step, rank))
-            inputs, labels = next(batches)
+            inputs, labels = next(batches)  # (B, ...), (B,)
             rate = recipe.learning_rate_at(position.epoch, position.step / len(shares))
-            for group in optimizer.param_groups:
+            for group in loop.optimizer.param_groups:
                 group["lr"] = rate * group["ratio"]
             inputs, labels = inputs.to(fabric.device), labels.to(fabric.device)
-            loss = task.loss_function(wrapped(inputs), labels)
-            optimizer.zero_grad()
+            loss = task.loss_function(loop.wrapped(inputs), labels)
+            loop.optimizer.zero_grad()
             fabric.backward(loss)
-            optimizer.step()
+            loop.optimizer.step()
             loss_sum += loss.detach() * len(labels)
             position.step += 1
             if position.step <= STEPS_BETWEEN_CHECKS or position.step % STEPS_BETWEEN_CHECKS == 0:

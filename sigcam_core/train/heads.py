@@ -6,25 +6,23 @@ import time
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
-from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple
 
 import torch
 from torch import Tensor, nn
 from torch.nn.functional import cross_entropy
 
-from ..backbones.networks import input_format
+from ..backbones.formats import InputFormat, required_format
 from ..common.checks import check_class_idx
 from ..common.errors import fail
-from ..common.progress import Report, print_to_stderr
 from ..dual.branch import DualBranch
 from ..dual.loss import unchecked_balanced_bce
-from ..prepare.images import Manifest, image_batches
+from ..prepare.images import image_batches
+from ..prepare.manifest import Manifest
 from ..prepare.views import View
-from .checkpoints import Checkpoint
 from .features import FeatureCache, cache_features
-from .fit import Task, fit, start_fabric
+from .fit import USUAL, Batches, Session, Task, fit
 from .origins import parameter_groups
 from .recipes import Recipe
 
@@ -44,72 +42,51 @@ class Trained:
     seconds: float
 
 
-def train_classifier(
-    model: nn.Module,
-    train: Manifest,
-    val: Manifest,
-    backbone: str,
-    recipe: Recipe,
-    seed: int = 0,
-    report: Report = print_to_stderr,
-    fabric: Fabric | None = None,
-    checkpoint: Checkpoint | None = None,
-) -> Trained:
+class Splits(NamedTuple):
+    """Images to train on, and images held out from them, which choose nothing while training goes on."""
+
+    train: Manifest
+    val: Manifest
+
+
+def train_classifier(model: nn.Module, splits: Splits, recipe: Recipe, session: Session = USUAL) -> Trained:
     """Train all of a softmax classifier with cross-entropy.
 
     Args:
-        model: network to train in place, such as :func:`sigcam_core.train.origins.starting_point` gives.
-        train: training images.
-        val: images for the accuracy in the history; they choose nothing.
-        backbone: name of the network, for its input format.
+        model: network to train in place, such as :func:`sigcam_core.train.origins.starting_point` gives, with the
+            attribute ``input_format``.
+        splits: training images, and those for the accuracy in the history.
         recipe: lengths and rates.
-        seed: of order, augmentation and dropout.
-        report: called with one line an epoch.
-        fabric: devices and precision; ``None`` for one device, CUDA where there is one.
-        checkpoint: where to save the run now and then, and to go on from.
+        session: seed, devices, reports and checkpoint.
 
     Raises:
         SigcamError: if the loss becomes NaN or infinite, or an argument is unknown.
     """
     start = time.perf_counter()
-    fabric = fabric or start_fabric()
+    session, fabric = session.on_devices()
     model.to(memory_format=torch.channels_last)  # type: ignore[call-overload]  # missing in torch's stubs
-    form = input_format(backbone)
+    form = required_format(model)
 
     def batches(epoch: int, rows: Sequence[Tensor]) -> Iterator[tuple[Tensor, Tensor]]:
-        view = View(recipe.augment, seed, epoch)
-        for _, images, labels in image_batches(train, recipe.batch_size, *form, view=view, batches=rows):
+        view = View(recipe.augment, session.seed, epoch)
+        for _, images, labels in image_batches(splits.train, recipe.batch_size, form, view=view, batches=rows):
             yield images.to(memory_format=torch.channels_last), labels
 
     task = Task(
-        name=f"{backbone} classifier",
+        name=f"{splits.train.name} classifier",
         module=model,
         loss_function=cross_entropy,
         batches=batches,
-        num_items=len(train),
-        validate=lambda: _validate(
-            model,
-            _images_and_labels(val, backbone, fabric.device),
-            cross_entropy,
-        ),
+        num_items=len(splits.train),
+        validate=lambda: _validate(model, _images_and_labels(splits.val, form, fabric.device), cross_entropy),
         groups=parameter_groups(model, recipe.new_layers_ratio),
     )
-    position = fit(fabric, task, recipe, seed, report, checkpoint)
+    position = fit(task, recipe, session)
     return Trained(model.eval().cpu(), position.history, time.perf_counter() - start)
 
 
 def train_head(
-    dual: DualBranch,
-    head: str,
-    train: Manifest,
-    val: Manifest,
-    backbone: str,
-    recipe: Recipe,
-    features: Path,
-    seed: int = 0,
-    report: Report = print_to_stderr,
-    fabric: Fabric | None = None,
-    checkpoint: Checkpoint | None = None,
+    dual: DualBranch, head: str, splits: Splits, recipe: Recipe, features: Path, session: Session = USUAL
 ) -> Trained:
     """Train one head of a dual branch; the backbone stays frozen.
 
@@ -121,60 +98,58 @@ def train_head(
     Args:
         dual: network whose head is trained in place.
         head: ``"softmax"`` or ``"sigmoid"``.
-        train: training images.
-        val: images for the accuracy in the history; they choose nothing.
-        backbone: name of the network, for its input format.
+        splits: training images, and those for the accuracy in the history.
         recipe: lengths and rates.
         features: folder of the cached features.
-        seed: of order, augmentation and dropout.
-        report: called with one line an epoch, and now and then while features are computed.
-        fabric: devices and precision; ``None`` for one device, CUDA where there is one.
-        checkpoint: where to save the run now and then, and to go on from.
+        session: seed, devices, reports and checkpoint.
 
     Raises:
         SigcamError: if the loss becomes NaN or infinite, or the head is not a sequence of layers.
     """
     start = time.perf_counter()
-    fabric = fabric or start_fabric()
+    session, fabric = session.on_devices()
+    train, val = splits
+    check_class_idx(train.labels, train.num_classes)
     dual.to(fabric.device)
     pool, rest = split_pooling(dual.head(head))
     body = nn.Sequential(dual.backbone, pool).eval()
-    form = input_format(backbone)
-    cache = partial(cache_features, body, form=form, folder=features, fabric=fabric, report=report)
-    held_out = cache(val, views=[View()], cache_type=recipe.cache_type) if recipe.freezing == "eval" else None
-    views = [View(recipe.augment, seed, number) for number in range(recipe.views)]
-    source: Callable[[int, Sequence[Tensor]], Iterator[tuple[Tensor, Tensor]]]
-    if recipe.cached:
-        source = _cached(cache(train, views=views, cache_type=recipe.cache_type), fabric.device)
-    else:
-        source = _on_the_fly(body, train, backbone, recipe, views, fabric)
+    body.input_format = dual.input_format  # type: ignore[assignment]  # torch types all attributes as modules
 
-    check_class_idx(train.labels, train.num_classes)
+    def cache(images: Manifest, views: Sequence[View]) -> FeatureCache:
+        return cache_features(
+            body, images, views, features, cache_type=recipe.cache_type, fabric=fabric, report=session.report
+        )
+
+    held_out = cache(val, [View()]) if recipe.freezing == "eval" else None
+    views = [View(recipe.augment, session.seed, number) for number in range(recipe.views)]
+    if recipe.cached:
+        source = _cached(cache(train, views), fabric.device)
+    else:
+        source = _on_the_fly(body, train, recipe, views, fabric)
     loss = cross_entropy if head == "softmax" else unchecked_balanced_bce(train.num_classes, fabric.device)
 
     def validate() -> dict[str, float]:
         if held_out is None:  # the backbone has changed since the last time
-            return _validate(nn.Sequential(body, rest), _images_and_labels(val, backbone, fabric.device), loss)
+            batches = _images_and_labels(val, dual.input_format, fabric.device)
+            return _validate(nn.Sequential(body, rest), batches, loss)
         rows = torch.split(torch.arange(len(val)), VALIDATION_BATCH)
         return _validate(rest, held_out.batches(0, rows, fabric.device), loss)
 
     with _thawed(dual.head(head)):
-        task = Task(f"{backbone} {head} head", rest, loss, source, len(train), validate)
+        task = Task(f"{train.name} {head} head", rest, loss, source, len(train), validate)
         if recipe.freezing == "official":
             task.also_changing = {"backbone": dual.backbone}
-        position = fit(fabric, task, recipe, seed, report, checkpoint)
+        position = fit(task, recipe, session)
     dual.eval().cpu()
     return Trained(dual.head(head), position.history, time.perf_counter() - start)
 
 
-def _cached(cache: FeatureCache, device: torch.device) -> Callable[..., Iterator[tuple[Tensor, Tensor]]]:
+def _cached(cache: FeatureCache, device: torch.device) -> Batches:
     return lambda epoch, rows: cache.batches(epoch % len(cache.views), rows, device)
 
 
-def _on_the_fly(
-    body: nn.Module, train: Manifest, backbone: str, recipe: Recipe, views: Sequence[View], fabric: Fabric
-) -> Callable[..., Iterator[tuple[Tensor, Tensor]]]:
-    form = input_format(backbone)
+def _on_the_fly(body: nn.Module, train: Manifest, recipe: Recipe, views: Sequence[View], fabric: Fabric) -> Batches:
+    form = required_format(body)
     body.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
 
     def batches(epoch: int, rows: Sequence[Tensor]) -> Iterator[tuple[Tensor, Tensor]]:
@@ -182,10 +157,10 @@ def _on_the_fly(
             for module in body.modules():  # these two only: stochastic depth, say, is not in the paper's networks
                 module.training = isinstance(module, BatchNorm | Dropout)
         view = views[epoch % len(views)]
-        for _, images, labels in image_batches(train, recipe.batch_size, *form, view=view, batches=rows):
+        for _, images, labels in image_batches(train, recipe.batch_size, form, view=view, batches=rows):
             on_device = images.to(fabric.device, memory_format=torch.channels_last)
             with torch.no_grad(), fabric.autocast():
-                inputs = body(on_device).float()
+                inputs = body(on_device).float()  # (B, D)
             yield inputs, labels
 
     return batches
@@ -217,14 +192,21 @@ def split_pooling(head: nn.Module) -> tuple[nn.Module, nn.Module]:
 
 
 @torch.no_grad()
-def top1_accuracy(model: nn.Module, manifest: Manifest, backbone: str) -> float:
-    """Share of images whose greatest logit is their label, in %."""
-    batches = _images_and_labels(manifest, backbone, next(model.parameters()).device)
-    return _validate(model, batches, cross_entropy)["val_top1"]
+def top1_accuracy(dual: DualBranch, head: str, manifest: Manifest) -> float:
+    """Share of images whose greatest logit by one head is their label, in %.
+
+    Args:
+        dual: the network.
+        head: ``"softmax"`` or ``"sigmoid"``.
+        manifest: the images.
+    """
+    branch = nn.Sequential(dual.backbone, dual.head(head))
+    batches = _images_and_labels(manifest, dual.input_format, next(dual.parameters()).device)
+    return _validate(branch, batches, cross_entropy)["val_top1"]
 
 
-def _images_and_labels(manifest: Manifest, backbone: str, device: torch.device) -> Iterator[tuple[Tensor, Tensor]]:
-    for _, images, labels in image_batches(manifest, 128, *input_format(backbone)):
+def _images_and_labels(manifest: Manifest, form: InputFormat, device: torch.device) -> Iterator[tuple[Tensor, Tensor]]:
+    for _, images, labels in image_batches(manifest, 128, form):
         yield images.to(device, memory_format=torch.channels_last), labels.to(device)
 
 

@@ -1,4 +1,7 @@
-"""Training recipes by name: the paper's, and ours."""
+"""Training recipes by name: the paper's, and ours. Which one a network takes follows from where it comes from.
+
+Nothing here imports torch, so that names can be checked before anything slow begins.
+"""
 
 from __future__ import annotations
 
@@ -8,6 +11,11 @@ from dataclasses import dataclass, replace
 from ..common.errors import check_choice, fail
 from ..prepare.views import AUGMENTATIONS
 
+ORIGINS = ("scratch", "finetune", "probe", "restricted", "pretrained")
+"""``scratch``: random weights, all trained. ``finetune``: ImageNet weights, all trained. ``probe``: ImageNet weights,
+frozen, with a new last layer that is trained. ``restricted``: ImageNet weights, of whose 1,000 classes those of the
+data set are kept; nothing is trained. ``pretrained``: ImageNet weights as they are."""
+UNTRAINED = ("restricted", "pretrained")
 OPTIMIZERS = ("adamw", "sgd")
 SCHEDULES = ("one_cycle", "step")
 FREEZINGS = ("eval", "official")
@@ -148,3 +156,27 @@ SIGMOID_RECIPES = {
     "paper-resnet50-gradcam": _paper(0.005, 1e-4),
 }
 """Recipes of sigmoid heads. No rate of InceptionV3 is published with the paper's scripts."""
+
+
+def recipe_of_classifier(name: str, origin: str, backbone: str) -> Recipe | None:
+    """The recipe of a softmax classifier, or ``None`` where nothing is trained.
+
+    Args:
+        name: in :data:`CLASSIFIER_RECIPES`; empty for the usual one of the origin and network.
+        origin: one of :data:`ORIGINS`.
+        backbone: name of the network.
+    """
+    if origin in UNTRAINED:
+        return None
+    from_scratch = {"small_cnn": "small-gap", "small_cnn_mlp": "small-mlp"}.get(backbone, "paper")
+    return CLASSIFIER_RECIPES[name or (from_scratch if origin == "scratch" else origin)]
+
+
+def recipe_of_sigmoid_head(name: str, backbone: str) -> Recipe:
+    """The recipe of a sigmoid head.
+
+    Args:
+        name: in :data:`SIGMOID_RECIPES`; empty for the usual one of the network.
+        backbone: name of the network.
+    """
+    return SIGMOID_RECIPES[name or ("small" if backbone.startswith("small_cnn") else "cached")]

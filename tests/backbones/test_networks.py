@@ -5,13 +5,17 @@ import sys
 import warnings
 
 import pytest
+import timm
 import torch
+import torchvision
+from torch import nn
 
 from sigcam_core import SigcamError
-from sigcam_core.backbones.networks import BACKBONES, CLASSIFIER_HEADS, build, input_format
+from sigcam_core.backbones.formats import BACKBONES, InputFormat, input_format, known_format
+from sigcam_core.backbones.networks import CLASSIFIER_HEADS, build
 from sigcam_core.dual.branch import DualBranch, linear_head_weight
 
-PAIRS = [(name, "gap") for name in BACKBONES] + [("small_cnn", "mlp"), ("vgg16", "mlp")]
+PAIRS = [(name, "mlp" if name.endswith("_mlp") else "gap") for name in BACKBONES]
 
 
 @pytest.mark.parametrize(("name", "head"), PAIRS)
@@ -34,9 +38,28 @@ def test_gap_heads_have_a_class_activation_map(name: str, head: str) -> None:
     assert (linear_head_weight(dual.softmax_head) is not None) == (head == "gap")
 
 
-def test_every_name_is_covered_here() -> None:
-    assert {name for name, _ in PAIRS} == set(BACKBONES)
+def test_the_kind_of_head_may_be_said_apart_from_the_name() -> None:
     assert {head for _, head in PAIRS} == set(CLASSIFIER_HEADS)
+    for name in ("small_cnn", "small_cnn_mlp"):
+        torch.manual_seed(0)
+        short = build(name, 3, "mlp").state_dict()
+        torch.manual_seed(0)
+        whole = build("small_cnn_mlp", 3).state_dict()
+        assert all(torch.equal(short[key], whole[key]) for key in whole)
+
+
+def test_a_network_carries_its_input_format_into_the_dual_branch() -> None:
+    network = build("efficientnet_lite1", 3)
+    assert (
+        network.input_format == DualBranch.from_classifier(network).input_format == input_format("efficientnet_lite1")
+    )
+    other = InputFormat(64, (0.5, 0.5, 0.5), (0.2, 0.2, 0.2))
+    assert DualBranch.from_classifier(network, input_format=other).input_format == other
+    timm_network = timm.create_model("vit_tiny_patch16_224", img_size=96)
+    assert DualBranch.from_classifier(timm_network).input_format == (96, (0.5, 0.5, 0.5), (0.5, 0.5, 0.5))
+    assert known_format(nn.Linear(1, 1)) is None
+    with pytest.raises(SigcamError, match="DualBranch does not say how images are made ready for it: build it by its"):
+        _ = DualBranch.from_classifier(torchvision.models.resnet18()).input_format
 
 
 @pytest.mark.parametrize("version", range(3))
@@ -66,10 +89,13 @@ def test_pretrained_features_serve_any_number_of_classes() -> None:
 @pytest.mark.parametrize(
     ("arguments", "sentence"),
     [
-        ({"name": "lenet"}, r"unknown backbone 'lenet': choose one of small_cnn, vgg16, .* timm.list_models\(\) has"),
+        (
+            {"name": "lenet"},
+            r"unknown backbone 'lenet': choose one of small_cnn, small_cnn_mlp, .* timm.list_models\(\) has",
+        ),
         ({"name": "resnet50", "head": "mlp"}, "resnet50 has no 'mlp' head: use head='gap'"),
-        ({"name": "resnet18", "large_feature_map": True}, "resnet18 with head 'gap' has no large feature map: choose"),
-        ({"name": "vgg16", "head": "mlp", "large_feature_map": True}, "vgg16 with head 'mlp' has no large feature map"),
+        ({"name": "resnet18", "large_feature_map": True}, "resnet18 has no large feature map: choose vgg16, resnet50"),
+        ({"name": "vgg16", "head": "mlp", "large_feature_map": True}, "vgg16_mlp has no large feature map"),
         ({"name": "small_cnn", "head": "linear"}, "unknown head 'linear': choose one of gap, mlp"),
         ({"name": "small_cnn", "pretrained": True}, "small_cnn has no ImageNet weights: use pretrained=False"),
         ({"name": "efficientnet_lite0", "head": "mlp"}, "efficientnet_lite0 has no 'mlp' head: use head='gap'"),

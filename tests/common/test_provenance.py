@@ -8,17 +8,8 @@ from pathlib import Path
 import pytest
 
 from sigcam_core import SigcamError
-from sigcam_core.common.provenance import (
-    RECORDED_PACKAGES,
-    atomic_path,
-    device_name,
-    git_commit,
-    provenance,
-    read_json,
-    sha256_of_file,
-    write_atomically,
-    write_json,
-)
+from sigcam_core.common.files import atomic_path, read_json, sha256_of_file, write_atomically, write_json
+from sigcam_core.common.provenance import RECORDED_PACKAGES, device_name, git_commit, provenance
 
 
 def git(folder: Path, *arguments: str) -> str:

@@ -7,7 +7,8 @@ from small_archives import Files, jpeg, text, write_tar
 
 from data_scripts.__main__ import prepare
 from sigcam_core.common.errors import SigcamError
-from sigcam_core.prepare.images import Manifest, load_images
+from sigcam_core.prepare.images import load_images
+from sigcam_core.prepare.manifest import Manifest
 
 IMAGES = [
     f"{species}/{species[4:]}_{number:04d}.jpg"

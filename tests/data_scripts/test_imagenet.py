@@ -9,8 +9,9 @@ from data_scripts import imagenet
 from data_scripts.__main__ import prepare
 from data_scripts.imagenet_classes import imagenet_names, imagenet_wnids
 from sigcam_core.common.errors import SigcamError
-from sigcam_core.common.provenance import read_json
-from sigcam_core.prepare.images import Manifest, load_images
+from sigcam_core.common.files import read_json
+from sigcam_core.prepare.images import load_images
+from sigcam_core.prepare.manifest import Manifest
 
 TEST = [f"ILSVRC2012_val_{number:08d}" for number in (1, 2, 3)]
 # The real first image, with one box; the second has two.

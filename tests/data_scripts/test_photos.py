@@ -6,7 +6,8 @@ import skimage.data
 from PIL import Image
 
 from data_scripts.__main__ import main
-from sigcam_core.prepare.images import Manifest, load_images, read_manifest
+from sigcam_core.prepare.images import load_images
+from sigcam_core.prepare.manifest import Manifest, read_manifest
 
 
 @pytest.fixture(scope="module")

@@ -10,7 +10,7 @@ from PIL import Image
 from data_scripts import shapes
 from data_scripts.__main__ import main
 from sigcam_core.common.errors import SigcamError
-from sigcam_core.prepare.images import read_manifest
+from sigcam_core.prepare.manifest import read_manifest
 
 CHECKSUM = "31c9395f84cdc51572efbd48a9c1173dabb5ba5060b6dfb4cab95fda1cca01aa"
 SMALL = ["shapes", "--train", "12", "--val", "12", "--test", "12"]

@@ -14,7 +14,7 @@ from small_archives import jpeg, pin_metadata, serve, text, write_tar, write_zip
 from data_scripts import stanford_cars
 from data_scripts.__main__ import prepare
 from sigcam_core.common.errors import SigcamError
-from sigcam_core.common.provenance import read_json, sha256_of_file
+from sigcam_core.common.files import read_json, sha256_of_file
 from sigcam_core.prepare.images import load_images, scaled_boxes
 
 REAL_DATA = os.environ.get("SIGCAM_DATA")

@@ -11,8 +11,9 @@ from data_scripts import tiny_imagenet
 from data_scripts.__main__ import main, prepare
 from data_scripts.imagenet_classes import imagenet_names
 from sigcam_core.common.errors import SigcamError
-from sigcam_core.common.provenance import read_json, sha256_of_file
-from sigcam_core.prepare.images import Manifest, load_images, read_manifest, scaled_boxes
+from sigcam_core.common.files import read_json, sha256_of_file
+from sigcam_core.prepare.images import load_images, scaled_boxes
+from sigcam_core.prepare.manifest import Manifest, read_manifest
 
 REAL_DATA = os.environ.get("SIGCAM_DATA")
 # Not in the order of the manifest's classes, as in the real archive.

@@ -7,8 +7,8 @@ import torch
 from safetensors.torch import load_file, save_file
 
 from sigcam_core import DualBranch, SigcamError
-from sigcam_core.backbones.networks import IMAGENET_CLASSES, build, input_format
-from sigcam_core.common.provenance import sha256_of_file, write_json
+from sigcam_core.backbones import IMAGENET_CLASSES, build, input_format
+from sigcam_core.common.files import sha256_of_file, write_json
 from sigcam_core.dual.shipped import SHIPPED_HEADS, WEIGHTS, shipped_card, shipped_dual
 from sigcam_core.train.recipes import Recipe
 

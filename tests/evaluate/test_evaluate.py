@@ -11,9 +11,9 @@ import small_run
 import torch
 
 from sigcam_core import cam_maps, normalize_maps
-from sigcam_core.backbones.networks import input_format
+from sigcam_core.backbones import input_format
 from sigcam_core.common.errors import SigcamError
-from sigcam_core.common.provenance import read_json
+from sigcam_core.common.files import read_json
 from sigcam_core.evaluate.evaluate import EvaluationOptions, evaluate
 from sigcam_core.evaluate.schema import read_evidence
 from sigcam_core.fidelity.evidence import PERTURBATION, fidelity_statistics
@@ -29,20 +29,22 @@ from sigcam_core.fidelity.scores import (
 from sigcam_core.localization.evidence import wsol_statistics
 from sigcam_core.localization.metrics import MaxBoxAcc, PixelAP, best_iou_per_threshold
 from sigcam_core.localization.protocol import LEVELS, MAP_SIZE
-from sigcam_core.prepare.images import load_images, load_masks, normalize, read_manifest, scaled_boxes
-from sigcam_core.stations import Run, ensure_sigmoid_head
+from sigcam_core.prepare.images import load_images, load_masks, normalize, scaled_boxes
+from sigcam_core.prepare.manifest import read_manifest
+from sigcam_core.run import Run
+from sigcam_core.stations import ensure_sigmoid_head
 
 PERTURBATION_COLUMNS = [name for name, _ in PERTURBATION.columns]
 
 
-@pytest.fixture(scope="module", params=small_run.HEADS)
+@pytest.fixture(scope="module", params=small_run.NETWORKS)
 def run(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Run:
     return small_run.make(tmp_path_factory.mktemp("run"), request.param)
 
 
 def test_one_row_an_image_head_and_method(run: Run) -> None:
     evidence = read_evidence(run.evidence)
-    methods = {"gap": 5, "mlp": 4}[run.head]
+    methods = {"small_cnn": 5, "small_cnn_mlp": 4}[run.backbone]
     assert len(evidence) == 24 * 2 * methods
     assert not evidence.duplicated(["image_id", "head", "method"]).any()
     assert not evidence.drop(columns=PERTURBATION_COLUMNS).isna().any().any()
@@ -116,7 +118,6 @@ def perturbed(run: Run, tmp_path_factory: pytest.TempPathFactory) -> pd.DataFram
     evaluate(
         dual,
         test,
-        run.backbone,
         run.network,
         path,
         EvaluationOptions(batch_size=5, perturbation_images=7, perturbation_steps=4),
@@ -152,9 +153,7 @@ def test_without_fidelity_localisation_is_the_same(run: Run, tmp_path: Path) -> 
     dual, test = ensure_sigmoid_head(run), read_manifest(run.manifest).split("test")
     with pytest.raises(SigcamError, match="insertion and deletion are part of fidelity"):
         EvaluationOptions(with_fidelity=False, perturbation_images=1)
-    path = evaluate(
-        dual, test, run.backbone, run.network, tmp_path / "evidence.parquet", EvaluationOptions(with_fidelity=False)
-    )
+    path = evaluate(dual, test, run.network, tmp_path / "evidence.parquet", EvaluationOptions(with_fidelity=False))
     bare, whole = read_evidence(path), read_evidence(run.evidence)
     weights = np.ones((1, 24))
     for keys, rows in bare.groupby(["head", "method"]):

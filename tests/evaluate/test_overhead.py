@@ -21,7 +21,7 @@ def test_parameters_are_counted() -> None:
 @pytest.mark.parametrize(("name", "method"), [("small_cnn-gap", "cam"), ("small_cnn-mlp", "gradcam")])
 def test_dual_branch_costs_one_head_more(name: str, method: str) -> None:
     dual = make_dual(name, torch.float32)
-    measured = measure_overhead(dual, "small_cnn", batch_size=2, repeats=3)
+    measured = measure_overhead(dual, batch_size=2, repeats=3)
     baseline, both = measured["parameters"]
     assert both - baseline == sum(parameter.numel() for parameter in dual.softmax_head.parameters())
     assert baseline == sum(
@@ -36,7 +36,7 @@ def test_times_are_medians_of_pairs_in_ms_an_image(monkeypatch: pytest.MonkeyPat
     # Two pairs to warm up, then three; one pair is disturbed and must not count.
     seconds = iter([9.0, 9.0, 9.0, 9.0, 0.010, 0.012, 5.0, 1.0, 0.020, 0.030])
     monkeypatch.setattr("sigcam_core.evaluate.overhead.seconds_of", lambda *_: next(seconds))
-    measured = measure_overhead(make_dual(dtype=torch.float32), "small_cnn", batch_size=2, repeats=3)
+    measured = measure_overhead(make_dual(dtype=torch.float32), batch_size=2, repeats=3)
     assert measured["inference_time_with_cam"] == pytest.approx((10, 15))
     assert measured["inference_ratio"] == pytest.approx(1.2)
     assert next(seconds, None) is None
@@ -48,14 +48,14 @@ def test_both_passes_do_their_work(monkeypatch: pytest.MonkeyPatch) -> None:
         "sigcam_core.evaluate.overhead.maps_from_features",
         lambda dual, features, k, options: asked.append(options.heads),
     )
-    measure_overhead(make_dual(dtype=torch.float32), "small_cnn", batch_size=1, repeats=1)
+    measure_overhead(make_dual(dtype=torch.float32), batch_size=1, repeats=1)
     assert asked == 3 * [("softmax",), ("softmax", "sigmoid")]
 
 
 def test_measuring_changes_nothing() -> None:
     dual = make_dual(dtype=torch.float32)
     before = copy.deepcopy(dual.state_dict())
-    measure_overhead(dual, "small_cnn", batch_size=1, repeats=1)
+    measure_overhead(dual, batch_size=1, repeats=1)
     assert all(torch.equal(value, before[name]) for name, value in dual.state_dict().items())
 
 
@@ -85,7 +85,7 @@ def test_rows_have_the_units_of_the_paper() -> None:
 @pytest.mark.parametrize(("batch_size", "repeats"), [(0, 1), (1, 0)])
 def test_measuring_nothing_is_refused(batch_size: int, repeats: int) -> None:
     with pytest.raises(SigcamError, match=f"at least 1 image, not {repeats} on {batch_size}"):
-        measure_overhead(make_dual(), "small_cnn", batch_size, repeats)
+        measure_overhead(make_dual(), batch_size, repeats)
 
 
 def test_training_a_head_is_reckoned_from_its_parts(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -93,7 +93,7 @@ def test_training_a_head_is_reckoned_from_its_parts(monkeypatch: pytest.MonkeyPa
     seconds = iter([9.0, 9.0, 9.0, 0.010, 0.001, 0.012, 0.040, 0.010, 0.100, 0.020, 0.001, 0.022])
     monkeypatch.setattr("sigcam_core.evaluate.overhead.seconds_of", lambda *_: next(seconds))
     dual = make_dual(dtype=torch.float32)
-    measured = measure_head_training(dual, "small_cnn", batch_size=2, epochs=10, repeats=3)
+    measured = measure_head_training(dual, batch_size=2, epochs=10, repeats=3)
     assert measured == pytest.approx(
         {
             "forward_pass": 1000 / 2 * 0.020,
@@ -122,14 +122,14 @@ def test_a_forward_pass_a_step_and_both_take_turns(name: str, monkeypatch: pytes
     monkeypatch.setattr(DualBranch, "extract", noted("forward", extract))
     monkeypatch.setattr(torch.Tensor, "backward", noted("step", backward))
     monkeypatch.setattr("sigcam_core.evaluate.overhead.seconds_of", seconds_of)
-    measure_head_training(make_dual(name, torch.float32), "small_cnn", batch_size=2, epochs=3, repeats=2)
+    measure_head_training(make_dual(name, torch.float32), batch_size=2, epochs=3, repeats=2)
     assert done[done.index("turn") :] == 3 * ["turn", "forward", "turn", "step", "turn", "forward", "step"]
 
 
 def test_the_head_whose_training_is_measured_is_left_as_it_was() -> None:
     dual = make_dual(dtype=torch.float32)
     before = copy.deepcopy(dual.state_dict())
-    measured = measure_head_training(dual, "small_cnn", batch_size=2, epochs=2, repeats=1)
+    measured = measure_head_training(dual, batch_size=2, epochs=2, repeats=1)
     assert all(torch.equal(value, before[name]) for name, value in dual.state_dict().items())
     assert all(parameter.grad is None for parameter in dual.parameters())
     assert not dual.sigmoid_head.training
@@ -140,7 +140,7 @@ def test_the_head_whose_training_is_measured_is_left_as_it_was() -> None:
 def test_measuring_no_training_is_refused(batch_size: int, epochs: int, repeats: int) -> None:
     sentence = f"at least 1 round, epoch and image, not {repeats}, {epochs} and {batch_size}"
     with pytest.raises(SigcamError, match=sentence):
-        measure_head_training(make_dual(dtype=torch.float32), "small_cnn", batch_size, epochs, repeats)
+        measure_head_training(make_dual(dtype=torch.float32), batch_size, epochs, repeats)
 
 
 def test_a_head_that_is_no_sequence_of_layers_is_refused() -> None:
@@ -155,4 +155,4 @@ def test_a_head_that_is_no_sequence_of_layers_is_refused() -> None:
     dual = make_dual(dtype=torch.float32)
     wrapped = DualBranch(dual.backbone, dual.softmax_head, Wrapped(dual.sigmoid_head))
     with pytest.raises(SigcamError, match=r"the head must be an nn\.Sequential to cache its inputs, got Wrapped"):
-        measure_head_training(wrapped, "small_cnn", batch_size=1, epochs=1, repeats=1)
+        measure_head_training(wrapped, batch_size=1, epochs=1, repeats=1)

@@ -13,18 +13,10 @@ from hypothesis import strategies as st
 from PIL import Image
 from torch import Tensor
 
+from sigcam_core.backbones import InputFormat
 from sigcam_core.common.errors import SigcamError
-from sigcam_core.prepare.images import (
-    Manifest,
-    image_batches,
-    load_images,
-    load_masks,
-    normalize,
-    read_manifest,
-    scale_boxes,
-    scaled_boxes,
-    write_manifest,
-)
+from sigcam_core.prepare.images import image_batches, load_images, load_masks, normalize, scale_boxes, scaled_boxes
+from sigcam_core.prepare.manifest import Manifest, read_manifest, write_manifest
 from sigcam_core.prepare.views import AUGMENTATIONS, View
 
 MEAN, STD = (0.4, 0.5, 0.6), (0.2, 0.25, 0.3)
@@ -137,7 +129,7 @@ def test_unreadable_images_and_masks_are_named(manifest: Manifest) -> None:
     with pytest.raises(SigcamError, match=r"2\.png cannot be read \(it is damaged"):
         load_images(manifest, 8)
     with pytest.raises(SigcamError, match=r"2\.png cannot be read \(it is damaged"):
-        list(image_batches(manifest, 2, 8, MEAN, STD, memory_budget=0))
+        list(image_batches(manifest, 2, InputFormat(8, MEAN, STD), memory_budget=0))
     with pytest.raises(SigcamError, match=r"m2\.png cannot be read \(it does not exist"):
         load_masks(manifest, 8)
     Image.fromarray(np.full((16, 20), 7, np.uint8)).save(manifest.root / "m2.png")
@@ -179,7 +171,7 @@ def test_normalize_refuses_what_it_would_spoil() -> None:
 
 
 def test_batches_cover_every_image_once(manifest: Manifest) -> None:
-    seen = list(image_batches(manifest, 4, 8, MEAN, STD))
+    seen = list(image_batches(manifest, 4, InputFormat(8, MEAN, STD)))
     assert [batch[0].tolist() for batch in seen] == [[0, 1, 2, 3], [4, 5]]
     torch.testing.assert_close(torch.cat([batch[2] for batch in seen]), manifest.labels)
     torch.testing.assert_close(torch.cat([b[1] for b in seen]).double(), expected_inputs(manifest), rtol=0, atol=1e-6)
@@ -188,13 +180,13 @@ def test_batches_cover_every_image_once(manifest: Manifest) -> None:
 @pytest.mark.parametrize("budget", [0, 2**20])
 def test_batches_hold_the_rows_asked_for(manifest: Manifest, budget: int) -> None:
     rows = [torch.tensor([5, 0, 3]), torch.tensor([4]), torch.tensor([2, 1])]
-    seen = list(image_batches(manifest, 3, 8, MEAN, STD, batches=rows, memory_budget=budget))
+    seen = list(image_batches(manifest, 3, InputFormat(8, MEAN, STD), batches=rows, memory_budget=budget))
     expected = expected_inputs(manifest)
     for wanted, (indices, images, labels) in zip(rows, seen, strict=True):
         assert torch.equal(indices, wanted)
         assert torch.equal(labels, manifest.labels[wanted])
         torch.testing.assert_close(images.double(), expected[wanted], rtol=0, atol=1e-6)
-    assert list(image_batches(manifest, 3, 8, MEAN, STD, batches=[], memory_budget=budget)) == []
+    assert list(image_batches(manifest, 3, InputFormat(8, MEAN, STD), batches=[], memory_budget=budget)) == []
 
 
 def expected_inputs(manifest: Manifest) -> Tensor:
@@ -207,7 +199,11 @@ def expected_inputs(manifest: Manifest) -> Tensor:
 def test_streamed_batches_equal_remembered_ones(manifest: Manifest, augment: str) -> None:
     rows = torch.randperm(6).split(4)
     first, second = (
-        list(image_batches(manifest, 4, 14, MEAN, STD, view=View(augment, 1), batches=rows, memory_budget=budget))
+        list(
+            image_batches(
+                manifest, 4, InputFormat(14, MEAN, STD), view=View(augment, 1), batches=rows, memory_budget=budget
+            )
+        )
         for budget in (0, 2**20)
     )
     for one, other in zip(first, second, strict=True):
@@ -219,9 +215,9 @@ def test_streamed_batches_equal_remembered_ones(manifest: Manifest, augment: str
     ("arguments", "sentence"),
     [
         ({"batch_size": 0}, "batch size 0"),
-        ({"size": 0}, "image size 0"),
+        ({"form": InputFormat(0, MEAN, STD)}, "image size 0"),
     ],
 )
 def test_wrong_arguments_are_refused(manifest: Manifest, arguments: dict[str, object], sentence: str) -> None:
     with pytest.raises(SigcamError, match=sentence):
-        next(image_batches(manifest, **{"batch_size": 2, "size": 8, "mean": MEAN, "std": STD, **arguments}))
+        next(image_batches(manifest, **{"batch_size": 2, "form": InputFormat(8, MEAN, STD), **arguments}))

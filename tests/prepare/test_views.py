@@ -8,6 +8,7 @@ import torch
 from small_networks import noise_images
 from torch import Tensor
 
+from sigcam_core.backbones import InputFormat
 from sigcam_core.common.errors import SigcamError
 from sigcam_core.prepare.images import image_batches, load_images, normalize
 from sigcam_core.prepare.manifest import Manifest
@@ -24,7 +25,7 @@ def manifest(tmp_path: Path) -> Manifest:
 
 def shown(manifest: Manifest, view: View, batches: Sequence[Tensor] | None = None) -> Tensor:
     """All images of a view, in the manifest's order whatever ``batches`` they come in."""
-    seen = list(image_batches(manifest, 6, SIZE, MEAN, STD, view=view, batches=batches))
+    seen = list(image_batches(manifest, 6, InputFormat(SIZE, MEAN, STD), view=view, batches=batches))
     return torch.cat([images for _, images, _ in seen])[torch.cat([rows for rows, _, _ in seen]).argsort()]
 
 

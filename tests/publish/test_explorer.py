@@ -55,7 +55,7 @@ def test_a_head_without_class_maps_cannot_be_shifted() -> None:
 
 def test_figure_shows_both_branches_before_and_after() -> None:
     dual = make_dual(dtype=torch.float32)
-    figure = explorer_figure(dual, PICTURE, "small_cnn", NAMES, 3, "gradcam", "sigmoid", 1.0)
+    figure = explorer_figure(dual, PICTURE, NAMES, 3, "gradcam", "sigmoid", 1.0)
     image, overlay, bars = figure.axes
     np.testing.assert_array_equal(image.images[0].get_array(), PICTURE[0].permute(1, 2, 0))
     assert overlay.get_title() == "Grad-CAM, sigmoid head\nclass 3"
@@ -82,7 +82,7 @@ def test_figure_shows_both_branches_before_and_after() -> None:
 def test_bad_choices_are_refused(changed: dict[str, object], sentence: str) -> None:
     arguments = {"class_idx": 0, "method": "cam", "head": "softmax", "shift": 0.5, **changed}
     with pytest.raises(SigcamError, match=sentence):
-        explorer_figure(make_dual(dtype=torch.float32), PICTURE, "small_cnn", NAMES, **arguments)
+        explorer_figure(make_dual(dtype=torch.float32), PICTURE, NAMES, **arguments)
 
 
 @pytest.fixture(scope="module")
@@ -109,7 +109,7 @@ def network(head: str) -> DualBranch:
 
 
 def controls_of(dual: DualBranch, shapes: Manifest) -> tuple[dict[str, widgets.Widget], widgets.Image]:
-    *controls, picture = explorer(dual, shapes, "small_cnn").children
+    *controls, picture = explorer(dual, shapes).children
     return {control.description: control for control in controls}, picture
 
 
@@ -156,7 +156,7 @@ def test_a_head_of_several_layers_offers_neither_cam_nor_shift(shapes: Manifest)
 
 def test_the_classes_of_another_network_are_offered_by_name(shapes: Manifest, drawn: list[Figure]) -> None:
     names = [f"thing {k}" for k in range(8)]
-    controls = {c.description: c for c in explorer(network("gap"), shapes, "small_cnn", class_names=names).children[:5]}
+    controls = {c.description: c for c in explorer(network("gap"), shapes, class_names=names).children[:5]}
     assert list(controls["class"].options) == [(name, k) for k, name in enumerate(names)]
     assert drawn[-1].axes[1].get_title().endswith(names[controls["class"].value])
     controls, _ = controls_of(network("gap"), shapes)

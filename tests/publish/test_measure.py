@@ -15,17 +15,19 @@ from safetensors.torch import load_file
 
 from data_scripts.__main__ import prepare
 from sigcam_core.__main__ import main
-from sigcam_core.backbones.networks import input_format
+from sigcam_core.backbones import input_format
 from sigcam_core.common.errors import SigcamError, run_command_line
-from sigcam_core.common.provenance import read_json
+from sigcam_core.common.files import read_json
 from sigcam_core.dual.branch import linear_head_weight
 from sigcam_core.evaluate.schema import read_evidence
 from sigcam_core.fidelity.evidence import fidelity_statistics
 from sigcam_core.localization.evidence import wsol_statistics
-from sigcam_core.prepare.images import image_batches, read_manifest, write_manifest
+from sigcam_core.prepare.images import image_batches
+from sigcam_core.prepare.manifest import read_manifest, write_manifest
 from sigcam_core.publish import measure as module
 from sigcam_core.publish.measure import OVERHEAD, Experiment, publish, publish_overhead, ship
-from sigcam_core.stations import Run, ensure_sigmoid_head, record_of
+from sigcam_core.run import Run
+from sigcam_core.stations import ensure_sigmoid_head, record_of
 from sigcam_core.summarise.tables import table_of, tables_of
 from sigcam_core.train.recipes import Recipe
 
@@ -53,8 +55,13 @@ def know(experiment: Experiment, patch: pytest.MonkeyPatch) -> None:
 
 @pytest.fixture(scope="module", autouse=True)
 def _as_real_data() -> Iterator[None]:
+    """The tiny data set lies where a real one would."""
+
+    def run(experiment: Experiment, work_dir: Path, seed: int) -> Run:
+        return Run("shapes", experiment.backbone, seed, work_dir, experiment.origin)
+
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(module, "GENERATED_DATASETS", ())  # the tiny data set lies where a real one would
+        patch.setattr(Experiment, "run", run)
         yield
 
 
@@ -70,7 +77,7 @@ def made(tmp_path_factory: pytest.TempPathFactory) -> Made:
 def sigmoid_top1(run: Run) -> float:
     """Accuracy of the sigmoid branch on the test split in %, by one plain pass."""
     test = read_manifest(run.manifest).split("test")
-    ((_, images, labels),) = image_batches(test, len(test), *input_format(run.backbone))
+    ((_, images, labels),) = image_batches(test, len(test), input_format(run.backbone))
     return 100 * (ensure_sigmoid_head(run)(images).sigmoid_logits.argmax(1) == labels).double().mean().item()
 
 
@@ -239,14 +246,15 @@ def test_a_probe_chooses_a_recipe_for_each_head_without_the_test_images(
 
     heads: dict[str, torch.Tensor] = {}
 
-    def choose(dual: Any, head: str, train: Any, val: Any, backbone: str, recipes: list[Recipe], *_: Any) -> Any:
+    def choose(dual: Any, head: str, splits: Any, recipes: list[Recipe], *_: Any) -> Any:
+        train, val = splits
         seen.append([head, *train.table["split"].unique(), *val.table["split"].unique(), {r.epochs for r in recipes}])
         heads[head] = linear_head_weight(dual.softmax_head)
         rows = [(r.learning_rate, r.weight_decay, r.epochs, 1.0, 1.0, 50.0, False) for r in recipes]
         table = pd.DataFrame(rows, columns=CHOICE)
         return table.assign(chosen=table.index == places[head])
 
-    def evaluate(dual: Any, images: Any, backbone: str, network: str, path: Path, **_: Any) -> None:
+    def evaluate(dual: Any, images: Any, network: str, path: Path, *_: Any) -> None:
         path.parent.mkdir()
         path.write_bytes(made.run().evidence.read_bytes())
 

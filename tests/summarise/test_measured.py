@@ -7,7 +7,8 @@ import pandas as pd
 import pytest
 
 from sigcam_core.common.errors import SigcamError
-from sigcam_core.common.provenance import provenance, write_json
+from sigcam_core.common.files import write_json
+from sigcam_core.common.provenance import provenance
 from sigcam_core.summarise.measured import (
     Results,
     beside_paper,

@@ -7,7 +7,7 @@ import torch
 from small_networks import tiny_shapes
 
 from sigcam_core import METHODS, DualBranch, cam_maps, normalize_maps
-from sigcam_core.backbones.networks import build, input_format
+from sigcam_core.backbones import build, input_format
 from sigcam_core.prepare.images import load_images, normalize, scaled_boxes
 from sigcam_core.prepare.manifest import Manifest
 from sigcam_core.summarise.panels import (
@@ -51,7 +51,7 @@ def test_estimated_box_equals_opencv_on_a_smooth_map() -> None:
 
 
 def test_localization_rows_hold_image_maps_and_boxes(shapes: Manifest, dual: DualBranch) -> None:
-    rows = localization_panels(dual, shapes, "small_cnn", "cam")
+    rows = localization_panels(dual, shapes, "cam")
     images = load_images(shapes, FORM.size)
     maps = cam_maps(dual, normalize(images, FORM.mean, FORM.std), shapes.labels, ["cam"])
     assert len(rows) == 3
@@ -68,7 +68,7 @@ def test_localization_rows_hold_image_maps_and_boxes(shapes: Manifest, dual: Dua
 
 
 def test_explanation_rows_show_what_the_map_keeps_and_its_score(shapes: Manifest, dual: DualBranch) -> None:
-    rows = explanation_panels(dual, shapes, "small_cnn", METHODS)
+    rows = explanation_panels(dual, shapes, METHODS)
     assert len(rows) == 6  # an image and head each
     assert {len(row) for row in rows} == {1 + len(METHODS)}
     inputs = normalize(load_images(shapes, FORM.size), FORM.mean, FORM.std)

@@ -6,7 +6,7 @@ import pandas as pd
 import pytest
 
 from sigcam_core.common.errors import SigcamError
-from sigcam_core.common.provenance import read_json
+from sigcam_core.common.files import read_json
 from sigcam_core.summarise.saved import HEADLINE, flat_values, print_headline, save_result
 
 

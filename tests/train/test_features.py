@@ -20,9 +20,9 @@ from PIL import Image
 from small_networks import noise_images
 from torch import Tensor, nn
 
-from sigcam_core.backbones.networks import InputFormat
+from sigcam_core.backbones import InputFormat
 from sigcam_core.common.errors import SigcamError
-from sigcam_core.common.provenance import read_json
+from sigcam_core.common.files import read_json
 from sigcam_core.prepare.images import image_batches
 from sigcam_core.prepare.manifest import Manifest
 from sigcam_core.prepare.views import View
@@ -66,6 +66,11 @@ class OfBrightness(nn.Module):
         return self.function(images.mean((2, 3)))
 
 
+def with_format(network: nn.Module, form: InputFormat) -> nn.Module:
+    network.input_format = form
+    return network
+
+
 @pytest.fixture
 def network() -> Network:
     return Network().eval()
@@ -81,7 +86,7 @@ def manifest(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Manifest:
 @torch.no_grad()
 def direct(network: nn.Module, manifest: Manifest, view: View) -> Tensor:
     network = deepcopy(network).to(memory_format=torch.channels_last)
-    batches = image_batches(manifest, 4, *FORM, view=view)
+    batches = image_batches(manifest, 4, FORM, view=view)
     return torch.cat([network(images.to(memory_format=torch.channels_last)) for _, images, _ in batches])
 
 
@@ -93,7 +98,7 @@ def contents(cache: FeatureCache) -> list[bytes]:
 def test_cached_features_are_those_of_the_network(
     network: Network, manifest: Manifest, tmp_path: Path, cache_type: str, tolerance: float
 ) -> None:
-    cache = cache_features(network, manifest, FORM, VIEWS, tmp_path / "cache", cache_type=cache_type)
+    cache = cache_features(with_format(network, FORM), manifest, VIEWS, tmp_path / "cache", cache_type=cache_type)
     for number, view in enumerate(VIEWS):
         stored, expected = cache.open(number), direct(network, manifest, view)
         assert stored.dtype == getattr(torch, cache_type)
@@ -104,13 +109,15 @@ def test_cached_features_are_those_of_the_network(
 
 
 def test_a_second_call_computes_nothing(network: Network, manifest: Manifest, tmp_path: Path) -> None:
-    first = cache_features(network, manifest, FORM, VIEWS, tmp_path / "cache")
+    first = cache_features(with_format(network, FORM), manifest, VIEWS, tmp_path / "cache")
     assert network.batches == [1, 4, 4, 2] * 2  # the single image tells how many numbers there are
     network.batches.clear()
-    second = cache_features(network, manifest, FORM, VIEWS, tmp_path / "cache")
+    second = cache_features(with_format(network, FORM), manifest, VIEWS, tmp_path / "cache")
     assert network.batches == []
     assert second.views == first.views
-    third = cache_features(network, manifest, FORM, [VIEWS[1], View("crop_flip", 3, 2)], tmp_path / "cache")
+    third = cache_features(
+        with_format(network, FORM), manifest, [VIEWS[1], View("crop_flip", 3, 2)], tmp_path / "cache"
+    )
     assert network.batches == [1, 4, 4, 2]
     assert third.views[0] == first.views[1]
 
@@ -118,7 +125,7 @@ def test_a_second_call_computes_nothing(network: Network, manifest: Manifest, tm
 def test_nothing_is_left_behind_but_the_numbers_and_their_record(
     network: Network, manifest: Manifest, tmp_path: Path
 ) -> None:
-    cache = cache_features(network, manifest, FORM, VIEWS, tmp_path / "cache")
+    cache = cache_features(with_format(network, FORM), manifest, VIEWS, tmp_path / "cache")
     files = [path for path in (tmp_path / "cache").rglob("*") if path.is_file()]
     assert sorted(files) == sorted([*cache.views, *(path.with_suffix(".json") for path in cache.views)])
     record = read_json(cache.views[1].with_suffix(".json"))
@@ -132,7 +139,9 @@ def test_everything_that_decides_the_numbers_gives_another_key(
 ) -> None:
     def key(network: nn.Module = network, manifest: Manifest = manifest, form: InputFormat = FORM,
             view: View = VIEWS[0], cache_type: str = "float16") -> str:  # fmt: skip
-        (path,) = cache_features(network, manifest, form, [view], tmp_path / "cache", cache_type=cache_type).views
+        (path,) = cache_features(
+            with_format(network, form), manifest, [view], tmp_path / "cache", cache_type=cache_type
+        ).views
         return path.parent.name
 
     def changed(change: Callable[[Any], object]) -> nn.Module:
@@ -170,14 +179,14 @@ def test_a_stopped_pass_goes_on_where_it_was(
     network: Network, manifest: Manifest, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, seconds: float,
     left: list[int],
 ) -> None:  # fmt: skip
-    whole = cache_features(network, manifest, FORM, VIEWS, tmp_path / "whole")
+    whole = cache_features(with_format(network, FORM), manifest, VIEWS, tmp_path / "whole")
     monkeypatch.setattr(features, "SECONDS_BETWEEN_FLUSHES", seconds)
     network.batches, network.stop_after = [], 3
     with pytest.raises(KeyboardInterrupt):
-        cache_features(network, manifest, FORM, VIEWS, tmp_path / "cache")
+        cache_features(with_format(network, FORM), manifest, VIEWS, tmp_path / "cache")
     assert not list((tmp_path / "cache").rglob("inputs.npy"))
     network.batches, network.stop_after = [], None
-    cache = cache_features(network, manifest, FORM, VIEWS, tmp_path / "cache")
+    cache = cache_features(with_format(network, FORM), manifest, VIEWS, tmp_path / "cache")
     assert network.batches == [*left, 1, 4, 4, 2]
     assert contents(cache) == contents(whole)
     assert len(list((tmp_path / "cache").rglob("*.npy"))) == 2
@@ -188,7 +197,7 @@ def test_a_pass_stopped_between_its_files_ends_well(
     network: Network, manifest: Manifest, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, renamed: int,
     left: list[int],
 ) -> None:  # fmt: skip
-    whole = cache_features(network, manifest, FORM, VIEWS[:1], tmp_path / "whole")
+    whole = cache_features(with_format(network, FORM), manifest, VIEWS[:1], tmp_path / "whole")
     files: list[Path] = []
 
     def stopping_rename(path: Path, target: Path) -> None:
@@ -199,9 +208,11 @@ def test_a_pass_stopped_between_its_files_ends_well(
     with monkeypatch.context() as patch:
         patch.setattr(Path, "rename", stopping_rename)
         with pytest.raises(KeyboardInterrupt):
-            cache_features(network, manifest, FORM, VIEWS[:1], tmp_path / "cache")
+            cache_features(with_format(network, FORM), manifest, VIEWS[:1], tmp_path / "cache")
     network.batches.clear()
-    assert contents(cache_features(network, manifest, FORM, VIEWS[:1], tmp_path / "cache")) == contents(whole)
+    assert contents(cache_features(with_format(network, FORM), manifest, VIEWS[:1], tmp_path / "cache")) == contents(
+        whole
+    )
     assert network.batches == left
 
 
@@ -212,7 +223,9 @@ def test_an_image_whose_features_are_not_finite_is_named(
 ) -> None:
     Image.new("RGB", (20, 16), "white").save(manifest.root / "6.png")
     with pytest.raises(SigcamError, match="features of image i6 are NaN or infinite: the network's weights are broken"):
-        cache_features(OfBrightness(function), manifest, PLAIN, [View()], tmp_path / "cache", cache_type=cache_type)
+        cache_features(
+            with_format(OfBrightness(function), PLAIN), manifest, [View()], tmp_path / "cache", cache_type=cache_type
+        )
     assert not list((tmp_path / "cache").rglob("inputs.npy"))
 
 
@@ -220,8 +233,8 @@ def test_an_image_whose_features_exceed_float16_is_named(manifest: Manifest, tmp
     Image.new("RGB", (20, 16), "white").save(manifest.root / "5.png")
     network = OfBrightness(lambda mean: 7e4 * mean)
     with pytest.raises(SigcamError, match="features of image i5 exceed float16: cache them as float32"):
-        cache_features(network, manifest, PLAIN, [View()], tmp_path / "cache")
-    cache = cache_features(network, manifest, PLAIN, [View()], tmp_path / "cache", cache_type="float32")
+        cache_features(with_format(network, PLAIN), manifest, [View()], tmp_path / "cache")
+    cache = cache_features(with_format(network, PLAIN), manifest, [View()], tmp_path / "cache", cache_type="float32")
     assert cache.open(0)[5].tolist() == pytest.approx([7e4] * 3)
 
 
@@ -230,7 +243,7 @@ def test_the_first_bad_image_of_a_batch_gets_the_sentence_about_it(manifest: Man
         Image.new("RGB", (20, 16), colour).save(manifest.root / f"{index}.png")
     network = OfBrightness(lambda mean: torch.where(mean == 1, torch.nan, 8e4 * mean))
     with pytest.raises(SigcamError, match="features of image i1 exceed float16"):
-        cache_features(network, manifest, PLAIN, [View()], tmp_path / "cache")
+        cache_features(with_format(network, PLAIN), manifest, [View()], tmp_path / "cache")
 
 
 def test_missing_and_damaged_images_are_named(network: Network, manifest: Manifest, tmp_path: Path) -> None:
@@ -248,17 +261,17 @@ def test_a_full_disk_and_a_folder_that_cannot_be_made_are_said(
 ) -> None:
     (tmp_path / "file").touch()
     with pytest.raises(SigcamError, match=r"cannot write 0\.0 GB of features to .* \(Not a directory\): make room"):
-        cache_features(network, manifest, FORM, VIEWS, tmp_path / "file")
+        cache_features(with_format(network, FORM), manifest, VIEWS, tmp_path / "file")
     usage = SimpleNamespace(free=2 * 10 * 16 - 1)  # a byte too little for ten rows of 16 float16
     monkeypatch.setattr(shutil, "disk_usage", lambda _: usage)
     with pytest.raises(SigcamError, match=rf"cannot write .* \({os.strerror(errno.ENOSPC)}\): make room there"):
-        cache_features(network, manifest, FORM, VIEWS[:1], tmp_path / "cache")
+        cache_features(with_format(network, FORM), manifest, VIEWS[:1], tmp_path / "cache")
     usage.free += 1
-    assert cache_features(network, manifest, FORM, VIEWS[:1], tmp_path / "cache").open(0).shape == (10, 16)
+    assert cache_features(with_format(network, FORM), manifest, VIEWS[:1], tmp_path / "cache").open(0).shape == (10, 16)
 
 
 def test_batches_hold_the_rows_asked_for_in_their_order(network: Network, manifest: Manifest, tmp_path: Path) -> None:
-    cache = cache_features(network, manifest, FORM, VIEWS, tmp_path / "cache")
+    cache = cache_features(with_format(network, FORM), manifest, VIEWS, tmp_path / "cache")
     rows = torch.randperm(10).split([4, 1, 3, 2])
     for view in range(2):
         for wanted, (inputs, labels) in zip(rows, cache.batches(view, rows, CPU), strict=True):
@@ -269,7 +282,7 @@ def test_batches_hold_the_rows_asked_for_in_their_order(network: Network, manife
 
 
 def test_what_is_done_to_a_batch_does_not_reach_the_disk(network: Network, manifest: Manifest, tmp_path: Path) -> None:
-    cache = cache_features(network, manifest, FORM, VIEWS[:1], tmp_path / "cache", cache_type="float32")
+    cache = cache_features(with_format(network, FORM), manifest, VIEWS[:1], tmp_path / "cache", cache_type="float32")
     before = contents(cache)
     for inputs, _ in cache.batches(0, [torch.arange(10)], CPU):
         inputs.zero_()
@@ -286,12 +299,12 @@ def one_of_two(rank: int, meet: Callable[[], object]) -> Any:
 
 def test_two_devices_share_the_images(network: Network, manifest: Manifest, tmp_path: Path) -> None:
     networks = [deepcopy(network) for _ in range(2)]
-    alone = cache_features(network, manifest, FORM, VIEWS, tmp_path / "alone")
+    alone = cache_features(with_format(network, FORM), manifest, VIEWS, tmp_path / "alone")
     barrier = threading.Barrier(2, timeout=20)
 
     def run(rank: int) -> FeatureCache:
         fabric = one_of_two(rank, barrier.wait)
-        return cache_features(networks[rank], manifest, FORM, VIEWS, tmp_path / "shared", fabric=fabric)
+        return cache_features(with_format(networks[rank], FORM), manifest, VIEWS, tmp_path / "shared", fabric=fabric)
 
     with ThreadPoolExecutor(2) as pool:
         shared = list(pool.map(run, range(2)))
@@ -304,7 +317,7 @@ def test_one_device_ends_what_two_have_begun(
     network: Network, manifest: Manifest, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(features, "SECONDS_BETWEEN_FLUSHES", 0.0)
-    alone = cache_features(network, manifest, FORM, VIEWS[:1], tmp_path / "alone")
+    alone = cache_features(with_format(network, FORM), manifest, VIEWS[:1], tmp_path / "alone")
     barrier = threading.Barrier(2, timeout=20)
 
     def run(rank: int) -> FeatureCache:
@@ -315,11 +328,15 @@ def test_one_device_ends_what_two_have_begun(
         def meet() -> None:
             next(meetings)()  # at the end of the pass there is nobody to meet
 
-        return cache_features(own, manifest, FORM, VIEWS[:1], tmp_path / "shared", fabric=one_of_two(rank, meet))
+        return cache_features(
+            with_format(own, FORM), manifest, VIEWS[:1], tmp_path / "shared", fabric=one_of_two(rank, meet)
+        )
 
     with ThreadPoolExecutor(2) as pool:
         stopped = [type(future.exception()) for future in [pool.submit(run, rank) for rank in range(2)]]
     assert stopped == [StopIteration, KeyboardInterrupt]
     network.batches.clear()
-    assert contents(cache_features(network, manifest, FORM, VIEWS[:1], tmp_path / "shared")) == contents(alone)
+    assert contents(cache_features(with_format(network, FORM), manifest, VIEWS[:1], tmp_path / "shared")) == contents(
+        alone
+    )
     assert network.batches == [4]

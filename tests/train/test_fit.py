@@ -15,7 +15,7 @@ from torch.nn.functional import cross_entropy
 
 from sigcam_core import SigcamError
 from sigcam_core.train.checkpoints import Checkpoint
-from sigcam_core.train.fit import Task, batches_of_epoch, fit, start_fabric
+from sigcam_core.train.fit import Session, Task, batches_of_epoch, fit, start_fabric
 from sigcam_core.train.recipes import Recipe
 
 ADAMW = Recipe(epochs=2, batch_size=8, learning_rate=0.02, weight_decay=0.1)
@@ -102,7 +102,7 @@ def test_the_loop_is_a_plain_loop(recipe: Recipe) -> None:
     for task in tasks:
         parameters = list(task.module.parameters())
         task.groups = [{"params": parameters[:2], "ratio": 1.0}, {"params": parameters[2:], "ratio": 10.0}]
-    fit(fabric(), tasks[0], recipe, 5, quiet)
+    fit(tasks[0], recipe, Session(5, quiet, fabric()))
     plain = tasks[1]
     groups = [{"params": group["params"]} for group in plain.groups]
     optimizer: Any = (
@@ -123,7 +123,9 @@ def test_the_loop_is_a_plain_loop(recipe: Recipe) -> None:
 
 def test_the_seed_decides_the_weights_and_the_history_tells_of_every_epoch() -> None:
     tasks = [fresh_task() for _ in range(3)]
-    first, second, _ = (fit(fabric(), task, ADAMW, seed, quiet) for task, seed in zip(tasks, (1, 1, 2), strict=True))
+    first, second, _ = (
+        fit(task, ADAMW, Session(seed, quiet, fabric())) for task, seed in zip(tasks, (1, 1, 2), strict=True)
+    )
     torch.testing.assert_close(weights_of(tasks[0]), weights_of(tasks[1]), rtol=0, atol=0)
     assert not torch.equal(weights_of(tasks[0])["head.0.weight"], weights_of(tasks[2])["head.0.weight"])
     assert without_speed(first.history) == without_speed(second.history)
@@ -142,25 +144,25 @@ def test_the_loss_of_an_epoch_is_the_mean_over_its_images() -> None:
         return cross_entropy(logits, labels)
 
     task.loss_function = loss
-    (row,) = fit(fabric(), task, replace(ADAMW, epochs=1), 0, quiet).history
+    (row,) = fit(task, replace(ADAMW, epochs=1), Session(0, quiet, fabric())).history
     assert row["loss"] == pytest.approx(sum(value * count for value, count in seen) / ITEMS)
 
 
 @pytest.mark.parametrize("recipe", [ADAMW, SGD], ids=["adamw", "sgd"])
 def test_a_run_that_is_stopped_at_any_step_ends_as_one_that_is_not(recipe: Recipe, tmp_path: Path) -> None:
     whole = fresh_task()
-    expected = fit(fabric(), whole, recipe, 0, quiet)
+    expected = fit(whole, recipe, Session(0, quiet, fabric()))
     for steps in range(STEPS):
         checkpoint = Checkpoint(tmp_path / f"{steps}.unfinished", "mine", seconds=0)
         with pytest.raises(StoppedError):
-            fit(fabric(), fresh_task(loss=stop_after(steps)), recipe, 0, quiet, checkpoint)
+            fit(fresh_task(loss=stop_after(steps)), recipe, Session(0, quiet, fabric(), checkpoint))
         assert checkpoint.path.exists() == (steps > 0)
         torch.manual_seed(steps)  # another process draws other numbers until then
         task, counted = fresh_task(), []
         task.loss_function = lambda logits, labels, counted=counted: (
             counted.append(len(labels)) or cross_entropy(logits, labels)
         )
-        position = fit(fabric(), task, recipe, 0, quiet, checkpoint)
+        position = fit(task, recipe, Session(0, quiet, fabric(), checkpoint))
         assert len(counted) == STEPS - steps
         assert without_speed(position.history) == without_speed(expected.history)
         torch.testing.assert_close(weights_of(task), weights_of(whole), rtol=0, atol=0)
@@ -168,7 +170,7 @@ def test_a_run_that_is_stopped_at_any_step_ends_as_one_that_is_not(recipe: Recip
 
 def test_a_run_that_is_stopped_while_it_validates_ends_as_one_that_is_not(tmp_path: Path) -> None:
     whole, stopped, task = fresh_task(), fresh_task(), fresh_task()
-    expected = fit(fabric(), whole, ADAMW, 0, quiet)
+    expected = fit(whole, ADAMW, Session(0, quiet, fabric()))
 
     def stop() -> dict[str, float]:
         raise StoppedError
@@ -176,26 +178,26 @@ def test_a_run_that_is_stopped_while_it_validates_ends_as_one_that_is_not(tmp_pa
     stopped.validate = stop
     checkpoint = Checkpoint(tmp_path / "run.unfinished", "mine", seconds=0)
     with pytest.raises(StoppedError):
-        fit(fabric(), stopped, ADAMW, 0, quiet, checkpoint)
-    position = fit(fabric(), task, ADAMW, 0, quiet, checkpoint)
+        fit(stopped, ADAMW, Session(0, quiet, fabric(), checkpoint))
+    position = fit(task, ADAMW, Session(0, quiet, fabric(), checkpoint))
     assert without_speed(position.history) == without_speed(expected.history)
     torch.testing.assert_close(weights_of(task), weights_of(whole), rtol=0, atol=0)
     # A run that was stopped when all was done but its file written has nothing left to do.
     again = fresh_task(loss=stop_after(0))
-    assert fit(fabric(), again, ADAMW, 0, quiet, checkpoint).history == position.history
+    assert fit(again, ADAMW, Session(0, quiet, fabric(), checkpoint)).history == position.history
     torch.testing.assert_close(weights_of(again), weights_of(whole), rtol=0, atol=0)
 
 
 def test_a_run_is_saved_at_steps_that_are_checked(tmp_path: Path) -> None:
     recipe = replace(ADAMW, batch_size=2, epochs=1)  # 25 steps
     whole, task = fresh_task(), fresh_task(loss=stop_after(24))
-    fit(fabric(), whole, recipe, 0, quiet)
+    fit(whole, recipe, Session(0, quiet, fabric()))
     checkpoint = Checkpoint(tmp_path / "run.unfinished", "mine", seconds=0)
     with pytest.raises(StoppedError):
-        fit(fabric(), task, recipe, 0, quiet, checkpoint)
+        fit(task, recipe, Session(0, quiet, fabric(), checkpoint))
     lines: list[str] = []
     task = fresh_task()
-    fit(fabric(), task, recipe, 0, lines.append, checkpoint)
+    fit(task, recipe, Session(0, lines.append, fabric(), checkpoint))
     assert lines[0] == "toy: going on in epoch 1 after 20 of its steps"
     torch.testing.assert_close(weights_of(task), weights_of(whole), rtol=0, atol=0)
 
@@ -204,11 +206,11 @@ def test_a_run_is_saved_at_steps_that_are_checked(tmp_path: Path) -> None:
 def test_a_run_without_a_checkpoint_of_its_own_starts_anew(change: str, tmp_path: Path) -> None:
     first = Checkpoint(tmp_path / "run.unfinished", "first", seconds=1e9 if change == "too early" else 0)
     with pytest.raises(StoppedError):
-        fit(fabric(), fresh_task(loss=stop_after(5)), ADAMW, 1, quiet, first)
+        fit(fresh_task(loss=stop_after(5)), ADAMW, Session(1, quiet, fabric(), first))
     assert first.path.exists() == (change != "too early")
     whole, task = fresh_task(), fresh_task()
-    fit(fabric(), whole, ADAMW, 0, quiet)
-    fit(fabric(), task, ADAMW, 0, quiet, replace(first, key="second"))
+    fit(whole, ADAMW, Session(0, quiet, fabric()))
+    fit(task, ADAMW, Session(0, quiet, fabric(), replace(first, key="second")))
     torch.testing.assert_close(weights_of(task), weights_of(whole), rtol=0, atol=0)
 
 
@@ -223,11 +225,11 @@ def test_the_scale_of_gradients_in_mixed_precision_is_kept(tmp_path: Path) -> No
     whole, task = fresh_task(), fresh_task()
     checkpoint = Checkpoint(tmp_path / "run.unfinished", "mine", seconds=0)
     unbroken = half()
-    fit(unbroken, whole, ADAMW, 0, quiet)
+    fit(whole, ADAMW, Session(0, quiet, unbroken))
     with pytest.raises(StoppedError):
-        fit(half(), fresh_task(loss=stop_after(9)), ADAMW, 0, quiet, checkpoint)
+        fit(fresh_task(loss=stop_after(9)), ADAMW, Session(0, quiet, half(), checkpoint))
     resumed = half()
-    fit(resumed, task, ADAMW, 0, quiet, checkpoint)
+    fit(task, ADAMW, Session(0, quiet, resumed, checkpoint))
     assert resumed.strategy.precision.state_dict() == unbroken.strategy.precision.state_dict()
     torch.testing.assert_close(weights_of(task), weights_of(whole), rtol=0, atol=0)
 
@@ -237,7 +239,7 @@ def test_a_loss_that_is_not_finite_stops_in_one_sentence(bad: float, tmp_path: P
     checkpoint = Checkpoint(tmp_path / "run.unfinished", "mine", seconds=0)
     task = fresh_task(loss=lambda logits, labels: cross_entropy(logits, labels) + bad)
     with pytest.raises(SigcamError, match=rf"^the loss became {bad} in epoch 1: lower the learning rate\.$"):
-        fit(fabric(), task, ADAMW, 0, quiet, checkpoint)
+        fit(task, ADAMW, Session(0, quiet, fabric(), checkpoint))
     assert not checkpoint.path.exists()
 
 
@@ -245,13 +247,13 @@ def test_weights_that_the_last_step_breaks_stop_the_run_too() -> None:
     task = fresh_task()
     recipe = replace(SGD, batch_size=ITEMS, epochs=1, learning_rate=1e38)
     with pytest.raises(SigcamError, match=r"^the loss became (nan|inf) in epoch 1: lower the learning rate\.$"):
-        fit(fabric(), task, recipe, 0, quiet)
+        fit(task, recipe, Session(0, quiet, fabric()))
 
 
 def test_a_batch_that_cannot_be_shared_is_refused() -> None:
     devices: Any = SimpleNamespace(world_size=3)
     with pytest.raises(SigcamError, match=r"^batch_size 8 cannot be shared among 3 devices: choose a multiple\.$"):
-        fit(devices, fresh_task(), ADAMW, 0, quiet)
+        fit(fresh_task(), ADAMW, Session(0, quiet, devices))
 
 
 @pytest.mark.parametrize(

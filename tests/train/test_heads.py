@@ -14,13 +14,13 @@ from torch import Tensor, nn
 from torch.nn.functional import cross_entropy
 
 from sigcam_core import DualBranch, SigcamError
-from sigcam_core.backbones.networks import build, input_format
+from sigcam_core.backbones import build, input_format
 from sigcam_core.dual.loss import class_balanced_bce
 from sigcam_core.prepare.images import load_images, normalize
 from sigcam_core.prepare.manifest import Manifest
 from sigcam_core.train.checkpoints import Checkpoint
-from sigcam_core.train.fit import start_fabric
-from sigcam_core.train.heads import Trained, split_pooling, top1_accuracy, train_classifier, train_head
+from sigcam_core.train.fit import Session, start_fabric
+from sigcam_core.train.heads import Splits, Trained, split_pooling, top1_accuracy, train_classifier, train_head
 from sigcam_core.train.recipes import Recipe
 
 RECIPE = Recipe(epochs=2, batch_size=16, learning_rate=2e-3, weight_decay=0.01)
@@ -52,14 +52,17 @@ def quiet(line: str) -> None:
     assert "images/s" in line or "going on" in line
 
 
+def splits_of(shapes: Manifest) -> Splits:
+    return Splits(shapes.split("train"), shapes.split("val"))
+
+
 def run_classifier(
     shapes: Manifest, seed: int, model: nn.Module | None = None, checkpoint: Checkpoint | None = None
 ) -> Trained:
     if model is None:
         torch.manual_seed(seed)
         model = build("small_cnn", shapes.num_classes, "gap")
-    splits = shapes.split("train"), shapes.split("val")
-    return train_classifier(model, *splits, "small_cnn", RECIPE, seed, quiet, fabric(), checkpoint)
+    return train_classifier(model, splits_of(shapes), RECIPE, Session(seed, quiet, fabric(), checkpoint))
 
 
 def run_head(
@@ -71,8 +74,8 @@ def run_head(
     head: str = "sigmoid",
     checkpoint: Checkpoint | None = None,
 ) -> Trained:
-    splits = shapes.split("train"), shapes.split("val")
-    return train_head(dual, head, *splits, "small_cnn", recipe, features, seed, quiet, fabric(), checkpoint)
+    session = Session(seed, quiet, fabric(), checkpoint)
+    return train_head(dual, head, splits_of(shapes), recipe, features, session)
 
 
 def fresh_dual(shapes: Manifest, head: str = "gap") -> DualBranch:
@@ -131,8 +134,7 @@ def test_the_head_learns_and_the_frozen_parts_do_not_move(
     assert trained.history[-1]["loss"] < 0.95 * trained.history[0]["loss"]
     # The accuracy in the history is that of the whole network with its trained head.
     val = shapes.split("val")
-    network = nn.Sequential(dual.backbone, dual.head(head))
-    assert trained.history[-1]["val_top1"] == pytest.approx(top1_accuracy(network, val, "small_cnn"))
+    assert trained.history[-1]["val_top1"] == pytest.approx(top1_accuracy(dual, head, val))
 
 
 def test_the_seed_decides_the_sigmoid_head(shapes: Manifest, features: Path) -> None:
@@ -212,8 +214,7 @@ def test_freezing_as_the_official_code_moves_the_averages_of_the_backbone(shapes
         assert torch.equal(parameter, before) == (not name.startswith("sigmoid_head"))
     assert not any(module.training for module in dual.modules())
     # Validation sees the averages as they have become.
-    network = nn.Sequential(dual.backbone, dual.sigmoid_head)
-    assert losses[0]["val_top1"] == pytest.approx(top1_accuracy(network, shapes.split("val"), "small_cnn"))
+    assert losses[0]["val_top1"] == pytest.approx(top1_accuracy(dual, "sigmoid", shapes.split("val")))
 
 
 def _buffer(dual: DualBranch, name: str) -> Tensor:
@@ -322,7 +323,11 @@ def test_a_sigmoid_head_whose_loss_is_not_finite_stops(shapes: Manifest, feature
     ("wrong", "sentence"),
     [
         (lambda s, f: run_head(s, f, fresh_dual(s), head="tanh"), "unknown head 'tanh': choose one of softmax"),
-        (lambda s, f: top1_accuracy(nn.Linear(1, 1), s, "alexnet"), "unknown backbone 'alexnet'"),
+        (lambda s, f: top1_accuracy(fresh_dual(s), "tanh", s), "unknown head 'tanh': choose one of softmax"),
+        (
+            lambda s, f: train_classifier(nn.Linear(1, 1), splits_of(s), RECIPE),
+            "Linear does not say how images are made",
+        ),
         (lambda s, f: split_pooling(nn.Linear(3, 2)), r"must be an nn\.Sequential to cache its inputs, got Linear"),
     ],
 )

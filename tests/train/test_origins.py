@@ -85,19 +85,19 @@ def test_data_sets_of_other_classes_are_refused(labels: list[int], classes: list
     with pytest.raises(SigcamError, match=sentence):
         imagenet_classes(data_set(labels, classes))
     with pytest.raises(SigcamError, match=sentence):
-        starting_point("restricted", "efficientnet_lite0", "gap", data_set(labels, classes))
+        starting_point("restricted", "efficientnet_lite0", data_set(labels, classes))
 
 
-@pytest.mark.parametrize("head", ["gap", "mlp"])
-def test_from_scratch_all_weights_are_random(head: str) -> None:
-    one, other = (starting_point("scratch", "small_cnn", head, data_set([0])) for _ in range(2))
+@pytest.mark.parametrize("backbone", ["small_cnn", "small_cnn_mlp"])
+def test_from_scratch_all_weights_are_random(backbone: str) -> None:
+    one, other = (starting_point("scratch", backbone, data_set([0])) for _ in range(2))
     assert [module.out_features for module in one.modules() if isinstance(module, nn.Linear)][-1] == 3
     assert not torch.equal(one.features[0][0].weight, other.features[0][0].weight)
 
 
 @pytest.mark.parametrize("origin", ["finetune", "probe"])
 def test_a_new_last_layer_on_published_features(published: nn.Module, origin: str) -> None:
-    model = starting_point(origin, "efficientnet_lite0", "gap", data_set([0]))
+    model = starting_point(origin, "efficientnet_lite0", data_set([0]))
     assert model.classifier[-1].weight.shape == (3, 1280)
     expected = published.features.state_dict()
     assert all(torch.equal(tensor, expected[name]) for name, tensor in model.features.state_dict().items())
@@ -108,7 +108,7 @@ def test_untrained_classifiers_are_the_published_one(
     published: nn.Module, origin: str, num_classes: int, rows: list[int] | None
 ) -> None:
     manifest = data_set([1, 0, 2], [7, 281, 999], num_classes)
-    model = starting_point(origin, "efficientnet_lite0", "gap", manifest)
+    model = starting_point(origin, "efficientnet_lite0", manifest)
     expected = published.state_dict()
     for name in ("classifier.1.weight", "classifier.1.bias"):
         expected[name] = expected[name] if rows is None else expected[name][rows]
@@ -121,24 +121,24 @@ def test_untrained_classifiers_are_the_published_one(
 def test_what_no_origin_can_give_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
     manifest = data_set([0, 1, 2], CLASSES)
     with pytest.raises(SigcamError, match="unknown origin 'web': choose one of scratch, finetune, probe, restricted, "):
-        starting_point("web", "small_cnn", "gap", manifest)
+        starting_point("web", "small_cnn", manifest)
     with pytest.raises(SigcamError, match="tiny has 3 classes, not ImageNet's 1,000: use origin 'restricted'"):
-        starting_point("pretrained", "efficientnet_lite0", "gap", manifest)
+        starting_point("pretrained", "efficientnet_lite0", manifest)
     of_imagenet = data_set([0], num_classes=1000)
     for origin in set(ORIGINS) - {"scratch"}:
         with pytest.raises(SigcamError, match="small_cnn has no ImageNet weights"):
-            starting_point(origin, "small_cnn", "gap", of_imagenet if origin == "pretrained" else manifest)
+            starting_point(origin, "small_cnn", of_imagenet if origin == "pretrained" else manifest)
     monkeypatch.setattr(origins, "build", lambda *_, **__: pytest.fail("this would have been downloaded"))
     for origin in UNTRAINED:
         for backbone in ("vgg16", "inception_v3"):
             with pytest.raises(SigcamError, match=f"{backbone} has layers that no published weights have: use origin "):
-                starting_point(origin, backbone, "gap", manifest)
+                starting_point(origin, backbone, manifest)
 
 
 def test_the_published_vgg16_has_an_mlp_head(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(origins, "build", lambda *arguments, **options: (arguments, options))
-    built = starting_point("pretrained", "vgg16", "mlp", data_set([0], num_classes=1000))
-    assert built == (("vgg16", 1000, "mlp"), {"pretrained": True})
+    built = starting_point("pretrained", "vgg16_mlp", data_set([0], num_classes=1000))
+    assert built == (("vgg16_mlp", 1000), {"pretrained": True})
 
 
 @pytest.mark.parametrize(

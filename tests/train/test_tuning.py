@@ -11,7 +11,8 @@ from small_networks import make_dual, noise_images
 
 from sigcam_core import DualBranch, SigcamError
 from sigcam_core.prepare.manifest import Manifest
-from sigcam_core.train.heads import Trained, train_head
+from sigcam_core.train.fit import Session
+from sigcam_core.train.heads import Splits, Trained, train_head
 from sigcam_core.train.recipes import Recipe
 from sigcam_core.train.tuning import LEARNING_RATES, WEIGHT_DECAYS, compare_recipes, grid_around
 
@@ -27,7 +28,7 @@ def splits(tmp_path: Path) -> tuple[Manifest, Manifest]:
 
 def compared(dual: DualBranch, splits: tuple[Manifest, Manifest], recipes: list[Recipe], head: str = "sigmoid") -> Any:
     folder = splits[0].root / "features"
-    return compare_recipes(dual, head, *splits, "small_cnn", recipes, folder, seed=3, report=lambda _: None)
+    return compare_recipes(dual, head, Splits(*splits), recipes, folder, Session(3, lambda _: None))
 
 
 def test_the_grid_is_tried_most_cautious_first() -> None:
@@ -48,9 +49,8 @@ def test_every_recipe_starts_from_the_same_head_which_is_left_as_it_was(
     assert all(torch.equal(value, before[name]) for name, value in dual.state_dict().items())
     for recipe, row in zip(recipes, table.to_dict("records"), strict=True):
         folder = splits[0].root / "features of another"
-        alone = train_head(
-            copy.deepcopy(dual), head, *splits, "small_cnn", recipe, folder, seed=3, report=lambda _: None
-        )
+        session = Session(3, lambda _: None)
+        alone = train_head(copy.deepcopy(dual), head, Splits(*splits), recipe, folder, session)
         last = alone.history[-1]
         assert [row[name] for name in ("loss", "val_loss", "val_top1")] == pytest.approx(
             [last[name] for name in ("loss", "val_loss", "val_top1")]
@@ -79,7 +79,7 @@ def test_the_lowest_loss_of_the_last_epoch_is_chosen_and_the_first_of_equals(
 def test_a_line_a_recipe_tells_how_far_it_is(splits: tuple[Manifest, Manifest]) -> None:
     lines: list[str] = []
     dual = make_dual(dtype=torch.float32)
-    compare_recipes(dual, "sigmoid", *splits, "small_cnn", [SLOW, FAST], splits[0].root, report=lines.append)
+    compare_recipes(dual, "sigmoid", Splits(*splits), [SLOW, FAST], splits[0].root, Session(report=lines.append))
     told = [line for line in lines if "val loss" in line]
     assert [line.split(" epochs")[0] for line in told] == [
         "1/2  rate 0.0001, decay 0.25, 2",

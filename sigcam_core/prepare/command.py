@@ -1,0 +1,43 @@
+"""The first station as the command that it is: ``python -m data_scripts``, in a process of its own.
+
+``data_scripts`` builds on this package, so this package does not import it.
+"""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+from ..common.errors import fail
+from ..common.progress import print_to_stderr
+
+PROJECT = Path(__file__).resolve().parents[2]
+
+
+def run_first_station(arguments: Sequence[str]) -> None:
+    """Prepare a data set; what the command tells goes to the error output of this process.
+
+    Args:
+        arguments: of ``python -m data_scripts``.
+
+    Raises:
+        SigcamError: with the command's own sentence, if it refuses.
+    """
+    # The package lies beside this one, whatever the current folder, also in a checkout that is not installed.
+    paths = os.pathsep.join(filter(None, [str(PROJECT), os.environ.get("PYTHONPATH")]))
+    command = [sys.executable, "-m", "data_scripts", *arguments]
+    options: dict[str, Any] = {"stdout": subprocess.PIPE, "stderr": subprocess.STDOUT, "text": True}
+    last = ""
+    with subprocess.Popen(command, env={**os.environ, "PYTHONPATH": paths}, **options) as process:
+        for line in process.stdout or ():
+            if last:
+                print_to_stderr(last)
+            last = line.rstrip()
+    if process.returncode:
+        fail(last.removeprefix("error: ") or f"`python -m data_scripts` ended with exit code {process.returncode}.")
+    if last:
+        print_to_stderr(last)
