@@ -9,6 +9,11 @@ from pathlib import Path
 
 from snakemake.exceptions import WorkflowError
 
+sys.path[:0] = [workflow.basedir, f"{workflow.basedir}/workflow"]
+
+from rooms import files_behind, parameters_of_notebook, rooms_of_notebook
+from sigcam_core.run import Run, manifest_path
+
 # Let glibc keep freed memory: handing every batch back to the system costs up to a third of the training time.
 KEEP_MEMORY = "MALLOC_MMAP_THRESHOLD_=1073741824 MALLOC_TRIM_THRESHOLD_=1073741824"
 
@@ -22,17 +27,13 @@ for name, value in settings.items():
 
 WORK = Path(settings["work_dir"])
 SEED = settings["seed"]
-DATASET, BACKBONE = "shapes", "small_cnn"
-HEADS = ("gap", "mlp")
-NAME = f"{DATASET}-{BACKBONE}-{{head}}-seed{SEED}"
+RUNS = {run.network: run for run in (Run("shapes", name, SEED, WORK) for name in ("small_cnn", "small_cnn_mlp"))}
+# One network starts from the trained convolutions of another.
+STARTS_FROM = {"small_cnn-mlp": "small_cnn-gap"}
 PYTHON = sys.executable
-NOTEBOOKS = sorted(path.stem for path in Path(workflow.basedir, "notebooks").glob("*.ipynb"))
-SEEDED = [name for name in NOTEBOOKS if name not in ("01_invariance", "09_benchmarks", "10_real_images")]
-
-
-def sources(*modules):
-    """The modules that a station's result depends on, so that an edit makes it again."""
-    return [str(Path(workflow.basedir, "sigcam_core", f"{module}.py")) for module in modules]
+NOTEBOOKS = {path.stem: path for path in sorted(Path(workflow.basedir, "notebooks").glob("*.ipynb"))}
+RESULTS = Path(workflow.basedir, "results")
+shapes, photos = (manifest_path(name, WORK) for name in ("shapes", "photos"))
 
 
 def option(name):
@@ -40,34 +41,42 @@ def option(name):
     return "" if settings[name] is None else f"--{name} {settings[name]}"
 
 
-def all_heads(pattern):
-    return expand(str(pattern), head=HEADS)
+def code_of(station):
+    """The code that a station's result depends on, so that an edit makes it again: its room and those behind it."""
+    return files_behind(station) + [f"{workflow.basedir}/sigcam_core/{name}.py" for name in ("run", "stations")]
 
 
-manifest = WORK / "data" / DATASET / "manifest.parquet"
-photos = WORK / "data" / "photos" / "manifest.parquet"
-classifier = WORK / "checkpoints" / f"{NAME}.classifier.safetensors"
-sigmoid_head = WORK / "checkpoints" / f"{NAME}.sigmoid_head.safetensors"
-evidence = WORK / "evidence" / f"{NAME}.parquet"
-run_options = f"--work-dir {WORK} --dataset {DATASET} --backbone {{params.backbone}} --seed {SEED}"
-NETWORK = ("backbones/networks", "train/origins", "backbones/paper_networks", "backbones/small_cnn", "prepare/images", "prepare/views", "prepare/manifest")
-TRAINING = ("train/heads", "train/fit", "train/checkpoints", "train/recipes", "common/seeds")
-RESULTS = Path(workflow.basedir, "results")
-WEIGHTS = Path(workflow.basedir, "sigcam_core", "dual", "weights").glob("*")
+def options_of(run):
+    """The command-line options that name a run."""
+    return f"--work-dir {WORK} --dataset {run.dataset} --backbone {run.backbone} --seed {SEED}"
 
-# What each notebook reads, so that the workflow knows when to run it again.
+
+def with_record(path):
+    """A station's file, and the record beside it."""
+    return path, path.with_suffix(".json")
+
+
+EVIDENCE = [run.evidence for run in RUNS.values()]
+HEADS = [run.sigmoid_head for run in RUNS.values()]
+# The files of other steps that each notebook reads; its code is derived from what it imports.
 READS = {
-    "01_invariance": [photos, *sources("invariance", "summarise/figures", "dual/branch", "cams/maps")],
-    "02_training": [*all_heads(sigmoid_head), *sources("summarise/figures")],
-    "03_table1_wsol": [*all_heads(evidence), *sources("summarise/tables", "summarise/figures", "localization/protocol")],
-    "04_table2_fidelity": [*all_heads(evidence), *sources("summarise/tables", "summarise/figures", "fidelity/perturbation")],
-    "05_table3_overhead": [*all_heads(sigmoid_head), *sources("evaluate/overhead", "summarise/figures", "dual/branch", "cams/maps")],
-    "06_qualitative_localization": [*all_heads(sigmoid_head), *sources("summarise/panels", "summarise/figures", "cams/maps")],
-    "07_qualitative_explanations": [*all_heads(sigmoid_head), *sources("summarise/panels", "summarise/figures", "cams/maps")],
-    "08_explorer": [photos, *WEIGHTS, *sources("publish/explorer", "dual/shipped", "summarise/figures", "cams/maps", "dual/branch", *NETWORK)],
-    "09_benchmarks": [*RESULTS.glob("benchmarks/**/*.json"), *sources("summarise/speed")],
-    "10_real_images": [*RESULTS.glob("*/*.csv"), *RESULTS.glob("*/*.json"), *sources("summarise/measured", "publish/measure", "summarise/paper", "summarise/tables", "summarise/figures")],
+    "01_invariance": [photos],
+    "02_training": HEADS,
+    "03_table1_wsol": EVIDENCE,
+    "04_table2_fidelity": EVIDENCE,
+    "05_table3_overhead": HEADS,
+    "06_qualitative_localization": HEADS,
+    "07_qualitative_explanations": HEADS,
+    "08_explorer": [photos],
+    "09_benchmarks": RESULTS.glob("benchmarks/**/*.json"),
+    "10_real_images": [*RESULTS.glob("*/*.csv"), *RESULTS.glob("*/*.json")],
 }
+
+
+def parameters(notebook):
+    """The parameters of a notebook that the configuration sets, those that it declares."""
+    declared = parameters_of_notebook(NOTEBOOKS[notebook])
+    return " ".join(f"-p {name} {settings[name]}" for name in ("seed", "repeats") if name in declared)
 
 
 rule all:
@@ -78,9 +87,9 @@ rule all:
 rule shapes:
     """Generate the embedded data set."""
     input:
-        Path(workflow.basedir, "data_scripts", "shapes.py"),
+        files_behind("data_scripts"),
     output:
-        manifest,
+        with_record(shapes),
     shell:
         "{PYTHON} -m data_scripts shapes --root {WORK}/data "
         + " ".join(option(name) for name in ("train", "val", "test"))
@@ -89,76 +98,84 @@ rule shapes:
 rule photos:
     """Gather the sample photos."""
     input:
-        Path(workflow.basedir, "data_scripts", "photos.py"),
+        files_behind("data_scripts"),
     output:
-        photos,
+        with_record(photos),
     shell:
         "{PYTHON} -m data_scripts photos --root {WORK}/data"
 
 
-rule classifier:
-    """Train a softmax classifier; the one with the MLP head starts from the one with the GAP head."""
-    input:
-        manifest,
-        lambda wildcards: [] if wildcards.head == "gap" else str(classifier).format(head="gap"),
-        sources(*TRAINING, *NETWORK),
-    output:
-        classifier,
-        classifier.with_suffix(".json"),
-    threads: 2
-    priority: 2
-    shell:
-        # A fixed number of threads, here and below: it decides the order of additions, and so the last bits of results.
-        "{KEEP_MEMORY} OMP_NUM_THREADS=2 {PYTHON} -m sigcam_core classifier " + run_options + " " + option("epochs")
+for run in RUNS.values():
 
+    rule:
+        name:
+            f"classifier_{run.network}"
+        # The softmax classifier.
+        input:
+            run.manifest,
+            [RUNS[STARTS_FROM[run.network]].classifier] if run.network in STARTS_FROM else [],
+            code_of("train"),
+        output:
+            with_record(run.classifier),
+        params:
+            options=f"{options_of(run)} {option('epochs')}",
+        threads: 2
+        priority: 2
+        shell:
+            # A fixed number of threads, here and below: it decides the order of additions, and so the last bits.
+            "{KEEP_MEMORY} OMP_NUM_THREADS=2 {PYTHON} -m sigcam_core train classifier {params.options}"
 
-rule sigmoid_head:
-    """Train a sigmoid head on the frozen classifier."""
-    input:
-        manifest,
-        classifier,
-        sources(*TRAINING, "train/features", "dual/loss", "dual/branch", "dual/split", *NETWORK),
-    output:
-        sigmoid_head,
-        sigmoid_head.with_suffix(".json"),
-    threads: 1
-    priority: 2
-    shell:
-        "{KEEP_MEMORY} OMP_NUM_THREADS=1 {PYTHON} -m sigcam_core sigmoid-head " + run_options + " " + option("epochs")
+    rule:
+        name:
+            f"sigmoid_head_{run.network}"
+        # A sigmoid head on the frozen classifier.
+        input:
+            run.manifest,
+            run.classifier,
+            code_of("train"),
+        output:
+            with_record(run.sigmoid_head),
+        params:
+            options=f"{options_of(run)} {option('epochs')}",
+        threads: 1
+        priority: 2
+        shell:
+            "{KEEP_MEMORY} OMP_NUM_THREADS=1 {PYTHON} -m sigcam_core train sigmoid-head {params.options}"
 
-
-rule evidence:
-    """Evaluate the test split: the raw numbers of each image, head and method."""
-    input:
-        manifest,
-        sigmoid_head,
-        sources("evaluate/evaluate", "cams/maps", "cams/score_maps", "localization/protocol", "localization/contours", "fidelity/scores", "fidelity/perturbation", "dual/branch", "dual/split"),
-        sources(*NETWORK),
-    output:
-        evidence,
-        evidence.with_suffix(".json"),
-    threads: 1
-    priority: 1
-    shell:
-        "{KEEP_MEMORY} OMP_NUM_THREADS=1 {PYTHON} -m sigcam_core evidence " + run_options
+    rule:
+        name:
+            f"evidence_{run.network}"
+        # The raw numbers of each test image, head and method.
+        input:
+            run.manifest,
+            run.sigmoid_head,
+            code_of("evaluate"),
+        output:
+            with_record(run.evidence),
+        params:
+            options=options_of(run),
+        threads: 1
+        priority: 1
+        shell:
+            "{KEEP_MEMORY} OMP_NUM_THREADS=1 {PYTHON} -m sigcam_core evaluate {params.options}"
 
 
 rule notebook:
     """Execute a notebook with papermill."""
     input:
         lambda wildcards: READS[wildcards.notebook],
+        lambda wildcards: files_behind(*rooms_of_notebook(NOTEBOOKS[wildcards.notebook])),
         notebook=Path(workflow.basedir, "notebooks", "{notebook}.ipynb"),
     output:
         WORK / "notebooks" / "{notebook}.ipynb",
     params:
-        seed=lambda wildcards: f"-p seed {SEED}" if wildcards.notebook in SEEDED else "",
-        repeats=lambda wildcards: f"-p repeats {settings['repeats']}" if "overhead" in wildcards.notebook else "",
+        given=lambda wildcards: parameters(wildcards.notebook),
     # The overhead is a timing: nothing else may run beside it.
     threads: lambda wildcards: workflow.cores if "overhead" in wildcards.notebook else 1
     shell:
         "OMP_NUM_THREADS={threads} MPLBACKEND=module://matplotlib_inline.backend_inline"
         " {PYTHON} -m papermill --no-progress-bar --log-level WARNING {input.notebook} {output}.part.ipynb"
-        " -p work_dir {WORK} {params.seed} {params.repeats}"
+        " -p work_dir {WORK} {params.given}"
         # ipykernel warns at every start that a kernel on this machine talks to itself unencrypted.
         " 2> >(grep -v IPKernelApp >&2) && mv {output}.part.ipynb {output}"
 
@@ -168,7 +185,8 @@ rule book:
     input:
         expand(str(WORK / "notebooks" / "{notebook}.ipynb"), notebook=NOTEBOOKS),
         [path for path in Path(workflow.basedir, "book").rglob("*") if path.is_file() and "__pycache__" not in path.parts],
-        Path(workflow.basedir, "workflow", "build_book.py"),
+        Path(workflow.basedir, "workflow").glob("*.py"),
+        files_behind("__main__"),
     output:
         WORK / "book" / "_build" / "html" / "index.html",
     threads: workflow.cores

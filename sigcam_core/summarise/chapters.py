@@ -6,7 +6,6 @@ A notebook makes its evidence, calls one of these, saves what it gets, shows it,
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
 from functools import partial
 from typing import Any
 
@@ -28,26 +27,11 @@ from ..invariance import gauge_energy
 from ..localization.evidence import WSOL_METRICS, wsol_statistics
 from ..prepare.manifest import Manifest
 from ..train.heads import top1_accuracy
-from .saved import Value, flat_values
+from .saved import Chapter, Value, flat_values
 from .tables import head_differences, matched_coverage, table_of
 
 SHOWN_COVERAGES = (10, 20, 30, 50)  # % of the pixels, of the points that the insertion curves have
 PROSE_COVERAGE = 20
-
-
-@dataclass(frozen=True)
-class Chapter:
-    """What a chapter shows and saves.
-
-    Attributes:
-        values: numbers for the prose, by name.
-        tables: by the name that they are saved under.
-        formatted: how to print some of the values; others are printed with two decimals.
-    """
-
-    values: dict[str, Value]
-    tables: dict[str, pd.DataFrame] = field(default_factory=dict)
-    formatted: dict[str, str] = field(default_factory=dict)
 
 
 def training_chapter(

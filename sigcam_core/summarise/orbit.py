@@ -15,10 +15,9 @@ from ..common.errors import fail
 from ..dual.branch import DualBranch, linear_head_weight
 from ..invariance import ShiftedHead, gauge_energy, shifted_head, telling_deltas
 from ..prepare.images import normalize
-from .chapters import Chapter
 from .figures import Panel, invariance_figure
 from .panels import to_pictures
-from .saved import Value
+from .saved import Chapter, Value
 
 
 class Orbit(NamedTuple):

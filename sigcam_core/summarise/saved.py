@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -15,6 +16,21 @@ from ..common.files import read_json, write_atomically, write_json
 from ..common.provenance import provenance
 
 Value = float | int | str
+
+
+@dataclass(frozen=True)
+class Chapter:
+    """What a chapter of the book shows and saves.
+
+    Attributes:
+        values: numbers for the prose, by name.
+        tables: by the name that they are saved under.
+        formatted: how to print some of the values; others are printed with two decimals.
+    """
+
+    values: dict[str, Value]
+    tables: dict[str, pd.DataFrame] = field(default_factory=dict)
+    formatted: dict[str, str] = field(default_factory=dict)
 
 
 def save_result(
@@ -39,6 +55,23 @@ def save_result(
 
 def _format(value: Value) -> str:
     return f"{value:.2f}" if isinstance(value, float) else f"{value:,}" if isinstance(value, int) else value
+
+
+def save_chapter(work_dir: Path, name: str, chapter: Chapter, **facts: Any) -> Path:
+    """Save the values of a chapter under ``name``, and its tables under their own names.
+
+    Args:
+        work_dir: folder of everything that is made.
+        name: of the values, the first part of their keys in the book.
+        chapter: what it shows.
+        facts: provenance, see :func:`save_result`.
+
+    Returns:
+        The JSON file.
+    """
+    for table_name, table in chapter.tables.items():
+        save_table(work_dir, table_name, table)
+    return save_result(work_dir, name, chapter.values, chapter.formatted, **facts)
 
 
 def save_table(work_dir: Path, name: str, table: pd.DataFrame) -> Path:

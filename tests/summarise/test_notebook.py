@@ -9,7 +9,7 @@ import papermill
 import pytest
 
 from sigcam_core.common.errors import SigcamError
-from sigcam_core.publish.notebook import check_parameters
+from sigcam_core.summarise.notebook import check_parameters
 
 NOTEBOOKS = sorted((Path(__file__).parents[2] / "notebooks").glob("*.ipynb"))
 TYPES = {"seed": int, "scale": float, "head": str, "heads": list[str], "is_shown": bool, "work_dir": str}
