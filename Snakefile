@@ -66,7 +66,7 @@ READS = {
     "07_qualitative_explanations": [*all_heads(sigmoid_head), *sources("summarise/panels", "summarise/figures", "cams/maps")],
     "08_explorer": [photos, *WEIGHTS, *sources("publish/explorer", "dual/shipped", "summarise/figures", "cams/maps", "dual/branch", *NETWORK)],
     "09_benchmarks": [*RESULTS.glob("benchmarks/**/*.json"), *sources("summarise/speed")],
-    "10_real_images": [*RESULTS.glob("*/*.csv"), *RESULTS.glob("*/*.json"), *sources("summarise/measured", "publish/measure", "summarise/paper", "summarise/tables", "summarise/figures")],
+    "10_real_images": [*RESULTS.glob("*/*.csv"), *RESULTS.glob("*/*.json"), *sources("summarise/measured", "publish/experiments", "publish/measure", "summarise/paper", "summarise/tables", "summarise/figures")],
 }
 
 
@@ -109,7 +109,7 @@ rule classifier:
     priority: 2
     shell:
         # A fixed number of threads, here and below: it decides the order of additions, and so the last bits of results.
-        "{KEEP_MEMORY} OMP_NUM_THREADS=2 {PYTHON} -m sigcam_core classifier " + run_options + " " + option("epochs")
+        "{KEEP_MEMORY} OMP_NUM_THREADS=2 {PYTHON} -m sigcam_core train classifier " + run_options + " " + option("epochs")
 
 
 rule sigmoid_head:
@@ -124,7 +124,7 @@ rule sigmoid_head:
     threads: 1
     priority: 2
     shell:
-        "{KEEP_MEMORY} OMP_NUM_THREADS=1 {PYTHON} -m sigcam_core sigmoid-head " + run_options + " " + option("epochs")
+        "{KEEP_MEMORY} OMP_NUM_THREADS=1 {PYTHON} -m sigcam_core train sigmoid-head " + run_options + " " + option("epochs")
 
 
 rule evidence:
@@ -140,7 +140,7 @@ rule evidence:
     threads: 1
     priority: 1
     shell:
-        "{KEEP_MEMORY} OMP_NUM_THREADS=1 {PYTHON} -m sigcam_core evidence " + run_options
+        "{KEEP_MEMORY} OMP_NUM_THREADS=1 {PYTHON} -m sigcam_core evaluate " + run_options
 
 
 rule notebook:
