@@ -41,12 +41,12 @@ setup: $(VENV)/.ready-$(TORCH) ## make the virtual environment from the lock fil
 
 reproduce: setup ## run the whole pipeline and build the book, then print the headline figures
 	@$(SNAKEMAKE) --quiet host reason rules
-	@$(BIN)/python -m sigcam_core headline --work-dir build
+	@$(BIN)/python -m sigcam_core summarise --work-dir build
 
 plan: setup ## show the steps that `make reproduce` would run
 	@$(SNAKEMAKE) --dry-run
 
-book: setup ## build the book again from results that are already there
+book: setup ## build the book again from what is already there
 	@PATH="$(BIN):$$PATH" $(BIN)/python workflow/build_book.py --work-dir build
 
 bench: setup ## measure speed side by side with other tools, then put the page into the book
@@ -54,7 +54,7 @@ bench: setup ## measure speed side by side with other tools, then put the page i
 	@$(KEEP_MEMORY) $(BIN)/python -m benchmarks.head_training
 	@$(MAKE) reproduce
 
-publish: setup ## measure a published result of real images anew, EXPERIMENT=name
+publish: setup ## measure an experiment on real images anew, EXPERIMENT=name
 	@$(KEEP_MEMORY) $(BIN)/python -m sigcam_core publish $(EXPERIMENT)
 
 lab: setup ## open the notebooks in JupyterLab

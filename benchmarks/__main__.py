@@ -22,7 +22,7 @@ from benchmarks.timing import Row
 from sigcam_core.common.errors import CommandLine, fail, run_command_line
 from sigcam_core.common.files import write_json
 from sigcam_core.common.provenance import provenance
-from sigcam_core.summarise.speed import PUBLISHED_BENCHMARKS
+from sigcam_core.summarise.speed import BENCHMARKS
 
 NETWORK, IMAGE_SIZE = "ResNet-50", 224
 MEMORY_IMAGES = (1_000, 10_000)
@@ -45,7 +45,7 @@ def main() -> None:
         fail(f"--repeats {options.repeats} and --batch-size {options.batch_size} must be at least 1.")
     result = measure(torch.device(options.device), options.repeats, options.batch_size)
     print_table(result)
-    path = write_json(options.output or PUBLISHED_BENCHMARKS / f"{options.device}.json", result)
+    path = write_json(options.output or BENCHMARKS / f"{options.device}.json", result)
     print(f"saved to {path}")
 
 

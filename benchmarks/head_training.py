@@ -25,7 +25,7 @@ from sigcam_core.common.files import write_json
 from sigcam_core.common.provenance import provenance
 from sigcam_core.dual.loss import unchecked_balanced_bce
 from sigcam_core.evaluate.overhead import seconds_of
-from sigcam_core.summarise.speed import PUBLISHED_BENCHMARKS
+from sigcam_core.summarise.speed import BENCHMARKS
 from sigcam_core.train.features import FeatureCache
 from sigcam_core.train.fit import Session, Task, fit, start_fabric
 from sigcam_core.train.recipes import SIGMOID_RECIPES
@@ -57,7 +57,7 @@ def main() -> None:
     facts = {"seed": 0, "threads": torch.get_num_threads(), "repeats": options.repeats, "environment": environment()}
     result = {"rows": rows, "imagenet": of_imagenet, "provenance": provenance(device=options.device, **facts)}
     print(json.dumps(result, indent=2))
-    write_json(options.output or PUBLISHED_BENCHMARKS / "head" / f"{options.device}.json", result)
+    write_json(options.output or BENCHMARKS / "head" / f"{options.device}.json", result)
 
 
 def measure(folder: Path, device: str, num_images: int, epochs: int) -> dict[str, Any]:

@@ -1,104 +1,149 @@
-"""Stations by hand: ``python -m sigcam_core STATION --dataset shapes --backbone small_cnn --head gap``."""
+"""The five stations by hand, one command a verb: ``python -m sigcam_core VERB``.
+
+What a verb needs is imported when it runs, so that help is there at once.
+"""
 
 from __future__ import annotations
 
+import subprocess
+import sys
 from argparse import Namespace
+from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 from .common.errors import CommandLine, fail, run_command_line
-from .publish.measure import PUBLISHED, PUBLISHED_RESULTS, publish
+from .prepare.command import data_scripts_command
+from .publish.experiments import MEASUREMENTS
 from .run import Run, default_work_dir
-from .stations import ensure_classifier, ensure_evidence, ensure_manifest, ensure_sigmoid_head
-from .summarise.saved import print_headline
-from .train.checkpoints import SECONDS_BETWEEN_SAVINGS
-from .train.recipes import (
-    CLASSIFIER_RECIPES,
-    FREEZINGS,
-    ORIGINS,
-    SIGMOID_RECIPES,
-    Recipe,
-    recipe_of_classifier,
-    recipe_of_sigmoid_head,
-)
+from .train.recipes import CLASSIFIER_RECIPES, FREEZINGS, ORIGINS, SIGMOID_RECIPES
 
-STATIONS = {
+VERBS = {
+    "prepare": "prepare a data set and its manifest, as `python -m data_scripts` does",
+    "train": "train the softmax classifier, or the sigmoid head on the frozen classifier",
+    "evaluate": "evaluate the test split",
+    "summarise": "print the headline figures of the summary that the notebooks saved",
+    "publish": "measure an experiment and write its tables to results/",
+}
+TRAINED = {
     "classifier": "train the softmax classifier",
     "sigmoid-head": "train the sigmoid head on the frozen classifier",
-    "evidence": "evaluate the test split",
-    "publish": "measure a published result and write its tables to results/",
-    "headline": "print the headline figures of the results that are there",
 }
 
 
 def main() -> None:
-    """Run the station that the command line names."""
-    parser = CommandLine(prog="python -m sigcam_core", description="Run one station; finished files are kept.")
-    commands = parser.add_subparsers(dest="station", metavar="STATION", required=True, help=", ".join(STATIONS))
-    for station, purpose in STATIONS.items():
-        command = commands.add_parser(station, help=purpose, description=purpose)
-        command.add_argument("--work-dir", type=Path, default=default_work_dir(), help="default: %(default)s")
-        if station == "publish":
-            command.add_argument("name", help=", ".join(PUBLISHED))
-            command.add_argument("--results", type=Path, default=PUBLISHED_RESULTS, help="default: %(default)s")
-        elif station != "headline":
-            _add_run_options(command)
-        if station in ("classifier", "sigmoid-head"):
-            _add_training_options(command)
-    arguments = parser.parse_args()
-    if arguments.station == "headline":
-        print_headline(arguments.work_dir)
+    """Run the station that the command line names; finished files are kept."""
+    given = sys.argv[1:]
+    if given[:1] == ["prepare"]:  # ahead of the parser, which would take the other program's options for its own
+        prepare(given[1:])
         return
-    if arguments.station == "publish":
-        folder = publish(arguments.name, arguments.work_dir, arguments.results)
-        print(f"saved to {folder}")
-        return
-    run = Run(
-        arguments.dataset,
-        arguments.backbone,
-        arguments.seed,
-        arguments.work_dir,
-        arguments.origin,
-        arguments.classifier_recipe,
-        arguments.sigmoid_recipe,
-    )
-    if arguments.station == "evidence":
-        ensure_evidence(run)
-        return
-    is_classifier = arguments.station == "classifier"
-    usual = _usual_recipe(run, is_classifier)
-    changes = _changes(arguments)
+    options = _parser().parse_args(given)
+    options.run(options)
+
+
+def prepare(arguments: Sequence[str]) -> None:
+    """Hand the arguments on to the other half of the first station, whose exit code becomes ours."""
+    command, environment = data_scripts_command(arguments)
+    done = subprocess.run(command, env=environment, check=False)
+    if done.returncode:
+        sys.exit(done.returncode)
+
+
+def train(options: Namespace) -> None:
+    """Train a classifier or a sigmoid head.
+
+    Raises:
+        SigcamError: for a name or a number that is out of range, or options that contradict each other.
+    """
+    from .stations import ensure_classifier, ensure_manifest, ensure_sigmoid_head
+    from .train.checkpoints import SECONDS_BETWEEN_SAVINGS
+    from .train.fit import check_devices, check_shares, start_fabric
+    from .train.recipes import recipe_of_classifier, recipe_of_sigmoid_head
+
+    run = _run(options)
+    is_classifier = options.what == "classifier"
+    if is_classifier:
+        usual = recipe_of_classifier(run.classifier_recipe, run.origin, run.backbone)
+    else:
+        usual = recipe_of_sigmoid_head(run.sigmoid_recipe, run.backbone)
+    changes = _changes(options)
     if changes and usual is None:
         fail(f"origin {run.origin!r} trains no classifier: leave out --epochs and all that changes a recipe.")
     if is_classifier and run.origin != "probe" and {"views", "cached", "freezing"} & set(changes):
         fail("--views, --on-the-fly and --freezing are for heads on a frozen backbone: leave them out.")
     recipe = usual and replace(usual, **changes)
-    from .train.fit import check_devices, check_shares, start_fabric
-
     # Before other processes are started, which would refuse the same again, or make the same data set.
-    check_devices(arguments.accelerator, arguments.devices, arguments.precision)
+    check_devices(options.accelerator, options.devices, options.precision)
     if recipe:
-        check_shares(recipe, arguments.devices)
+        check_shares(recipe, options.devices)
     ensure_manifest(run.dataset, run.work_dir)
-    fabric = start_fabric(arguments.accelerator, arguments.devices, arguments.precision)
+    fabric = start_fabric(options.accelerator, options.devices, options.precision)
     ensure = ensure_classifier if is_classifier else ensure_sigmoid_head
-    ensure(run, None if recipe == usual else recipe, fabric, arguments.checkpoint_seconds)
+    seconds = SECONDS_BETWEEN_SAVINGS if options.checkpoint_seconds is None else options.checkpoint_seconds
+    ensure(run, None if recipe == usual else recipe, fabric, seconds)
+
+
+def evaluate(options: Namespace) -> None:
+    """Make the evidence of the test split."""
+    from .stations import ensure_evidence
+
+    ensure_evidence(_run(options))
+
+
+def summarise(options: Namespace) -> None:
+    """Print the headline figures."""
+    from .summarise.saved import print_headline
+
+    print_headline(options.work_dir)
+
+
+def publish(options: Namespace) -> None:
+    """Measure an experiment, and say where its tables are."""
+    from .publish.measure import publish as measure
+    from .summarise.measured import MEASURED
+
+    print(f"saved to {measure(options.name, options.work_dir, options.results or MEASURED)}")
+
+
+def _parser() -> CommandLine:
+    parser = CommandLine(prog="python -m sigcam_core", description="Run one station; finished files are kept.")
+    verbs = parser.add_subparsers(dest="verb", metavar="VERB", required=True, help=", ".join(VERBS))
+    verbs.add_parser("prepare", help=VERBS["prepare"])  # for the list; see main()
+    trained = verbs.add_parser("train", help=VERBS["train"], description=VERBS["train"])
+    commands = trained.add_subparsers(dest="what", metavar="WHAT", required=True, help=", ".join(TRAINED))
+    for what, purpose in TRAINED.items():
+        command = commands.add_parser(what, help=purpose, description=purpose)
+        command.set_defaults(run=train)
+        _add_run_options(command)
+        _add_training_options(command)
+    for verb, run in (("evaluate", evaluate), ("summarise", summarise), ("publish", publish)):
+        command = verbs.add_parser(verb, help=VERBS[verb], description=VERBS[verb])
+        command.set_defaults(run=run)
+        if verb == "evaluate":
+            _add_run_options(command)
+            continue
+        _add_work_dir(command)
+        if verb == "publish":
+            command.add_argument("name", metavar="NAME", help=", ".join(MEASUREMENTS))
+            command.add_argument("--results", type=Path, help="folder of the tables, default: the project's results")
+    return parser
+
+
+def _add_work_dir(command: CommandLine) -> None:
+    help_ = "folder of everything that is made, default: SIGCAM_WORK_DIR, or build in the enclosing project"
+    command.add_argument("--work-dir", type=Path, default=default_work_dir(), help=help_)
 
 
 def _add_run_options(command: CommandLine) -> None:
+    _add_work_dir(command)
     command.add_argument("--dataset", default="shapes", help="default: %(default)s")
     command.add_argument("--backbone", default="small_cnn", help="default: %(default)s")
     command.add_argument("--seed", type=int, default=0, help="default: %(default)s")
-    command.add_argument(
-        "--origin", default="scratch", help=f"of the classifier: {', '.join(ORIGINS)}; default: %(default)s"
-    )
-    command.add_argument(
-        "--classifier-recipe", default="", help=f"{', '.join(CLASSIFIER_RECIPES)}; default: the usual one of the origin"
-    )
-    command.add_argument(
-        "--sigmoid-recipe", default="", help=f"{', '.join(SIGMOID_RECIPES)}; default: the usual one of the network"
-    )
+    origins, usual = ", ".join(ORIGINS), "default: the usual one of the"
+    command.add_argument("--origin", default="scratch", help=f"of the classifier: {origins}; default: %(default)s")
+    command.add_argument("--classifier-recipe", default="", help=f"{', '.join(CLASSIFIER_RECIPES)}; {usual} origin")
+    command.add_argument("--sigmoid-recipe", default="", help=f"{', '.join(SIGMOID_RECIPES)}; {usual} network")
 
 
 def _add_training_options(command: CommandLine) -> None:
@@ -110,27 +155,29 @@ def _add_training_options(command: CommandLine) -> None:
     command.add_argument("--accelerator", default="auto", help="auto, cpu, cuda or mps, default: %(default)s")
     command.add_argument("--devices", type=int, default=1, help="how many, default: %(default)s")
     command.add_argument("--precision", default="32-true", help="16-mixed, bf16-mixed or the default, %(default)s")
-    command.add_argument(
-        "--checkpoint-seconds",
-        type=float,
-        default=SECONDS_BETWEEN_SAVINGS,
-        help="between two savings of an unfinished run, which the same command goes on with; default: %(default)s",
+    help_ = "between two savings of an unfinished run, which the same command goes on with; default: two minutes"
+    command.add_argument("--checkpoint-seconds", type=float, help=help_)
+
+
+def _run(options: Namespace) -> Run:
+    return Run(
+        options.dataset,
+        options.backbone,
+        options.seed,
+        options.work_dir,
+        options.origin,
+        options.classifier_recipe,
+        options.sigmoid_recipe,
     )
 
 
-def _usual_recipe(run: Run, is_classifier: bool) -> Recipe | None:
-    if is_classifier:
-        return recipe_of_classifier(run.classifier_recipe, run.origin, run.backbone)
-    return recipe_of_sigmoid_head(run.sigmoid_recipe, run.backbone)
-
-
-def _changes(arguments: Namespace) -> dict[str, Any]:
+def _changes(options: Namespace) -> dict[str, Any]:
     """What the command line says otherwise than the recipe."""
-    if arguments.epochs is not None and arguments.epochs < 1:
-        fail(f"--epochs is {arguments.epochs}: train at least 1 epoch.")
+    if options.epochs is not None and options.epochs < 1:
+        fail(f"--epochs is {options.epochs}: train at least 1 epoch.")
     names = ("epochs", "batch_size", "views", "freezing")
-    changes = {name: value for name in names if (value := getattr(arguments, name)) is not None}
-    return changes | ({"cached": False} if arguments.on_the_fly else {})
+    changes = {name: value for name in names if (value := getattr(options, name)) is not None}
+    return changes | ({"cached": False} if options.on_the_fly else {})
 
 
 if __name__ == "__main__":

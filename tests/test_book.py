@@ -1,4 +1,4 @@
-"""The book: its numbers come from result files, its mathematics and its API pages are complete, its build is atomic."""
+"""The book: its numbers come from the summary, its mathematics and its API pages are complete, its build is atomic."""
 
 from __future__ import annotations
 
@@ -30,12 +30,12 @@ def load(path: Path) -> ModuleType:
     return module
 
 
-results = load(BOOK / "_ext" / "results.py")
+values = load(BOOK / "_ext" / "values.py")
 offline = load(BOOK / "_ext" / "offline.py")
 build_book = load(ROOT / "workflow" / "build_book.py")
 
 
-def write_result(folder: Path, name: str, file_name: str | None = None, **parts: object) -> Path:
+def write_values(folder: Path, name: str, file_name: str | None = None, **parts: object) -> Path:
     folder.mkdir(parents=True, exist_ok=True)
     path = folder / f"{file_name or name}.json"
     path.write_text(json.dumps({"name": name, "provenance": {}, **parts}))
@@ -46,9 +46,9 @@ def write_result(folder: Path, name: str, file_name: str | None = None, **parts:
 
 
 def test_formatted_text_wins_over_the_value(tmp_path: Path) -> None:
-    write_result(tmp_path, "table1", values={"pxap": 51.234, "dataset": "shapes"}, formatted={"pxap": "51.2"})
-    write_result(tmp_path, "training", values={"epochs": 3})
-    assert results.read_substitutions(tmp_path) == {
+    write_values(tmp_path, "table1", values={"pxap": 51.234, "dataset": "shapes"}, formatted={"pxap": "51.2"})
+    write_values(tmp_path, "training", values={"epochs": 3})
+    assert values.read_substitutions(tmp_path) == {
         "table1_pxap": "51.2",
         "table1_dataset": "shapes",
         "training_epochs": "3",
@@ -56,39 +56,39 @@ def test_formatted_text_wins_over_the_value(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("text", ["{", "[]", '{"name": "a"}', '{"name": "a", "values": [1]}'])
-def test_a_file_that_is_no_result_is_refused(tmp_path: Path, text: str) -> None:
+def test_a_file_without_values_is_refused(tmp_path: Path, text: str) -> None:
     (tmp_path / "broken.json").write_text(text)
-    with pytest.raises(ExtensionError, match=r"broken\.json is not a result file"):
-        results.read_substitutions(tmp_path)
+    with pytest.raises(ExtensionError, match=r"broken\.json is not a file of values"):
+        values.read_substitutions(tmp_path)
 
 
 def test_one_key_from_two_files_is_refused(tmp_path: Path) -> None:
-    write_result(tmp_path, "a", values={"b_c": 1})
-    write_result(tmp_path, "a_b", values={"c": 2})
+    write_values(tmp_path, "a", values={"b_c": 1})
+    write_values(tmp_path, "a_b", values={"c": 2})
     with pytest.raises(ExtensionError, match="a_b_c a second time"):
-        results.read_substitutions(tmp_path)
+        values.read_substitutions(tmp_path)
 
 
 def sphinx_build(folder: Path, prose: str) -> subprocess.CompletedProcess[str]:
     """Build one page with the extension, warnings being errors."""
     (folder / "conf.py").write_text(
         f"import sys; sys.path.append({str(BOOK / '_ext')!r})\n"
-        "extensions = ['myst_parser', 'results']\nmyst_enable_extensions = ['substitution']\n"
+        "extensions = ['myst_parser', 'values']\nmyst_enable_extensions = ['substitution']\n"
     )
     (folder / "index.md").write_text(f"# Page\n\n{prose}\n")
     command = [sys.executable, "-m", "sphinx", "-q", "-W", "-b", "text", str(folder), str(folder / "out")]
     return subprocess.run(command, capture_output=True, text=True, check=False)
 
 
-def test_prose_shows_the_result(tmp_path: Path) -> None:
-    write_result(tmp_path / "results", "table1", values={"pxap": 51.25})
+def test_prose_shows_the_value(tmp_path: Path) -> None:
+    write_values(tmp_path / "summary", "table1", values={"pxap": 51.25})
     built = sphinx_build(tmp_path, "| PxAP |\n|--:|\n| {{ table1_pxap }} % |")
     assert built.returncode == 0, built.stderr
     assert "51.25 %" in (tmp_path / "out" / "index.txt").read_text()
 
 
-def test_a_key_without_a_result_fails_the_build(tmp_path: Path) -> None:
-    write_result(tmp_path / "results", "table1", values={"pxap": 51.25})
+def test_a_key_without_a_value_fails_the_build(tmp_path: Path) -> None:
+    write_values(tmp_path / "summary", "table1", values={"pxap": 51.25})
     built = sphinx_build(tmp_path, "PxAP is {{ table1_pixap }} %.")
     assert built.returncode != 0
     assert "table1_pixap" in built.stderr
@@ -168,15 +168,15 @@ def work_dir(tmp_path: Path) -> Path:
     for name in build_book.toc_files(BOOK / "_toc.yml"):
         if name.startswith("notebooks/"):
             (work_dir / f"{name}.ipynb").write_text("{}")
-    write_result(work_dir / "results", "table1", values={"pxap": 1.0})
+    write_values(work_dir / "summary", "table1", values={"pxap": 1.0})
     return work_dir
 
 
-def test_staging_brings_sources_notebooks_and_results_together(work_dir: Path, tmp_path: Path) -> None:
+def test_staging_brings_sources_notebooks_and_values_together(work_dir: Path, tmp_path: Path) -> None:
     build_book.stage(BOOK, work_dir, tmp_path / "source")
     for name in build_book.toc_files(BOOK / "_toc.yml"):
         assert list((tmp_path / "source").glob(f"{name}.*")), name
-    assert (tmp_path / "source" / "results" / "table1.json").is_file()
+    assert (tmp_path / "source" / "summary" / "table1.json").is_file()
     assert not list((tmp_path / "source").rglob("__pycache__"))
 
 
@@ -186,9 +186,9 @@ def test_a_notebook_that_was_not_executed_is_named(work_dir: Path, tmp_path: Pat
         build_book.stage(BOOK, work_dir, tmp_path / "source")
 
 
-def test_results_are_needed(work_dir: Path, tmp_path: Path) -> None:
-    (work_dir / "results" / "table1.json").unlink()
-    with pytest.raises(SigcamError, match="needs the result files"):
+def test_values_are_needed(work_dir: Path, tmp_path: Path) -> None:
+    (work_dir / "summary" / "table1.json").unlink()
+    with pytest.raises(SigcamError, match="needs the values"):
         build_book.stage(BOOK, work_dir, tmp_path / "source")
 
 

@@ -15,7 +15,7 @@ import torch
 from safetensors.torch import load_file
 
 from sigcam_core.__main__ import main
-from sigcam_core.backbones.networks import build
+from sigcam_core.backbones import build
 from sigcam_core.common.errors import SigcamError, run_command_line
 from sigcam_core.prepare.manifest import read_manifest
 from sigcam_core.run import Run, default_work_dir, resolve_work_dir
@@ -47,9 +47,9 @@ def copy_of(run: Run, work_dir: Path, *paths: Path, **changes: Any) -> Run:
     return replace(run, work_dir=work_dir, **changes)
 
 
-def command_of(run: Run, station: str, *options: str) -> list[str]:
+def command_of(run: Run, trained: str, *options: str) -> list[str]:
     names = ["--dataset", run.dataset, "--backbone", run.backbone, "--work-dir", str(run.work_dir)]
-    return [sys.executable, "-m", "sigcam_core", station, *names, "--accelerator", "cpu", *options]
+    return [sys.executable, "-m", "sigcam_core", "train", trained, *names, "--accelerator", "cpu", *options]
 
 
 def refusal_of(arguments: list[str], monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> str:
@@ -217,28 +217,39 @@ def test_the_checkpoint_of_another_recipe_is_not_gone_on_with(
 @pytest.mark.parametrize(
     ("arguments", "sentence"),
     [
-        (["classifier", "--dataset", "mnist"], "unknown data set 'mnist': choose one of shapes, photos, tiny_imagenet"),
-        (["classifier", "--backbone", "alexnet"], "unknown backbone 'alexnet': choose one of small_cnn"),
-        (["evidence", "--dataset", "../cub"], "data set '../cub' is no name: give the name of its folder, of letters"),
-        (["classifier", "--origin", "thin air"], "unknown origin 'thin air': choose one of scratch, finetune"),
-        (["classifier", "--classifier-recipe", "mine"], "unknown classifier recipe 'mine': choose one of"),
-        (["evidence", "--sigmoid-recipe", "mine"], "unknown sigmoid recipe 'mine': choose one of"),
-        (["sigmoid-head", "--freezing", "deep"], "unknown freezing 'deep': choose one of eval, official."),
-        (["sigmoid-head", "--freezing", "official"], "use cached=False (--on-the-fly)."),
-        (["sigmoid-head", "--epochs", "0"], "--epochs is 0: train at least 1 epoch."),
-        (["classifier", "--precision", "8-bit"], "unknown precision '8-bit': choose one of 32-true, 16-mixed"),
-        (["classifier", "--accelerator", "abacus"], "unknown accelerator 'abacus': choose one of auto, cpu"),
-        (["classifier", "--devices", "0"], "cannot train on 0 devices: give at least 1."),
-        (["classifier", "--devices", "3"], "batch_size 32 cannot be shared among 3 devices: choose a multiple."),
-        (["classifier", "--seed", "-1"], "seed -1 is out of range: give a whole number from 0"),
-        (["evidence", "--epochs", "3"], "unrecognized arguments: --epochs 3"),
-        (["evidence", "--dataset", "cub"], "manifest.parquet does not exist: run `python -m data_scripts cub --root"),
-        (["classifier", "--dataset", "cub"], "manifest.parquet does not exist: run `python -m data_scripts cub --root"),
         (
-            ["classifier", "--backbone", "efficientnet_lite0", "--origin", "restricted", "--epochs", "3"],
+            ["train", "classifier", "--dataset", "mnist"],
+            "unknown data set 'mnist': choose one of shapes, photos, tiny_imagenet",
+        ),
+        (["train", "classifier", "--backbone", "alexnet"], "unknown backbone 'alexnet': choose one of small_cnn"),
+        (["evaluate", "--dataset", "../cub"], "data set '../cub' is no name: give the name of its folder, of letters"),
+        (["train", "classifier", "--origin", "thin air"], "unknown origin 'thin air': choose one of scratch, finetune"),
+        (["train", "classifier", "--classifier-recipe", "mine"], "unknown classifier recipe 'mine': choose one of"),
+        (["evaluate", "--sigmoid-recipe", "mine"], "unknown sigmoid recipe 'mine': choose one of"),
+        (["train", "sigmoid-head", "--freezing", "deep"], "unknown freezing 'deep': choose one of eval, official."),
+        (["train", "sigmoid-head", "--freezing", "official"], "use cached=False (--on-the-fly)."),
+        (["train", "sigmoid-head", "--epochs", "0"], "--epochs is 0: train at least 1 epoch."),
+        (["train", "classifier", "--precision", "8-bit"], "unknown precision '8-bit': choose one of 32-true, 16-mixed"),
+        (["train", "classifier", "--accelerator", "abacus"], "unknown accelerator 'abacus': choose one of auto, cpu"),
+        (["train", "classifier", "--devices", "0"], "cannot train on 0 devices: give at least 1."),
+        (
+            ["train", "classifier", "--devices", "3"],
+            "batch_size 32 cannot be shared among 3 devices: choose a multiple.",
+        ),
+        (["measure"], "argument VERB: invalid choice: 'measure' (choose from"),
+        (["train", "head"], "argument WHAT: invalid choice: 'head' (choose from"),
+        (["train", "classifier", "--seed", "-1"], "seed -1 is out of range: give a whole number from 0"),
+        (["evaluate", "--epochs", "3"], "unrecognized arguments: --epochs 3"),
+        (["evaluate", "--dataset", "cub"], "manifest.parquet does not exist: run `python -m data_scripts cub --root"),
+        (
+            ["train", "classifier", "--dataset", "cub"],
+            "manifest.parquet does not exist: run `python -m data_scripts cub --root",
+        ),
+        (
+            ["train", "classifier", "--backbone", "efficientnet_lite0", "--origin", "restricted", "--epochs", "3"],
             "origin 'restricted' trains no classifier: leave out --epochs and",
         ),
-        (["headline"], "invariance.json does not exist: run the step that writes it first"),
+        (["summarise"], "invariance.json does not exist: run the step that writes it first"),
     ],
 )
 def test_the_command_line_refuses_in_one_sentence(
@@ -255,15 +266,24 @@ def test_the_command_line_refuses_in_one_sentence(
 @pytest.mark.parametrize(
     ("arguments", "sentence"),
     [
-        (["classifier", "--batch-size", "16"], "was made with epochs 1, not 8: delete it, or choose another work dir."),
-        (["sigmoid-head", "--epochs", "1", "--views", "2"], "was made with views 1, not 2: delete it, or choose"),
-        (["sigmoid-head", "--epochs", "1", "--on-the-fly"], "was made with cached True, not False: delete it, or"),
         (
-            ["classifier", "--origin", "restricted", "--backbone", "efficientnet_lite0"],
+            ["train", "classifier", "--batch-size", "16"],
+            "was made with epochs 1, not 8: delete it, or choose another work dir.",
+        ),
+        (
+            ["train", "sigmoid-head", "--epochs", "1", "--views", "2"],
+            "was made with views 1, not 2: delete it, or choose",
+        ),
+        (
+            ["train", "sigmoid-head", "--epochs", "1", "--on-the-fly"],
+            "was made with cached True, not False: delete it, or",
+        ),
+        (
+            ["train", "classifier", "--origin", "restricted", "--backbone", "efficientnet_lite0"],
             "the classes of shapes are not ImageNet's: train a classifier, for example a 'probe'.",
         ),
         (
-            ["classifier", "--origin", "pretrained", "--backbone", "efficientnet_lite0"],
+            ["train", "classifier", "--origin", "pretrained", "--backbone", "efficientnet_lite0"],
             "shapes has 8 classes, not ImageNet's 1,000: use origin 'restricted'.",
         ),
     ],

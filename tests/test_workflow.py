@@ -57,7 +57,7 @@ def test_a_killed_run_goes_on_where_it_stopped_and_ends_with_the_book(tmp_path: 
     html = work_dir / "book" / "_build" / "html"
     pages = [html / "index.html", *(html / "notebooks" / f"{name}.html" for name in NOTEBOOKS)]
     assert all(page.stat().st_size > 10_000 for page in pages if page.name != "index.html")
-    for path in (work_dir / "results").glob("*.json"):
+    for path in (work_dir / "summary").glob("*.json"):
         provenance = json.loads(path.read_text())["provenance"]
         assert {"commit", "device", "versions", "date", "parameters"} <= set(provenance), path.name
 

@@ -1,7 +1,8 @@
 """Build the book: ``python workflow/build_book.py --work-dir build``.
 
 The sources in ``book/`` stay clean. They are copied to a fresh folder together with the executed notebooks and the
-result files, the copy is built with warnings as errors, and only a build that succeeded replaces the previous one.
+values that these saved, the copy is built with warnings as errors, and only a build that succeeded replaces the
+previous one.
 """
 
 from __future__ import annotations
@@ -17,6 +18,7 @@ from pathlib import Path
 import yaml
 
 from sigcam_core.common.errors import fail, run_command_line
+from sigcam_core.summarise.saved import SUMMARY
 
 BOOK = Path(__file__).resolve().parent.parent / "book"
 
@@ -36,15 +38,15 @@ def toc_files(toc: Path) -> list[str]:
 
 
 def stage(book: Path, work_dir: Path, target: Path) -> None:
-    """Copy the sources, the executed notebooks and the result files to ``target``.
+    """Copy the sources, the executed notebooks and the values that these saved to ``target``.
 
     Args:
         book: folder of the sources, with ``_toc.yml``.
-        work_dir: folder with the executed notebooks in ``notebooks`` and the result files in ``results``.
+        work_dir: folder with the executed notebooks in ``notebooks`` and the values in ``summary``.
         target: folder to make; it must not exist.
 
     Raises:
-        SigcamError: if a notebook named by the table of contents has not been executed, or there is no result file.
+        SigcamError: if a notebook named by the table of contents has not been executed, or none has saved values.
     """
     shutil.copytree(book, target, ignore=shutil.ignore_patterns("__pycache__", "_build"))
     for name in toc_files(book / "_toc.yml"):
@@ -55,14 +57,12 @@ def stage(book: Path, work_dir: Path, target: Path) -> None:
             fail(f"the book needs the executed notebook {notebook}: run the workflow (`make reproduce`) first.")
         (target / "notebooks").mkdir(exist_ok=True)
         shutil.copyfile(notebook, target / "notebooks" / notebook.name)
-    results = sorted((work_dir / "results").glob("*.json"))
-    if not results:
-        fail(
-            f"the book needs the result files {work_dir / 'results'}/*.json: run the workflow (`make reproduce`) first."
-        )
-    (target / "results").mkdir()
-    for path in results:
-        shutil.copyfile(path, target / "results" / path.name)
+    saved = sorted((work_dir / SUMMARY).glob("*.json"))
+    if not saved:
+        fail(f"the book needs the values {work_dir / SUMMARY}/*.json: run the workflow (`make reproduce`) first.")
+    (target / SUMMARY).mkdir()
+    for path in saved:
+        shutil.copyfile(path, target / SUMMARY / path.name)
 
 
 def run_jupyter_book(source: Path, output: Path) -> None:
@@ -74,7 +74,7 @@ def run_jupyter_book(source: Path, output: Path) -> None:
     # The command line of this very environment, whether or not its folder of scripts is on the PATH.
     jupyter_book = [sys.executable, "-c", "from jupyter_book.cli.main import main; main()"]
     options = ["-q", "-W", "-n", "--keep-going", "--path-output", str(output)]
-    environment = {**os.environ, "SIGCAM_RESULTS": str(source / "results"), "PYTHONDONTWRITEBYTECODE": "1"}
+    environment = {**os.environ, "SIGCAM_SUMMARY": str(source / SUMMARY), "PYTHONDONTWRITEBYTECODE": "1"}
     # Warnings go to stderr. What jupyter-book says on stdout names the temporary folder, which is about to be renamed.
     built = subprocess.run(
         [*jupyter_book, "build", str(source), *options], env=environment, stdout=subprocess.DEVNULL, check=False
@@ -113,7 +113,9 @@ def build_book(work_dir: Path, book: Path = BOOK) -> Path:
 
 def main() -> None:
     """Command line of the module."""
-    parser = argparse.ArgumentParser(description="Build the book from the executed notebooks and the result files.")
+    parser = argparse.ArgumentParser(
+        description="Build the book from the executed notebooks and the values they saved."
+    )
     parser.add_argument("--work-dir", type=Path, default=Path("build"), help="folder of the workflow (default: build)")
     print(build_book(parser.parse_args().work_dir))
 

@@ -67,16 +67,35 @@ def iou_curves(
     return {name: curve[levels] for name, curve in zip(("multi", "largest", "largest_first"), curves, strict=False)}
 
 
+def gt_loc_box(score_map: NDArray[np.floating[Any]]) -> NDArray[np.int64]:
+    """The box that GT-Loc judges: that of the largest contour at tau = .2 (Choe et al. 2020).
+
+    Args:
+        score_map: (H, W) scores in [0, 1].
+
+    Returns:
+        (4,) x0, y0, x1, y1 in pixels of the map.
+
+    >>> score_map = np.zeros((20, 30))
+    >>> score_map[5:10, 8:16] = 1
+    >>> gt_loc_box(score_map).tolist()
+    [8, 5, 16, 10]
+    """
+    gray = to_gray(score_map)
+    return largest_contour_box(gray, int(levels_of(gray)[GT_LOC_THRESHOLD_INDEX]))
+
+
 def gt_loc_iou(score_map: NDArray[np.floating[Any]], boxes: BoxArray) -> tuple[float, float]:
     """IoU of the largest contour at tau = .2 with any box, and with the first box: what GT-Loc asks about.
 
     Args:
         score_map: (H, W) scores in [0, 1].
         boxes: (M, 4) ground-truth boxes at the size of the map.
+
+    Returns:
+        IoU in [0, 1] with the best of the M boxes, and with the first.
     """
-    gray = to_gray(score_map)
-    estimated = largest_contour_box(gray, int(levels_of(gray)[GT_LOC_THRESHOLD_INDEX]))
-    any_box, first_box = iou_of_each(estimated[None], boxes)
+    any_box, first_box = iou_of_each(gt_loc_box(score_map)[None], boxes)
     return float(any_box[0]), float(first_box[0])
 
 

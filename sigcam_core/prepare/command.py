@@ -18,6 +18,13 @@ from ..common.progress import print_to_stderr
 PROJECT = Path(__file__).resolve().parents[2]
 
 
+def data_scripts_command(arguments: Sequence[str]) -> tuple[list[str], dict[str, str]]:
+    """``python -m data_scripts`` with these arguments, and the environment in which it is found."""
+    # The package lies beside this one, whatever the current folder, also in a checkout that is not installed.
+    paths = os.pathsep.join(filter(None, [str(PROJECT), os.environ.get("PYTHONPATH")]))
+    return [sys.executable, "-m", "data_scripts", *arguments], {**os.environ, "PYTHONPATH": paths}
+
+
 def run_first_station(arguments: Sequence[str]) -> None:
     """Prepare a data set; what the command tells goes to the error output of this process.
 
@@ -27,12 +34,10 @@ def run_first_station(arguments: Sequence[str]) -> None:
     Raises:
         SigcamError: with the command's own sentence, if it refuses.
     """
-    # The package lies beside this one, whatever the current folder, also in a checkout that is not installed.
-    paths = os.pathsep.join(filter(None, [str(PROJECT), os.environ.get("PYTHONPATH")]))
-    command = [sys.executable, "-m", "data_scripts", *arguments]
+    command, environment = data_scripts_command(arguments)
     options: dict[str, Any] = {"stdout": subprocess.PIPE, "stderr": subprocess.STDOUT, "text": True}
     last = ""
-    with subprocess.Popen(command, env={**os.environ, "PYTHONPATH": paths}, **options) as process:
+    with subprocess.Popen(command, env=environment, **options) as process:
         for line in process.stdout or ():
             if last:
                 print_to_stderr(last)

@@ -1,4 +1,4 @@
-"""Published results as the book shows them: read from ``results/``, with their intervals, beside the paper's."""
+"""What was measured on real data and committed, as the book shows it: with its intervals, beside the paper's."""
 
 from __future__ import annotations
 
@@ -11,9 +11,11 @@ import pandas as pd
 
 from ..common.errors import fail
 from ..common.files import read_json
-from .paper import published
+from .paper import paper_table
 from .saved import Value
 
+MEASURED = Path(__file__).resolve().parents[2] / "results"
+"""What was measured and is committed, a folder each, in a checkout of the project."""
 USUAL_VARIANT = {"protocol": "standard", "scorer": "softmax"}
 ORIGIN_NAMES = {
     "restricted": "ImageNet head restricted to these classes",
@@ -25,8 +27,15 @@ ORIGIN_NAMES = {
 
 
 @dataclass(frozen=True)
-class Results:
-    """The tables of one experiment, by name, and its record."""
+class Measured:
+    """The tables of one experiment, and where they come from.
+
+    Attributes:
+        name: of the experiment, one of :data:`sigcam_core.publish.experiments.EXPERIMENTS`.
+        tables: by name, those that :func:`sigcam_core.publish.measure.publish` wrote. Figures are in %, differences in
+            points, and ``low`` and ``high`` end 95 % bootstrap intervals over images.
+        record: the experiment, its networks, and the provenance of every station.
+    """
 
     name: str
     tables: dict[str, pd.DataFrame]
@@ -45,11 +54,11 @@ class Results:
         return f"{experiment['dataset']}, {experiment['backbone']} ({ORIGIN_NAMES[experiment['origin']]})"
 
 
-def read_results(folder: Path, names: Sequence[str]) -> dict[str, Results]:
-    """The experiments that were published, among those named.
+def read_measured(folder: Path, names: Sequence[str]) -> dict[str, Measured]:
+    """The experiments that were measured, among those named and in their order.
 
     Args:
-        folder: of all published results.
+        folder: of all that was measured, such as :data:`MEASURED`.
         names: of the experiments.
 
     Raises:
@@ -59,19 +68,28 @@ def read_results(folder: Path, names: Sequence[str]) -> dict[str, Results]:
     for name in names:
         if (folder / name / "record.json").exists():
             tables = {path.stem: pd.read_csv(path) for path in sorted((folder / name).glob("*.csv"))}
-            found[name] = Results(name, tables, read_json(folder / name / "record.json"))
+            found[name] = Measured(name, tables, read_json(folder / name / "record.json"))
     if not found:
-        fail(f"there are no published results in {folder}: run `python -m sigcam_core publish {names[0]}`.")
+        fail(f"nothing that was measured is in {folder}: run `python -m sigcam_core publish {names[0]}`.")
     return found
+
+
+def usual_rows(table: pd.DataFrame) -> pd.DataFrame:
+    """The rows of the standard protocol, or those that the softmax branch scores, whichever the table tells apart."""
+    variant = next(column for column in USUAL_VARIANT if column in table)
+    return table[table[variant] == USUAL_VARIANT[variant]]
 
 
 def figures_with_intervals(table: pd.DataFrame, metrics: Sequence[str], keys: Sequence[str]) -> pd.DataFrame:
     """One row a network, method and head, one column a metric, such as ``61.20 [60.31, 62.14]``.
 
     Args:
-        table: long, with columns ``metric, low, high`` and ``value`` or ``difference``.
+        table: long, with columns ``metric, low, high`` and ``value`` (%) or ``difference`` (points).
         metrics: which to show; those that the table lacks are left out.
         keys: columns that tell rows apart.
+
+    Returns:
+        The keys, then text, one column a metric; differences carry their sign.
     """
     column = "value" if "value" in table else "difference"
     there = [metric for metric in metrics if metric in set(table["metric"])]
@@ -87,28 +105,27 @@ def figures_with_intervals(table: pd.DataFrame, metrics: Sequence[str], keys: Se
     return wide.reindex(order)[there].reset_index().rename_axis(columns=None)
 
 
-def beside_paper(results: Mapping[str, Results], ours: str, paper: str, metrics: Sequence[str]) -> pd.DataFrame:
+def gains_beside_paper(measured: Mapping[str, Measured], ours: str, paper: str, metrics: Sequence[str]) -> pd.DataFrame:
     """Sigmoid minus softmax of every experiment, above the differences of the paper's rows.
 
     Args:
-        results: what :func:`read_results` gives.
+        measured: what :func:`read_measured` gives.
         ours: name of our table of differences; of its protocols the standard one, of its scorers the softmax branch.
-        paper: name of the published table, see :func:`sigcam_core.summarise.paper.published`.
+        paper: name of the paper's table, see :func:`sigcam_core.summarise.paper.paper_table`.
         metrics: which to show.
 
     Returns:
-        Columns ``source, dataset, network, method`` and one a metric, in points; NaN where the paper has none.
+        Columns ``source, dataset, network, method`` and one a metric, in points; NaN where a source has none.
     """
     frames = []
-    for result in results.values():
-        table = result.tables[ours]
-        variant = next(column for column in USUAL_VARIANT if column in table)
-        part = table[(table[variant] == USUAL_VARIANT[variant]) & table["metric"].isin(metrics)]
+    for result in measured.values():
+        rows = usual_rows(result.tables[ours])
+        part = rows[rows["metric"].isin(metrics)]
         wide = part.pivot(index="method", columns="metric", values="difference").reindex(part["method"].unique())
         names = {"source": "this book", "dataset": result.label, "network": result.record["experiment"]["backbone"]}
         frames.append(wide.reset_index().assign(**names))
     keys = ["dataset", "backbone", "method"]
-    theirs = published(paper).set_index(keys)
+    theirs = paper_table(paper).set_index(keys)
     heads = {head: theirs[theirs["head"] == head][list(metrics)] for head in ("softmax", "sigmoid")}
     gains = (heads["sigmoid"] - heads["softmax"]).dropna(how="all").loc[lambda table: ~table.index.duplicated()]
     order = [key for key in dict.fromkeys(theirs.index) if key in gains.index]
@@ -118,6 +135,13 @@ def beside_paper(results: Mapping[str, Results], ours: str, paper: str, metrics:
 
 def read_overhead(folder: Path) -> dict[str, tuple[pd.DataFrame, pd.DataFrame, dict[str, Any]]]:
     """Table 3, the times of training a head, and their record, for each device that was measured.
+
+    Args:
+        folder: of the files that :func:`sigcam_core.publish.overhead.publish_overhead` writes.
+
+    Returns:
+        By ``"cpu"`` and ``"cuda"``: rows of :func:`sigcam_core.evaluate.overhead.overhead_rows`; ms an image and
+        forward passes a network; the record.
 
     Raises:
         SigcamError: if there are none.
@@ -135,23 +159,27 @@ def read_overhead(folder: Path) -> dict[str, tuple[pd.DataFrame, pd.DataFrame, d
     }
 
 
-def flat_results(
-    results: Mapping[str, Results], overhead: Mapping[str, tuple[pd.DataFrame, pd.DataFrame, dict[str, Any]]]
+def flat_measured(
+    measured: Mapping[str, Measured], overhead: Mapping[str, tuple[pd.DataFrame, pd.DataFrame, dict[str, Any]]]
 ) -> tuple[dict[str, Value], dict[str, str]]:
-    """The figures under flat names for the book's prose, such as ``NAME_cam_sigmoid_gt_loc``; and as text.
+    """The figures under flat names for the book's prose, such as ``NAME_cam_sigmoid_gt_loc``.
 
-    Intervals are text: ``[60.31, 62.14]`` under the name with ``_interval``.
+    Args:
+        measured: what :func:`read_measured` gives.
+        overhead: what :func:`read_overhead` gives.
+
+    Returns:
+        The values, in % and points; intervals are text, ``[60.31, 62.14]`` under the name with ``_interval``. And how
+        to print those that two decimals do not suit.
     """
     values: dict[str, Value] = {}
-    for result in results.values():
+    for result in measured.values():
         name = result.name.replace("-", "_")
         for key in ("sigmoid_top1", "gauge_energy", "test_images"):
             if result.record[key] is not None:  # only a linear head has a gauge
                 values[f"{name}_{key}"] = result.record[key]
         for kind in ("wsol", "wsol_differences", "fidelity", "fidelity_differences"):
-            table = result.tables[kind]
-            variant = next(column for column in USUAL_VARIANT if column in table)
-            for row in table[table[variant] == USUAL_VARIANT[variant]].to_dict("records"):
+            for row in usual_rows(result.tables[kind]).to_dict("records"):
                 method = row["method"].replace("++", "_plus_plus")
                 key = f"{name}_{method}_{row.get('head', 'difference')}_{row['metric'].replace('@', '_')}"
                 values[key] = float(row["value"] if "value" in row else row["difference"])

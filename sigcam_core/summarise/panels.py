@@ -13,18 +13,10 @@ from ..cams.maps import cam_maps
 from ..cams.score_maps import normalize_maps
 from ..dual.branch import HEADS, DualBranch
 from ..fidelity.scores import explain_images
-from ..localization.contours import largest_contour_box
+from ..localization.protocol import gt_loc_box
 from ..prepare.images import load_images, normalize, scaled_boxes
 from ..prepare.manifest import Manifest
 from .figures import METHOD_TITLES, Panel
-
-BOX_THRESHOLD = 0.2  # tau of the protocol's GT-Loc
-
-
-def estimated_box(score_map: NDArray[np.float64], threshold: float = BOX_THRESHOLD) -> NDArray[np.int64]:
-    """Box (4,) of the largest contour of a score map (H, W) in [0, 1] cut at ``threshold`` of its maximum."""
-    gray = (score_map * 255).astype(np.uint8)
-    return largest_contour_box(gray, int(threshold * np.max(gray)))
 
 
 def to_pictures(images: Tensor) -> NDArray[np.uint8]:
@@ -36,13 +28,16 @@ def to_pictures(images: Tensor) -> NDArray[np.uint8]:
 def localization_panels(
     dual: DualBranch, manifest: Manifest, method: str, heads: Sequence[str] = HEADS
 ) -> list[list[Panel]]:
-    """For each image a row: the image with its true boxes, then each head's map of the label with its box.
+    """For each image a row: the image with its true boxes, then each head's map of the label with its GT-Loc box.
 
     Args:
         dual: the network.
-        manifest: the images, few enough to show.
+        manifest: the N images, few enough to show.
         method: name from :data:`sigcam_core.cams.maps.METHODS`.
         heads: one column each.
+
+    Returns:
+        N rows of 1 + ``len(heads)`` panels, pictures and maps at the network's input size, boxes in their pixels.
     """
     form = dual.input_format
     images = load_images(manifest, form.size)
@@ -55,7 +50,7 @@ def localization_panels(
         for head in heads:
             score_map = score_maps[head][i]
             title = f"{METHOD_TITLES[method]}, {head}"
-            row.append(Panel(title, picture, score_map, boxes[i], estimated_box(score_map)))
+            row.append(Panel(title, picture, score_map, boxes[i], gt_loc_box(score_map)))
         rows.append(row)
     return rows
 
@@ -66,13 +61,17 @@ def explanation_panels(
 ) -> list[list[Panel]]:
     """For each image and head a row: the image, then the image as each method's map explains it, with its score.
 
-    The class is the softmax branch's prediction and so is the score.
+    Class and score are the softmax branch's: its prediction, and the probability p of it. What a map explains is the
+    normalised image times the map, as average drop scores it.
 
     Args:
         dual: the network.
-        manifest: the images, few enough to show.
+        manifest: the N images, few enough to show.
         methods: one column each.
         heads: one row each.
+
+    Returns:
+        N x ``len(heads)`` rows of 1 + ``len(methods)`` panels.
     """
     form = dual.input_format
     images = load_images(manifest, form.size)
@@ -96,6 +95,12 @@ def explanation_panels(
 
 
 def denormalize(images: Tensor, mean: Sequence[float], std: Sequence[float]) -> Tensor:
-    """Normalised images (N, 3, H, W) back as uint8."""
+    """Normalised images (N, 3, H, W) back as uint8, clipped to 0 and 255.
+
+    Args:
+        images: float.
+        mean: of the channels that :func:`sigcam_core.prepare.images.normalize` took off, of pixels in [0, 1].
+        std: that it divided by.
+    """
     scaled = images * torch.tensor(std).view(3, 1, 1) + torch.tensor(mean).view(3, 1, 1)
     return (255 * scaled).round().clamp(0, 255).to(torch.uint8)

@@ -8,24 +8,24 @@ import pandas as pd
 
 from ..common.errors import check_choice
 
-PUBLISHED_TABLES = ("table1_wsol", "table2_fidelity", "table3_overhead")
+PAPER_TABLES = ("table1_wsol", "table2_fidelity", "table3_overhead")
 
 
-def published(table: str) -> pd.DataFrame:
+def paper_table(table: str) -> pd.DataFrame:
     """Read one of the paper's tables (Oh and Noh 2025, Tables 1 to 3).
 
     Args:
         table: ``"table1_wsol"``, ``"table2_fidelity"`` or ``"table3_overhead"``.
 
     Returns:
-        One row a line of the table; empty cells are NaN.
+        One row a line of the table, figures in % (in Table 3 as the column ``unit`` says); empty cells are NaN.
 
     Raises:
         SigcamError: for an unknown table.
 
-    >>> published("table3_overhead").query("backbone == 'resnet50' and quantity == 'parameters'").baseline.item()
+    >>> paper_table("table3_overhead").query("backbone == 'resnet50' and quantity == 'parameters'").baseline.item()
     25.56
     """
-    check_choice("published table", table, PUBLISHED_TABLES)
+    check_choice("table of the paper", table, PAPER_TABLES)
     with as_file(files(__package__) / "paper_tables" / f"{table}.csv") as path:
         return pd.read_csv(path)

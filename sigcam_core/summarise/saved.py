@@ -1,4 +1,8 @@
-"""Results: what a notebook saves for the book, and the headline figures at the end of a run."""
+"""The summary: what notebooks save for the book, and the headline figures at the end of a run.
+
+Values, tables and figures of one run lie in ``summary/`` of the work dir. What was measured and is committed lies in
+``results/`` of the project (:mod:`sigcam_core.summarise.measured`).
+"""
 
 from __future__ import annotations
 
@@ -16,6 +20,7 @@ from ..common.files import read_json, write_atomically, write_json
 from ..common.provenance import provenance
 
 Value = float | int | str
+SUMMARY = "summary"  # folder within the work dir
 
 
 @dataclass(frozen=True)
@@ -33,14 +38,14 @@ class Chapter:
     formatted: dict[str, str] = field(default_factory=dict)
 
 
-def save_result(
+def save_values(
     work_dir: Path, name: str, values: dict[str, Value], formatted: dict[str, str] | None = None, **facts: Any
 ) -> Path:
     """Save the numbers of a notebook, with provenance, where the book's prose finds them.
 
     Args:
         work_dir: folder of everything that is made.
-        name: of the result, the first part of its keys in the book.
+        name: of the file, and the first part of its keys in the book.
         values: the numbers.
         formatted: how to print some of them; others are printed with two decimals.
         facts: provenance of the run: parameters, and the records of what it was computed from.
@@ -49,7 +54,7 @@ def save_result(
         The JSON file.
     """
     shown = {key: _format(value) for key, value in values.items()} | (formatted or {})
-    path = work_dir / "results" / f"{name}.json"
+    path = work_dir / SUMMARY / f"{name}.json"
     return write_json(path, {"name": name, "values": values, "formatted": shown, "provenance": provenance(**facts)})
 
 
@@ -64,29 +69,29 @@ def save_chapter(work_dir: Path, name: str, chapter: Chapter, **facts: Any) -> P
         work_dir: folder of everything that is made.
         name: of the values, the first part of their keys in the book.
         chapter: what it shows.
-        facts: provenance, see :func:`save_result`.
+        facts: provenance, see :func:`save_values`.
 
     Returns:
         The JSON file.
     """
     for table_name, table in chapter.tables.items():
         save_table(work_dir, table_name, table)
-    return save_result(work_dir, name, chapter.values, chapter.formatted, **facts)
+    return save_values(work_dir, name, chapter.values, chapter.formatted, **facts)
 
 
 def save_table(work_dir: Path, name: str, table: pd.DataFrame) -> Path:
-    """Save a table as CSV among the results."""
-    return write_csv(work_dir / "results" / f"{name}.csv", table)
+    """Save a table as CSV in the summary; returns its path."""
+    return write_csv(work_dir / SUMMARY / f"{name}.csv", table)
 
 
 def write_csv(path: Path, table: pd.DataFrame) -> Path:
-    """Write a table as CSV, whole or not at all."""
+    """Write a table as CSV without its index, whole or not at all; returns ``path``."""
     return write_atomically(path, lambda temporary: table.to_csv(temporary, index=False))
 
 
 def save_figure(work_dir: Path, name: str, figure: Figure) -> Path:
-    """Save a figure as PNG among the results."""
-    path = work_dir / "results" / f"{name}.png"
+    """Save a figure as PNG of 150 dots an inch in the summary; returns its path."""
+    path = work_dir / SUMMARY / f"{name}.png"
     return write_atomically(path, lambda temporary: figure.savefig(temporary, dpi=150, bbox_inches="tight"))
 
 
@@ -120,17 +125,20 @@ HEADLINE = (
 
 
 def print_headline(work_dir: Path) -> None:
-    """Print the headline figures of the results under ``work_dir`` and where the book is.
+    """Print the headline figures of a run, and where its book is.
+
+    Args:
+        work_dir: folder of everything that was made.
 
     Raises:
-        SigcamError: if a result is missing.
+        SigcamError: if a notebook has not saved its values.
     """
     table = Table(title="Headline figures, on generated data with small networks (not the paper's)")
     table.add_column("figure")
     table.add_column("value", justify="right")
     for name, key, label in HEADLINE:
-        result = read_json(work_dir / "results" / f"{name}.json")
-        table.add_row(label, result["formatted"][key])
+        saved = read_json(work_dir / SUMMARY / f"{name}.json")
+        table.add_row(label, saved["formatted"][key])
     console = Console()
     console.print(table)
     console.print(f"The book: {(work_dir / 'book' / '_build' / 'html' / 'index.html').resolve()}", soft_wrap=True)

@@ -11,18 +11,23 @@ from matplotlib.figure import Figure
 
 from ..common.errors import fail
 from ..common.files import read_json
+from .measured import MEASURED
 
 DEVICES = {"cpu": "CPU", "cuda": "GPU"}
 NOT_MEASURED = "not measured"
-PUBLISHED_BENCHMARKS = Path(__file__).resolve().parents[2] / "results" / "benchmarks"
-"""Where ``make bench`` leaves its results, in a checkout of the project."""
+BENCHMARKS = MEASURED / "benchmarks"
+"""Where ``make bench`` leaves what it measured, in a checkout of the project."""
 
 
 def read_benchmarks(folder: Path) -> dict[str, dict[str, Any]]:
-    """Results by device, ``"cpu"`` and ``"cuda"``, those that are there.
+    """What was measured by device, ``"cpu"`` and ``"cuda"``, those that are there.
 
     Args:
-        folder: of the JSON files that ``python -m benchmarks`` writes.
+        folder: of the JSON files that ``python -m benchmarks`` writes, such as :data:`BENCHMARKS`.
+
+    Returns:
+        ``rows`` (a task and peer each, times in forward passes of one image), ``network``, peak memory in MiB, and
+        ``provenance``.
 
     Raises:
         SigcamError: if there are none, or one is not such a file.
@@ -37,10 +42,10 @@ def read_benchmarks(folder: Path) -> dict[str, dict[str, Any]]:
 
 
 def read_head_training(folder: Path) -> dict[str, dict[str, Any]]:
-    """Results of ``python -m benchmarks.head_training`` by device, those that are there.
+    """What ``python -m benchmarks.head_training`` measured by device, those that are there.
 
     Args:
-        folder: of the benchmark results.
+        folder: of the benchmarks, such as :data:`BENCHMARKS`.
     """
     paths = {name: folder / "head" / f"{name}.json" for name in DEVICES}
     return {name: read_json(path) for name, path in paths.items() if path.exists()}
@@ -51,6 +56,9 @@ def head_training_table(results: dict[str, dict[str, Any]]) -> pd.DataFrame:
 
     Args:
         results: what :func:`read_head_training` returns.
+
+    Returns:
+        Columns ``quantity, CPU, GPU``, all text: passes of the backbone, ratios and seconds, as each quantity says.
     """
     columns: dict[str, dict[str, str]] = {}
     for name, device in DEVICES.items():

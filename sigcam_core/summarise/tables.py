@@ -17,7 +17,7 @@ from ..common.resampling import FloatArray, Statistics, figure_and_resamples, in
 from ..evaluate.schema import FAMILIES, KEYS, METRIC_TITLES
 from ..fidelity.evidence import PERTURBATION
 from ..fidelity.perturbation import average_drop_at_coverage
-from .paper import published
+from .paper import paper_table
 
 Statistic = Callable[[pd.DataFrame, FloatArray], Statistics]
 
@@ -181,15 +181,15 @@ MAKERS = {"": table_with_intervals, "_differences": head_differences}
 """Tables of a family, by what is added to its name."""
 
 
-def beside_published(ours: pd.DataFrame, dataset: str, table: str) -> pd.DataFrame:
+def beside_paper(ours: pd.DataFrame, dataset: str, table: str) -> pd.DataFrame:
     """Our rows above the paper's, in one table with a column that says whose they are.
 
     Args:
-        ours: with column ``network`` and some of the published columns.
+        ours: with column ``network`` and some of the paper's columns.
         dataset: the data set of our rows.
-        table: name of the published table.
+        table: name of the paper's table, see :func:`sigcam_core.summarise.paper.paper_table`.
     """
-    theirs = published(table).rename(columns={"backbone": "network"})
+    theirs = paper_table(table).rename(columns={"backbone": "network"})
     ours = ours.assign(source="this book", dataset=dataset)
     theirs = theirs.assign(source="paper")
     if "baseline" in theirs:

@@ -9,7 +9,7 @@ from sigcam_core import DualBranch, SigcamError
 from sigcam_core.backbones.networks import build
 from sigcam_core.backbones.paper_networks import load_torchvision_weights
 from sigcam_core.evaluate.overhead import count_parameters
-from sigcam_core.summarise.paper import published
+from sigcam_core.summarise.paper import paper_table
 
 ORIGINALS = {
     "vgg16": lambda: models.vgg16(),
@@ -20,7 +20,7 @@ ORIGINALS = {
 
 @pytest.mark.parametrize("name", ORIGINALS)
 def test_parameters_are_as_many_as_published(name: str) -> None:
-    table = published("table3_overhead")
+    table = paper_table("table3_overhead")
     row = table[(table["backbone"] == name) & (table["quantity"] == "parameters")].iloc[0]
     dual = DualBranch.from_classifier(build(name, 1000))
     frozen = count_parameters(dual.backbone, dual.softmax_head)

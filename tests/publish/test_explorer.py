@@ -14,7 +14,7 @@ from PIL import Image
 from small_networks import NUM_CLASSES, calibrate, make_dual, random_images, tiny_shapes
 
 from sigcam_core import DualBranch, SigcamError, cam_maps
-from sigcam_core.backbones.networks import build
+from sigcam_core.backbones import build
 from sigcam_core.prepare.images import load_images
 from sigcam_core.prepare.manifest import Manifest
 from sigcam_core.publish.explorer import explorer, explorer_figure, photo_manifest, shift_heads

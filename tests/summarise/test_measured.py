@@ -1,4 +1,4 @@
-"""Published results as the book shows them: intervals, the paper's differences, flat names."""
+"""What was measured as the book shows it: intervals, the paper's differences, flat names."""
 
 from pathlib import Path
 from typing import Any
@@ -10,15 +10,15 @@ from sigcam_core.common.errors import SigcamError
 from sigcam_core.common.files import write_json
 from sigcam_core.common.provenance import provenance
 from sigcam_core.summarise.measured import (
-    Results,
-    beside_paper,
+    Measured,
     figures_with_intervals,
-    flat_results,
+    flat_measured,
+    gains_beside_paper,
     provenance_line,
+    read_measured,
     read_overhead,
-    read_results,
 )
-from sigcam_core.summarise.paper import published
+from sigcam_core.summarise.paper import paper_table
 from sigcam_core.summarise.saved import write_csv
 
 NAME = "shapes-small_cnn-probe"
@@ -45,27 +45,29 @@ def made_up_tables() -> dict[str, pd.DataFrame]:
     return tables
 
 
-def made_up(gauge_energy: float | None = 0.1234) -> Results:
+def made_up(gauge_energy: float | None = 0.1234) -> Measured:
     experiment = {"dataset": "shapes", "backbone": "small_cnn", "origin": "probe"}
     record = {"experiment": experiment, "sigmoid_top1": 61.5, "gauge_energy": gauge_energy, "test_images": 24}
-    return Results(NAME, made_up_tables(), record)
+    return Measured(NAME, made_up_tables(), record)
 
 
-def test_what_was_published_is_read_in_the_order_of_the_names(tmp_path: Path) -> None:
+def test_what_was_measured_is_read_in_the_order_of_the_names(tmp_path: Path) -> None:
     result = made_up()
     for name in (NAME, "another"):
         write_json(tmp_path / name / "record.json", result.record)
     for name, table in result.tables.items():
         write_csv(tmp_path / NAME / f"{name}.csv", table)
     write_csv(tmp_path / "unfinished" / "wsol.csv", result.tables["wsol"])  # its record, the last file, is missing
-    found = read_results(tmp_path, ["unfinished", "another", "never", NAME])
+    found = read_measured(tmp_path, ["unfinished", "another", "never", NAME])
     assert list(found) == ["another", NAME]
     assert found[NAME].record == result.record
     assert found[NAME].tables.keys() == result.tables.keys()
     for name, table in result.tables.items():
         pd.testing.assert_frame_equal(found[NAME].tables[name], table)
-    with pytest.raises(SigcamError, match=r"no published results in .*: run `python -m sigcam_core publish never`"):
-        read_results(tmp_path, ["never", "unfinished"])
+    with pytest.raises(
+        SigcamError, match=r"nothing that was measured is in .*: run `python -m sigcam_core publish never`"
+    ):
+        read_measured(tmp_path, ["never", "unfinished"])
 
 
 def test_titles_say_where_the_classifier_comes_from() -> None:
@@ -94,7 +96,7 @@ def test_differences_carry_their_sign() -> None:
 
 
 def test_our_differences_stand_above_those_of_the_paper() -> None:
-    table = beside_paper({NAME: made_up()}, "wsol_differences", "table1_wsol", ["gt_loc", "maxboxacc_v2", "pxap"])
+    table = gains_beside_paper({NAME: made_up()}, "wsol_differences", "table1_wsol", ["gt_loc", "maxboxacc_v2", "pxap"])
     assert table.columns.tolist() == ["source", "dataset", "network", "method", "gt_loc", "maxboxacc_v2", "pxap"]
     ours, theirs = table[table["source"] == "this book"], table[table["source"] == "paper"]
     assert table["source"].tolist() == ["this book"] * 2 + ["paper"] * len(theirs)
@@ -108,15 +110,15 @@ def test_our_differences_stand_above_those_of_the_paper() -> None:
     assert rows.loc[("imagenet-1k", "vgg16", "gradcam"), "gt_loc"] == pytest.approx(59.43 - 49.02)
     assert rows.loc[("imagenet-1k", "vgg16", "gradcam"), "maxboxacc_v2"] == pytest.approx(60.17 - 52.49)
     assert rows.loc[("imagenet-1k", "vgg16", "cam"), "gt_loc"] == pytest.approx(59.57 - 59.54)
-    printed = published("table1_wsol")
+    printed = paper_table("table1_wsol")
     assert list(rows.index) == list(dict.fromkeys(printed.set_index(["dataset", "backbone", "method"]).index))
 
 
 @pytest.mark.parametrize("metric", ["gt_loc", "maxboxacc_v2", "pxap"])
 def test_rows_of_the_paper_that_print_none_of_the_metrics_are_left_out(metric: str) -> None:
-    table = beside_paper({NAME: made_up()}, "wsol_differences", "table1_wsol", [metric])
+    table = gains_beside_paper({NAME: made_up()}, "wsol_differences", "table1_wsol", [metric])
     theirs = table[table["source"] == "paper"]
-    printed = published("table1_wsol").dropna(subset=metric)
+    printed = paper_table("table1_wsol").dropna(subset=metric)
     assert theirs[metric].notna().all()
     assert 2 * len(theirs) == len(printed)
     heads = printed.groupby("head")[metric].sum()
@@ -124,7 +126,7 @@ def test_rows_of_the_paper_that_print_none_of_the_metrics_are_left_out(metric: s
 
 
 def test_fidelity_beside_the_paper_is_scored_by_the_softmax_branch() -> None:
-    table = beside_paper({NAME: made_up()}, "fidelity_differences", "table2_fidelity", ["average_drop"])
+    table = gains_beside_paper({NAME: made_up()}, "fidelity_differences", "table2_fidelity", ["average_drop"])
     assert table["average_drop"].tolist()[:2] == [-1.75, -0.75]
     row = table.query("dataset == 'cub-200-2011' and network == 'vgg16' and method == 'cam'")
     assert row["average_drop"].item() == pytest.approx(37.20 - 45.36)
@@ -132,7 +134,7 @@ def test_fidelity_beside_the_paper_is_scored_by_the_softmax_branch() -> None:
 
 def test_flat_names_tell_every_figure_apart() -> None:
     training = pd.DataFrame([{"network": "resnet50", "on_the_fly_passes": 11.0, "cached_passes": 1.5, "cached": 9.0}])
-    values, formatted = flat_results({NAME: made_up()}, {"cpu": (pd.DataFrame(), training, {})})
+    values, formatted = flat_measured({NAME: made_up()}, {"cpu": (pd.DataFrame(), training, {})})
     name = "shapes_small_cnn_probe"
     expected = {
         f"{name}_sigmoid_top1": 61.5,
@@ -156,7 +158,7 @@ def test_flat_names_tell_every_figure_apart() -> None:
 
 
 def test_a_head_without_gauge_has_no_gauge_energy() -> None:
-    values, formatted = flat_results({NAME: made_up(gauge_energy=None)}, {})
+    values, formatted = flat_measured({NAME: made_up(gauge_energy=None)}, {})
     assert not [key for key in values if key.endswith("gauge_energy")]
     assert formatted == {}
 

@@ -1,6 +1,5 @@
 """The qualitative panels show the maps, boxes and scores that the modules beneath them give."""
 
-import cv2
 import numpy as np
 import pytest
 import torch
@@ -8,11 +7,11 @@ from small_networks import tiny_shapes
 
 from sigcam_core import METHODS, DualBranch, cam_maps, normalize_maps
 from sigcam_core.backbones import build, input_format
+from sigcam_core.localization.protocol import gt_loc_box
 from sigcam_core.prepare.images import load_images, normalize, scaled_boxes
 from sigcam_core.prepare.manifest import Manifest
 from sigcam_core.summarise.panels import (
     denormalize,
-    estimated_box,
     explanation_panels,
     localization_panels,
     to_pictures,
@@ -32,24 +31,6 @@ def dual(shapes: Manifest) -> DualBranch:
     return DualBranch.from_classifier(build("small_cnn", shapes.num_classes))
 
 
-def test_estimated_box_surrounds_the_largest_blob() -> None:
-    score_map = np.zeros((40, 60))
-    score_map[5:20, 10:30] = 1.0
-    score_map[30:35, 50:55] = 1.0
-    score_map[25:39, 2:40] = 0.15  # below the threshold
-    assert estimated_box(score_map).tolist() == [10, 5, 30, 20]
-    assert estimated_box(score_map, threshold=0.1).tolist() == [2, 25, 40, 39]
-
-
-def test_estimated_box_equals_opencv_on_a_smooth_map() -> None:
-    score_map = normalize_maps(torch.rand(1, 6, 6), (64, 64))[0].numpy()
-    gray = (255 * score_map).astype(np.uint8)
-    _, binary = cv2.threshold(gray, int(0.2 * gray.max()), 255, cv2.THRESH_BINARY)
-    contours, _ = cv2.findContours(binary, cv2.RETR_TREE, cv2.CHAIN_APPROX_SIMPLE)
-    x, y, width, height = cv2.boundingRect(max(contours, key=cv2.contourArea))
-    assert estimated_box(score_map).tolist() == [x, y, min(x + width, 63), min(y + height, 63)]
-
-
 def test_localization_rows_hold_image_maps_and_boxes(shapes: Manifest, dual: DualBranch) -> None:
     rows = localization_panels(dual, shapes, "cam")
     images = load_images(shapes, FORM.size)
@@ -64,7 +45,7 @@ def test_localization_rows_hold_image_maps_and_boxes(shapes: Manifest, dual: Dua
             expected = normalize_maps(maps[head, "cam"][i : i + 1], (FORM.size, FORM.size))[0]
             np.testing.assert_allclose(panel.score_map, expected, atol=1e-5)
             np.testing.assert_array_equal(panel.true_boxes, scaled_boxes(shapes, FORM.size)[i])
-            np.testing.assert_array_equal(panel.estimated_box, estimated_box(panel.score_map))
+            np.testing.assert_array_equal(panel.estimated_box, gt_loc_box(panel.score_map))
 
 
 def test_explanation_rows_show_what_the_map_keeps_and_its_score(shapes: Manifest, dual: DualBranch) -> None:

@@ -1,10 +1,10 @@
-"""The published figures are those that the paper prints."""
+"""The figures of the paper are those that the paper prints."""
 
 import pandas as pd
 import pytest
 
 from sigcam_core import METHODS, SigcamError
-from sigcam_core.summarise.paper import PUBLISHED_TABLES, published
+from sigcam_core.summarise.paper import PAPER_TABLES, paper_table
 
 
 @pytest.mark.parametrize(
@@ -18,7 +18,7 @@ from sigcam_core.summarise.paper import PUBLISHED_TABLES, published
     ],
 )
 def test_figures_of_tables_1_and_2(table: str, where: tuple[str, ...], column: str, value: float) -> None:
-    row = published(table).set_index(["dataset", "backbone", "method", "head"]).loc[where]
+    row = paper_table(table).set_index(["dataset", "backbone", "method", "head"]).loc[where]
     assert row[column] == value
 
 
@@ -31,13 +31,13 @@ def test_figures_of_tables_1_and_2(table: str, where: tuple[str, ...], column: s
     ],
 )
 def test_figures_of_table_3(backbone: str, quantity: str, baseline: float, dual_branch: float) -> None:
-    row = published("table3_overhead").set_index(["backbone", "quantity"]).loc[(backbone, quantity)]
+    row = paper_table("table3_overhead").set_index(["backbone", "quantity"]).loc[(backbone, quantity)]
     assert (row["baseline"], row["dual_branch"]) == (baseline, dual_branch)
 
 
-@pytest.mark.parametrize("table", PUBLISHED_TABLES)
+@pytest.mark.parametrize("table", PAPER_TABLES)
 def test_every_line_is_there_once_and_every_figure_is_possible(table: str) -> None:
-    rows = published(table)
+    rows = paper_table(table)
     keys = [column for column in rows if rows[column].dtype.kind not in "fi"]
     assert not rows.duplicated(keys).any()
     numbers = rows.drop(columns=keys)
@@ -54,7 +54,7 @@ def test_every_line_is_there_once_and_every_figure_is_possible(table: str) -> No
 
 
 def test_resnet_rows_coincide_as_theory_says_of_a_linear_head() -> None:
-    rows = published("table2_fidelity").query("backbone == 'resnet50' and dataset == 'cub-200-2011'")
+    rows = paper_table("table2_fidelity").query("backbone == 'resnet50' and dataset == 'cub-200-2011'")
     figures = rows.set_index(["method", "head"])[["average_drop", "increase_in_confidence"]]
     pd.testing.assert_series_equal(
         figures.loc[("gradcam", "softmax")], figures.loc[("xgradcam", "softmax")], check_names=False
@@ -62,5 +62,5 @@ def test_resnet_rows_coincide_as_theory_says_of_a_linear_head() -> None:
 
 
 def test_an_unknown_table_is_refused() -> None:
-    with pytest.raises(SigcamError, match="unknown published table 'table4': choose one of table1_wsol"):
-        published("table4")
+    with pytest.raises(SigcamError, match="unknown table of the paper 'table4': choose one of table1_wsol"):
+        paper_table("table4")

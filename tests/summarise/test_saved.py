@@ -1,4 +1,4 @@
-"""Results as the book reads them."""
+"""The summary as the book reads it."""
 
 from pathlib import Path
 
@@ -7,23 +7,23 @@ import pytest
 
 from sigcam_core.common.errors import SigcamError
 from sigcam_core.common.files import read_json
-from sigcam_core.summarise.saved import HEADLINE, flat_values, print_headline, save_result
+from sigcam_core.summarise.saved import HEADLINE, flat_values, print_headline, save_values
 
 
-def test_a_result_carries_values_their_print_and_provenance(tmp_path: Path) -> None:
-    path = save_result(tmp_path, "table9", {"a": 1.23456, "b": 12345, "c": "text"}, {"c": "set"}, seed=3)
+def test_a_file_carries_values_their_print_and_provenance(tmp_path: Path) -> None:
+    path = save_values(tmp_path, "table9", {"a": 1.23456, "b": 12345, "c": "text"}, {"c": "set"}, seed=3)
     result = read_json(path)
-    assert path == tmp_path / "results" / "table9.json"
+    assert path == tmp_path / "summary" / "table9.json"
     assert result["values"] == {"a": 1.23456, "b": 12345, "c": "text"}
     assert result["formatted"] == {"a": "1.23", "b": "12,345", "c": "set"}
     assert result["provenance"]["seed"] == 3
     assert {"commit", "versions", "device", "date"} <= set(result["provenance"])
 
 
-def test_nan_is_no_result(tmp_path: Path) -> None:
+def test_nan_is_no_value(tmp_path: Path) -> None:
     with pytest.raises(ValueError, match="nan"):
-        save_result(tmp_path, "table9", {"a": float("nan")})
-    assert not list((tmp_path / "results").glob("*"))
+        save_values(tmp_path, "table9", {"a": float("nan")})
+    assert not list((tmp_path / "summary").glob("*"))
 
 
 def test_flat_names_tell_network_method_and_head_apart() -> None:
@@ -38,11 +38,11 @@ def test_the_headline_prints_every_figure(tmp_path: Path, capsys: pytest.Capture
     for i, (name, key, _) in enumerate(HEADLINE):
         by_name.setdefault(name, {})[key] = i + 0.5
     for name, values in by_name.items():
-        save_result(tmp_path, name, values)
+        save_values(tmp_path, name, values)
     print_headline(tmp_path)
     printed = capsys.readouterr().out
     assert all(f"{i}.50" in printed for i in range(len(HEADLINE)))
     assert "index.html" in printed
-    (tmp_path / "results" / "table2.json").unlink()
+    (tmp_path / "summary" / "table2.json").unlink()
     with pytest.raises(SigcamError, match=r"table2\.json does not exist"):
         print_headline(tmp_path)

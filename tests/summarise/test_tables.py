@@ -12,7 +12,7 @@ from sigcam_core.common.resampling import bootstrap_weights
 from sigcam_core.fidelity.evidence import fidelity_statistics
 from sigcam_core.localization.evidence import wsol_statistics
 from sigcam_core.summarise.tables import (
-    beside_published,
+    beside_paper,
     head_differences,
     matched_coverage,
     paired_difference,
@@ -105,7 +105,7 @@ def test_only_the_same_images_in_the_same_order_can_be_paired() -> None:
 
 def test_our_rows_stand_above_the_papers() -> None:
     ours = table_of(made_up_evidence(), wsol_statistics)
-    table = beside_published(ours, "shapes", "table1_wsol")
+    table = beside_paper(ours, "shapes", "table1_wsol")
     assert table["source"].tolist() == ["this book"] + ["paper"] * 24
     assert table.loc[0, "dataset"] == "shapes"
     row = table.query("network == 'resnet50' and method == 'cam' and head == 'sigmoid' and dataset == 'imagenet-1k'")

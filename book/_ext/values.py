@@ -1,4 +1,4 @@
-"""Sphinx extension: the numbers in the prose come from the result files.
+"""Sphinx extension: the numbers in the prose come from the summary that the notebooks saved.
 
 A file ``<name>.json`` holding ``{"name": name, "values": {key: value}, "formatted": {key: text}}`` makes
 ``{{ name_key }}`` available on every page of the book. A key that no file provides is a warning of the parser, hence
@@ -18,32 +18,32 @@ from sphinx.errors import ExtensionError
 
 
 def read_substitutions(folder: Path) -> dict[str, str]:
-    """The substitutions ``<name>_<key>`` of all result files in ``folder``.
+    """The substitutions ``<name>_<key>`` of all files of values in ``folder``.
 
     The text of a value is the one under ``formatted`` where there is one, else ``str(value)``.
 
     Raises:
-        ExtensionError: if a file is not a result file, or if two files provide the same substitution.
+        ExtensionError: if a file holds no values, or if two files provide the same substitution.
     """
     substitutions: dict[str, str] = {}
     for path in sorted(folder.glob("*.json")):
         try:
-            result = json.loads(path.read_text(encoding="utf-8"))
-            name, values, formatted = result["name"], result["values"], result.get("formatted", {})
+            saved = json.loads(path.read_text(encoding="utf-8"))
+            name, values, formatted = saved["name"], saved["values"], saved.get("formatted", {})
             found = {f"{name}_{key}": str(formatted.get(key, value)) for key, value in values.items()}
         except (json.JSONDecodeError, KeyError, TypeError, AttributeError) as error:
             raise ExtensionError(
-                f'{path} is not a result file {{"name": ..., "values": {{...}}}} ({error!r}).'
+                f'{path} is not a file of values {{"name": ..., "values": {{...}}}} ({error!r}).'
             ) from error
         if twice := substitutions.keys() & found.keys():
-            raise ExtensionError(f"{path} provides {', '.join(sorted(twice))} a second time: rename the result.")
+            raise ExtensionError(f"{path} provides {', '.join(sorted(twice))} a second time: rename one.")
         substitutions |= found
     return substitutions
 
 
 def add_substitutions(app: Sphinx, config: Config) -> None:
-    """Add the results' substitutions to those of the configuration."""
-    folder = Path(os.environ.get("SIGCAM_RESULTS", Path(app.srcdir) / "results"))
+    """Add the summary's substitutions to those of the configuration."""
+    folder = Path(os.environ.get("SIGCAM_SUMMARY", Path(app.srcdir) / "summary"))
     config.myst_substitutions = {**config.myst_substitutions, **read_substitutions(folder)}
 
 
