@@ -176,7 +176,8 @@ def members(file: IO[bytes], source: str) -> Iterator[Member]:
 
 
 def _refuse_unsafe(name: str, is_plain: bool, source: str) -> None:
-    # Stricter than tarfile's data filter, and the same for zip: neither absolute nor drive paths, "..", links, devices.
+    # tarfile's own data filter would not do: it takes drives and backslashes for plain names outside Windows, strips
+    # the slash of an absolute path and keeps links inside the folder. zipfile has none; one rule is for both.
     if name.startswith("/") or "\\" in name or ":" in name or ".." in PurePosixPath(name).parts:
         fail(f"{source} holds the unsafe path {name!r}: it was not unpacked; get the archive from its original source.")
     if not is_plain:

@@ -20,18 +20,21 @@ from rich.progress import (
     TransferSpeedColumn,
     track,
 )
+from urllib3.util import Retry
 
 from sigcam_core.common.errors import SigcamError, fail
 
 ATTEMPTS = 5
-# Doubled after every failure: 15 seconds in all.
+# Doubled after every failure: about 15 seconds in all.
 FIRST_WAIT_SECONDS = 1.0
+# A server may ask for hours (Retry-After), in which a program seems to hang.
+LONGEST_WAIT_SECONDS = 60
 CONNECT_SECONDS, READ_SECONDS = 10, 60
 # What has arrived of a chunk is lost when the connection breaks, so chunks are small.
 CHUNK_BYTES = 1 << 16
 THREADS = 16
 # Refusals that may be lifted a moment later; other 4xx answers are final.
-PASSING_STATUS = (408, 425, 429)
+PASSING_STATUS = (408, 425, 429, *range(500, 600))
 
 Report = Callable[[int, int | None], None]
 
@@ -53,9 +56,13 @@ def download(url: str, path: Path, checksum: str | None = None, advice: str = "t
         SigcamError: if the server refuses, the connection keeps failing, or the bytes do not match the checksum.
     """
     columns = (TextColumn("{task.description}"), BarColumn(), DownloadColumn(), TransferSpeedColumn())
-    with Progress(*columns, TimeRemainingColumn()) as progress:
+    with Progress(*columns, TimeRemainingColumn()) as progress, _start_session() as session:
         task = progress.add_task(path.name, total=None)
-        _fetch(url, path, checksum, advice, lambda done, total: progress.update(task, completed=done, total=total))
+
+        def report(done: int, total: int | None) -> None:
+            progress.update(task, completed=done, total=total)
+
+        _fetch(session, url, path, checksum, advice, report)
     return path
 
 
@@ -73,11 +80,9 @@ def download_all(files: Sequence[tuple[str, Path]], description: str, advice: st
     missing = [(url, path) for url, path in files if not path.exists()]
     if not missing:
         return
-    with requests.Session() as session, ThreadPoolExecutor(THREADS) as pool:
-        # One connection a thread is kept open: thousands of handshakes would cost more than the files.
-        for scheme in ("http://", "https://"):
-            session.mount(scheme, requests.adapters.HTTPAdapter(pool_maxsize=THREADS))
-        jobs = [pool.submit(_fetch, url, path, None, advice, session=session) for url, path in missing]
+    # One connection a thread is kept open: thousands of handshakes would cost more than the files.
+    with _start_session(THREADS) as session, ThreadPoolExecutor(THREADS) as pool:
+        jobs = [pool.submit(_fetch, session, url, path, None, advice) for url, path in missing]
         try:
             for job in track(as_completed(jobs), description, total=len(jobs)):
                 job.result()
@@ -85,17 +90,31 @@ def download_all(files: Sequence[tuple[str, Path]], description: str, advice: st
             pool.shutdown(wait=False, cancel_futures=True)
 
 
+def _start_session(connections: int = 1) -> requests.Session:
+    """A session in which urllib3 repeats a request that gets no answer, or a refusal that may be lifted, and waits."""
+    retry = Retry(
+        total=ATTEMPTS - 1,
+        status_forcelist=PASSING_STATUS,
+        backoff_factor=FIRST_WAIT_SECONDS,
+        retry_after_max=LONGEST_WAIT_SECONDS,
+    )
+    session = requests.Session()
+    for scheme in ("http://", "https://"):
+        session.mount(scheme, requests.adapters.HTTPAdapter(pool_maxsize=connections, max_retries=retry))
+    return session
+
+
 def _fetch(
+    session: requests.Session,
     url: str,
     path: Path,
     checksum: str | None,
     advice: str,
     report: Report = lambda done, total: None,
-    session: requests.Session | None = None,
 ) -> None:
     # pooch checks the sum and moves the file into place; it would say so at every call.
     pooch.get_logger().setLevel("WARNING")
-    downloader = partial(_download_part, part=_part(path), advice=advice, report=report, session=session)
+    downloader = partial(_download_part, session=session, part=_part(path), advice=advice, report=report)
     try:
         pooch.retrieve(url, known_hash=checksum, fname=path.name, path=path.parent, downloader=downloader)
     except SigcamError:
@@ -109,60 +128,61 @@ def _part(path: Path) -> Path:
 
 
 def _download_part(
-    url: str, output: str, _: Any, *, part: Path, advice: str, report: Report, session: requests.Session | None
+    url: str, output: str, _: Any, *, session: requests.Session, part: Path, advice: str, report: Report
 ) -> None:
     """A downloader for pooch that continues ``part`` until it is whole, then moves it to ``output``."""
-    reason: Exception | None = None
+    reason = ""
+    # urllib3 repeats requests, not transfers: one that breaks off in the middle is ours to go on with.
     for attempt in range(ATTEMPTS):
         if attempt:
             time.sleep(FIRST_WAIT_SECONDS * 2 ** (attempt - 1))
         try:
-            _continue_part(url, part, advice, report, session)
-        except (
-            _BrokenOffError,
-            requests.ConnectionError,
-            requests.Timeout,
-            requests.exceptions.ChunkedEncodingError,
-        ) as error:
-            reason = error
+            _continue_part(session, url, part, advice, report)
+        except _BrokenOffError as error:
+            reason = str(error)
+        except requests.exceptions.RetryError as error:
+            reason = str(error.args[0].reason)  # such as "too many 503 error responses"
+            break  # here and below: the session has made all attempts
+        except (requests.ConnectionError, requests.Timeout) as error:
+            reason = type(error).__name__
+            break
         except requests.RequestException as error:
             fail(f"{url} cannot be downloaded ({type(error).__name__}): {advice}.")
         else:
             part.replace(output)
             return
     kept = f"; what has arrived is kept in {part}, and the same command goes on from there" if part.exists() else ""
-    fail(f"{url} could not be downloaded in {ATTEMPTS} attempts ({type(reason).__name__}{kept}): {advice}.")
+    fail(f"{url} could not be downloaded in {ATTEMPTS} attempts ({reason}{kept}): {advice}.")
 
 
-def _continue_part(url: str, part: Path, advice: str, report: Report, session: requests.Session | None) -> None:
+def _continue_part(session: requests.Session, url: str, part: Path, advice: str, report: Report) -> None:
     have = part.stat().st_size if part.exists() else 0
     headers = {"Accept-Encoding": "identity"} | ({"Range": f"bytes={have}-"} if have else {})
     timeout = (CONNECT_SECONDS, READ_SECONDS)
-    with (session or requests).get(url, headers=headers, stream=True, timeout=timeout) as response:
+    with session.get(url, headers=headers, stream=True, timeout=timeout) as response:
         content_range = response.headers.get("Content-Range", "")
         if response.status_code == 416:
             # Nothing is left to send: the part is whole, or longer than the file and so not a part of it.
             if content_range == f"bytes */{have}":
                 return
             part.unlink()
-            raise _BrokenOffError
-        if response.status_code >= 500 or response.status_code in PASSING_STATUS:
-            raise _BrokenOffError
+            raise _BrokenOffError("the part was no part of it")
         if response.status_code >= 400:
             fail(f"{url} cannot be downloaded ({response.status_code} {response.reason}): {advice}.")
         resumed = response.status_code == 206
         if resumed and not content_range.startswith(f"bytes {have}-"):
             part.unlink(missing_ok=True)
-            raise _BrokenOffError
+            raise _BrokenOffError("other bytes came than were asked for")
         # A server that ignores the Range header sends the file from its beginning.
         done = have if resumed else 0
         length = response.headers.get("Content-Length")
         total = done + int(length) if length else None
-        with part.open("ab" if resumed else "wb") as file:
-            for chunk in response.iter_content(CHUNK_BYTES):
-                file.write(chunk)
-                done += len(chunk)
-                report(done, total)
-    # urllib3 2 tells of an early end itself, urllib3 1 does not.
-    if total is not None and done != total:
-        raise _BrokenOffError
+        try:
+            with part.open("ab" if resumed else "wb") as file:
+                # urllib3 2 raises where the transfer ends early.
+                for chunk in response.iter_content(CHUNK_BYTES):
+                    file.write(chunk)
+                    done += len(chunk)
+                    report(done, total)
+        except requests.RequestException as error:
+            raise _BrokenOffError(type(error).__name__) from error

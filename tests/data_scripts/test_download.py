@@ -4,6 +4,7 @@ import hashlib
 import socket
 import struct
 import threading
+import time
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
@@ -42,6 +43,8 @@ class Handler(BaseHTTPRequestHandler):
         start = int(self.headers["Range"].split("=")[1].rstrip("-")) if self.headers["Range"] else 0
         if act == "redirect":
             return self.answer(302, b"", Location=f"{self.state.url}/elsewhere")
+        if act == "later":
+            return self.answer(503, b"", **{"Retry-After": "3600"})
         if act.isdigit():
             return self.answer(int(act), b"not here")
         if start >= len(CONTENT):
@@ -155,6 +158,27 @@ def test_a_final_refusal_is_not_repeated(server: Server, tmp_path: Path) -> None
     with pytest.raises(SigcamError, match=r"cannot be downloaded \(404 Not Found\): try again later\.$"):
         download(f"{server.url}/file.zip", tmp_path / "file.zip", CHECKSUM)
     assert len(server.ranges) == 1
+
+
+def test_a_server_that_asks_to_wait_is_waited_for_but_not_for_hours(
+    server: Server, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(downloads, "LONGEST_WAIT_SECONDS", 1)
+    server.script = ["later"]
+    start = time.monotonic()
+    download(f"{server.url}/file.zip", tmp_path / "file.zip", CHECKSUM)
+    assert 1 <= time.monotonic() - start < 30
+    assert len(server.ranges) == 2
+
+
+def test_a_refusal_that_stays_is_one_sentence_and_the_part_is_kept(server: Server, tmp_path: Path) -> None:
+    server.script = ["truncate", *["503"] * downloads.ATTEMPTS]
+    with pytest.raises(
+        SigcamError, match=r"in 5 attempts \(too many 503 error responses; what has .*\.part.*: try again"
+    ):
+        download(f"{server.url}/file.zip", tmp_path / "file.zip", CHECKSUM)
+    assert len(server.ranges) == 1 + downloads.ATTEMPTS
+    assert [entry.name for entry in tmp_path.iterdir()] == ["file.zip.part"]
 
 
 def test_no_server_is_one_sentence(server: Server, tmp_path: Path) -> None:
