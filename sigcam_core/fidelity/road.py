@@ -2,24 +2,26 @@
 
 A pixel set to a constant shows where it was removed, and a network may read the outline of what is gone. Noisy linear
 imputation sets every removed pixel to the weighted mean of its eight neighbours, known or removed, plus a little noise
-(Rong et al. 2022). That is one sparse, symmetric and positive definite system a mask.
+(Rong et al. 2022). That is one sparse, symmetric and positive definite system a mask, with a right-hand side a channel.
 """
 
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import NamedTuple
+from functools import lru_cache
+from typing import Any, NamedTuple
 
+import numpy as np
+import numpy.typing as npt
 import torch
+from scipy import sparse
+from scipy.sparse.linalg import splu
 from torch import Tensor
-from torch.nn.functional import pad
 
 from ..common.errors import fail
 from .perturbation import Score, check_ranking_maps, checked_scores
 
 PERCENTILES = tuple(range(10, 100, 10))
-RESIDUAL = 1e-6  # of the right-hand side: leaves errors of about 2e-5 in normalised images, far below the noise
-MAX_ITERATIONS = 10_000
 
 
 class Road(NamedTuple):
@@ -80,8 +82,7 @@ def impute(images: Tensor, removed: Tensor, noise: float = 0.01, generator: torc
     """Noisy linear imputation (Rong et al. 2022, Section 4.1).
 
     Every removed pixel becomes the weighted mean of its neighbours inside the image: 1/6 for those beside, above and
-    below it, 1/12 for the diagonal ones. All masks and channels are solved together by conjugate gradients on the
-    images' device.
+    below it, 1/12 for the diagonal ones. One factorisation a mask solves all channels, on the CPU in float64.
 
     Args:
         images: (N, 3, H, W).
@@ -99,8 +100,11 @@ def impute(images: Tensor, removed: Tensor, noise: float = 0.01, generator: torc
         fail(f"masks {tuple(removed.shape)} must be bool and fit images {tuple(images.shape)}: one value a pixel.")
     if not bool(images.isfinite().all()):
         fail("images hold NaN or infinity, which would spread: give finite images.")
-    precise = images.double() if images.dtype == torch.float64 else images.float()  # half precision never converges
-    filled = _solve(precise, removed[:, None].expand_as(images)).to(images.dtype)
+    # (N, 3, H, W) -> (N, H * W, 3): an equation a pixel, a right-hand side a channel.
+    values = images.cpu().double().flatten(2).transpose(1, 2).numpy(force=True).copy()
+    for image_values, is_removed in zip(values, removed.flatten(1).cpu().numpy(), strict=True):
+        _fill(image_values, is_removed, *removed.shape[1:])
+    filled = torch.from_numpy(values).transpose(1, 2).reshape(images.shape).to(images.dtype).to(images.device)
     if noise:
         for image, mask in zip(filled, removed, strict=True):
             shape = (len(image), int(mask.sum()))
@@ -109,46 +113,29 @@ def impute(images: Tensor, removed: Tensor, noise: float = 0.01, generator: torc
     return filled
 
 
-def _solve(images: Tensor, removed: Tensor) -> Tensor:
-    """Conjugate gradients on A u = b, where A u = (weights inside the image) u - neighbours(u) on removed pixels."""
-    unknown = removed.to(images.dtype)
-    diagonal = unknown * neighbour_sum(torch.ones_like(images[:1, :1]))
-    solution = torch.where(removed, 0, images)
-    # An image without any known pixel has b = 0, and stays zero.
-    residual = unknown * neighbour_sum(solution)
-    direction = residual.clone()
-    energy = _dot(residual, residual)
-    tolerance = RESIDUAL**2 * energy
-    for iteration in range(MAX_ITERATIONS):
-        if iteration % 10 == 0 and bool((energy <= tolerance).all()):
-            return solution
-        applied = neighbour_sum(direction).mul_(unknown).neg_().addcmul_(diagonal, direction)
-        step = energy / _dot(direction, applied)
-        step = torch.where(energy > 0, step, 0)  # a system that is solved to the last bit stands still
-        solution.addcmul_(step, direction)
-        residual.addcmul_(step, applied, value=-1)
-        previous, energy = energy, _dot(residual, residual)
-        direction.mul_(torch.where(previous > 0, energy / previous, 0)).add_(residual)
-    fail(f"imputation did not converge in {MAX_ITERATIONS} steps: give images of ordinary size and range.")
+def _fill(values: npt.NDArray[np.float64], removed: npt.NDArray[np.bool_], height: int, width: int) -> None:
+    """Solve for the removed rows of ``values`` (H * W, 3), in place; ``removed`` is (H * W,)."""
+    if removed.all():
+        values[:] = 0  # no known pixel determines them
+    elif removed.any():
+        equations = _laplacian(height, width)[removed]
+        known = -(equations[:, ~removed] @ values[~removed])  # (R, 3) of R removed pixels
+        # A diagonally dominant matrix needs no pivoting, so the ordering may be symmetric: on smooth maps of 224 x 224
+        # pixels that takes a quarter less time than the default, and half that of conjugate gradients (to 1e-6).
+        matrix, options = equations[:, removed].tocsc(), {"SymmetricMode": True}
+        factors = splu(matrix, permc_spec="MMD_AT_PLUS_A", diag_pivot_thresh=0, options=options)
+        values[removed] = factors.solve(known)
 
 
-def neighbour_sum(images: Tensor) -> Tensor:
-    """Weighted sum of each pixel's eight neighbours, 1/6 and on the diagonals 1/12; outside the image is zero.
+@lru_cache(maxsize=1)
+def _laplacian(height: int, width: int) -> Any:
+    """Sparse (H * W, H * W): the sum of a pixel's weights inside the image on the diagonal, minus its neighbours'.
 
-    The weights are ((1, 2, 1) x (1, 2, 1) - 4 in the middle) / 12, so two passes along the axes give the sum.
+    The weights are ((1, 2, 1) x (1, 2, 1) - 4 in the middle) / 12.
 
-    >>> neighbour_sum(torch.ones(1, 1, 3, 3))[0, 0].mul(12).round()
-    tensor([[ 5.,  8.,  5.],
-            [ 8., 12.,  8.],
-            [ 5.,  8.,  5.]])
+    >>> (12 * _laplacian(3, 3).toarray()[4]).round().astype(int).tolist()
+    [-1, -2, -1, -2, 12, -2, -1, -2, -1]
     """
-    padded = pad(images, (1, 1, 1, 1))
-    rows = padded[..., :-2, :] + padded[..., 2:, :]
-    rows.add_(padded[..., 1:-1, :], alpha=2)
-    total = rows[..., :-2] + rows[..., 2:]
-    return total.add_(rows[..., 1:-1], alpha=2).sub_(images, alpha=4).div_(12)
-
-
-def _dot(a: Tensor, b: Tensor) -> Tensor:
-    dot: Tensor = torch.linalg.vecdot(a.flatten(2), b.flatten(2))
-    return dot[:, :, None, None]
+    along = [sum(sparse.eye_array(side, k=k) * (2 - abs(k)) for k in (-1, 0, 1)) for side in (height, width)]
+    weights = (sparse.kron(*along) - 4 * sparse.eye_array(height * width)) / 12
+    return (sparse.diags_array(weights.sum(axis=1)) - weights).tocsr()

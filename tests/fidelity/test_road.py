@@ -47,7 +47,7 @@ def test_imputation_solves_the_system_of_the_authors(share: float, scattered: bo
     filled = impute(images, removed, noise=0)
     for image, mask, ours in zip(images, removed, filled, strict=True):
         theirs = NoisyLinearImputer(noise=0)(image, (~mask).float())
-        torch.testing.assert_close(ours, theirs, atol=1e-4, rtol=0)
+        torch.testing.assert_close(ours, theirs, atol=1e-6, rtol=0)
         assert torch.equal(ours[:, ~mask], image[:, ~mask])
 
 
@@ -77,6 +77,24 @@ def test_an_image_without_known_pixels_becomes_zeros_and_one_without_removed_sta
     filled = impute(images, removed, noise=0)
     assert torch.count_nonzero(filled[0]) == 0
     assert torch.equal(filled[1], images[1])
+
+
+def test_images_that_are_imputed_are_left_as_they_are() -> None:
+    images = images_and_maps(2)[0].double()
+    before = images.clone()
+    filled = impute(images, torch.ones(2, SIZE, SIZE, dtype=torch.bool), noise=0.1)
+    assert torch.equal(images, before)
+    assert filled.dtype == images.dtype
+    assert impute(images[:0], torch.ones(0, SIZE, SIZE, dtype=torch.bool)).shape == (0, 3, SIZE, SIZE)
+
+
+@pytest.mark.parametrize("size", [(1, 5), (5, 1), (2, 7)])
+def test_an_image_of_few_rows_or_columns_is_imputed(size: tuple[int, int]) -> None:
+    image = torch.arange(float(size[0] * size[1])).expand(1, 3, -1).reshape(1, 3, *size)
+    removed = torch.zeros(1, *size, dtype=torch.bool)
+    removed.flatten()[[1, 3]] = True
+    theirs = NoisyLinearImputer(noise=0)(image[0], (~removed[0]).float())
+    torch.testing.assert_close(impute(image, removed, noise=0)[0], theirs)
 
 
 def test_noise_is_normal_on_removed_pixels_and_follows_its_generator() -> None:
