@@ -27,6 +27,10 @@ from .views import View, show
 def load_images(manifest: Manifest, size: int) -> Tensor:
     """Decode all images, squashed to a square as the paper does (antialiased bilinear).
 
+    Args:
+        manifest: the N images.
+        size: side wanted, pixels.
+
     Returns:
         uint8 tensor (N, 3, size, size), RGB.
 
@@ -36,11 +40,15 @@ def load_images(manifest: Manifest, size: int) -> Tensor:
     _check_size(size)
     with ThreadPoolExecutor(_decoder_threads()) as pool:
         images = np.stack(list(pool.map(partial(_decode, size=size), _image_paths(manifest))))
-    return torch.from_numpy(images).permute(0, 3, 1, 2).contiguous()
+    return torch.from_numpy(images).permute(0, 3, 1, 2).contiguous()  # (N, S, S, 3) -> (N, 3, S, S)
 
 
 def load_masks(manifest: Manifest, size: int) -> Tensor:
     """Decode all masks, resized with OpenCV's nearest neighbour as wsolevaluation does.
+
+    Args:
+        manifest: the N images.
+        size: side wanted, pixels.
 
     Returns:
         uint8 tensor (N, size, size): 1 object, 0 background, 255 ignore.
@@ -95,7 +103,18 @@ def scale_boxes(
 
 
 def scaled_boxes(manifest: Manifest, size: int) -> list[npt.NDArray[np.int64]]:
-    """The boxes of every image at ``size`` x ``size``: N arrays (M_i, 4), by :func:`scale_boxes`."""
+    """The boxes of every image, scaled by :func:`scale_boxes` from the original image's pixels.
+
+    Args:
+        manifest: the N images.
+        size: side of the square that the boxes shall refer to, pixels.
+
+    Returns:
+        N int64 arrays (M_i, 4) x0, y0, x1, y1; an image without a box has M_i = 0.
+
+    Raises:
+        SigcamError: if the size is below 1.
+    """
     _check_size(size)
     columns = (manifest.table[column] for column in ("boxes", "width", "height"))
     return [
@@ -149,7 +168,7 @@ def image_batches(
         batch_size: images a batch; the last one may be smaller.
         form: side of the square input in pixels, and what :func:`normalize` takes.
         view: how the images are augmented; ``None`` shows them as they are.
-        batches: rows (B,) of each batch, instead of all rows in their order.
+        batches: rows in the manifest of each batch, int64 (B,), instead of all rows in their order.
         memory_budget: bytes of decoded images to keep.
 
     Yields:
@@ -189,7 +208,7 @@ def _remembered_batches(manifest: Manifest, batches: Sequence[Tensor], size: int
 def _streamed_batches(manifest: Manifest, batches: Sequence[Tensor], size: int) -> Iterator[Tensor]:
     # Threads, not processes: PIL decodes outside the interpreter lock, and errors arrive as they were raised.
     paths = _image_paths(manifest)
-    ahead = 2
+    ahead = 2  # batches: decoding goes on while one is used, and memory holds no more than these
     pending: deque[list[Future[npt.NDArray[np.uint8]]]] = deque()
     with ThreadPoolExecutor(_decoder_threads()) as pool:
         try:
@@ -199,7 +218,7 @@ def _streamed_batches(manifest: Manifest, batches: Sequence[Tensor], size: int) 
                     pending.append([pool.submit(_decode, paths[row], size) for row in rows])
                 if position >= ahead:
                     images = np.stack([future.result() for future in pending.popleft()])
-                    yield torch.from_numpy(images).permute(0, 3, 1, 2).contiguous()
+                    yield torch.from_numpy(images).permute(0, 3, 1, 2).contiguous()  # (B, S, S, 3) -> (B, 3, S, S)
         finally:
             pool.shutdown(wait=False, cancel_futures=True)
 

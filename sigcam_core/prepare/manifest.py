@@ -73,7 +73,10 @@ class Manifest:
         return len(self.class_names)
 
     def split(self, name: str) -> Manifest:
-        """The rows of one split.
+        """The rows of one split, in their order.
+
+        Args:
+            name: ``train``, ``val`` or ``test``.
 
         Raises:
             SigcamError: if the data set has no such split, or no image in it.
@@ -82,7 +85,10 @@ class Manifest:
         return self.take(np.flatnonzero(self.table["split"] == name))
 
     def take(self, rows: Sequence[int] | npt.NDArray[np.int64]) -> Manifest:
-        """The images at ``rows``, in that order.
+        """The images at ``rows``, in that order; labels and checksum stay those of the whole data set.
+
+        Args:
+            rows: (M,) positions in the table, from 0 to N - 1; the same one may come twice.
 
         Raises:
             SigcamError: if ``rows`` is empty or reaches beyond the table.
@@ -97,6 +103,9 @@ class Manifest:
 
     def of_image(self, image_id: str) -> Manifest:
         """The one image of that name.
+
+        Args:
+            image_id: as in the table.
 
         Raises:
             SigcamError: if there is none; the sentence lists the names of a small data set.
@@ -114,7 +123,13 @@ class Manifest:
 
 
 def manifest_checksum(table: pd.DataFrame) -> str:
-    """SHA-256 over a canonical text of the rows, independent of how Parquet encodes them.
+    """SHA-256 over a canonical text of the N rows, independent of how Parquet encodes them.
+
+    Args:
+        table: columns in any order, rows in theirs.
+
+    Returns:
+        64 hexadecimal digits.
 
     >>> manifest_checksum(pd.DataFrame({"label": [1], "path": ["a.png"]}))[:12]
     'b2d0408a5717'
@@ -145,6 +160,9 @@ def write_manifest(
         class_names: the C class names.
         parameters: what the data set was made with, JSON values only.
 
+    Returns:
+        The manifest, as :func:`read_manifest` reads it.
+
     Raises:
         SigcamError: if the table breaks a rule of :func:`read_manifest`, or the folder cannot be written.
     """
@@ -167,6 +185,9 @@ def write_manifest(
 
 def read_manifest(path: Path | str) -> Manifest:
     """Read and check a manifest.
+
+    Args:
+        path: the Parquet file; the JSON file of the same name lies beside it.
 
     Raises:
         SigcamError: if the file or its JSON is missing or unreadable, a column is missing, an id occurs twice,

@@ -44,11 +44,24 @@ class View:
         check_choice("augmentation", self.augment, AUGMENTATIONS)
 
     def decoded_size(self, size: int) -> int:
-        """Side at which images must be decoded to be shown at ``size``, in pixels."""
+        """Side at which images must be decoded to be shown at ``size``, in pixels.
+
+        >>> View("crop_flip").decoded_size(224), View("flip").decoded_size(224)
+        (256, 224)
+        """
         return round(size * RESIZE_PER_CROP) if self.augment == "crop_flip" else size
 
     def draw(self, num_images: int, size: int) -> tuple[Tensor, Tensor]:
-        """Corners y, x of the crops (N, 2), and whether each image is mirrored (N,)."""
+        """Draw how all images of a data set are shown, whatever batches they come in.
+
+        Args:
+            num_images: N, of the data set.
+            size: at which images are shown, pixels.
+
+        Returns:
+            Upper left corners y, x of the crops in the decoded images, int64 (N, 2), and whether each image is
+            mirrored, bool (N,).
+        """
         import torch
 
         generator = torch.Generator().manual_seed(derived_seed(self.seed, "view", self.number))
@@ -61,13 +74,13 @@ def show(images: Tensor, corners: Tensor, mirrored: Tensor, size: int) -> Tensor
     """Crop and mirror a batch.
 
     Args:
-        images: (B, 3, S, S) as decoded.
-        corners: (B, 2), of :meth:`View.draw`.
-        mirrored: (B,), of :meth:`View.draw`.
+        images: uint8 (B, 3, S, S) as decoded, with S of :meth:`View.decoded_size`.
+        corners: int64 (B, 2), the batch's of :meth:`View.draw`.
+        mirrored: bool (B,), the batch's of :meth:`View.draw`.
         size: side wanted, pixels.
 
     Returns:
-        (B, 3, size, size).
+        uint8 (B, 3, size, size).
     """
     import torch
 
