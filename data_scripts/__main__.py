@@ -49,7 +49,9 @@ def main(arguments: Sequence[str] | None = None) -> None:
             "--root", type=Path, default=Path("build/data"), help="folder of the data sets (default: %(default)s)"
         )
         command.add_argument(
-            "--generated-only", action="store_true", help="refuse a data set that is made from archives"
+            "--generated-only",
+            action="store_true",
+            help="refuse a data set that is made from archives and is not there",
         )
         module.add_options(command)
         if is_archived(name):
@@ -66,8 +68,8 @@ def main(arguments: Sequence[str] | None = None) -> None:
         check_choice("data set", given[0], tuple(DATA_SETS))
     options = vars(parser.parse_args(given))
     name, root = options.pop("name"), options.pop("root")
-    if options.pop("generated_only") and is_archived(name):
-        manifest = root / name / "manifest.parquet"
+    manifest = root / name / "manifest.parquet"
+    if options.pop("generated_only") and is_archived(name) and not manifest.exists():
         fail(f"{manifest} does not exist: run `python -m data_scripts {name} --root {root}` first.")
     prepare(name, root, **options)
 

@@ -20,9 +20,9 @@ PROJECT = Path(__file__).resolve().parents[2]
 
 def data_scripts_command(arguments: Sequence[str]) -> tuple[list[str], dict[str, str]]:
     """``python -m data_scripts`` with these arguments, and the environment in which it is found."""
-    # The package lies beside this one, whatever the current folder, also in a checkout that is not installed.
+    # The path finds the package beside this one, installed or not; -P keeps out what lies in the current folder.
     paths = os.pathsep.join(filter(None, [str(PROJECT), os.environ.get("PYTHONPATH")]))
-    return [sys.executable, "-m", "data_scripts", *arguments], {**os.environ, "PYTHONPATH": paths}
+    return [sys.executable, "-P", "-m", "data_scripts", *arguments], {**os.environ, "PYTHONPATH": paths}
 
 
 def run_first_station(arguments: Sequence[str]) -> None:

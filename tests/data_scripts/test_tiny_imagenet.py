@@ -45,6 +45,11 @@ def manifest(tmp_path_factory: pytest.TempPathFactory) -> Manifest:
     return prepare("tiny_imagenet", folder, archives=[folder], val_fraction=0.2)
 
 
+def test_what_is_prepared_is_no_reason_to_refuse(manifest: Manifest, capsys: pytest.CaptureFixture[str]) -> None:
+    main(["tiny_imagenet", "--generated-only", "--val-fraction", "0.2", "--root", str(manifest.root.parent)])
+    assert "nothing to do" in capsys.readouterr().out.replace("\n", " ")
+
+
 def test_splits_boxes_and_classes_are_those_of_the_lists(manifest: Manifest) -> None:
     table = manifest.table.set_index("image_id")
     assert table["split"].value_counts().to_dict() == {"train": 24, "test": 6, "val": 6}
