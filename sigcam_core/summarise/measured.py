@@ -16,6 +16,8 @@ from .saved import Value
 
 MEASURED = Path(__file__).resolve().parents[2] / "results"
 """What was measured and is committed, a folder each, in a checkout of the project."""
+Overhead = tuple[pd.DataFrame, pd.DataFrame, dict[str, Any]]
+"""Of one device: Table 3, the times of training a head, and their record."""
 USUAL_VARIANT = {"protocol": "standard", "scorer": "softmax"}
 ORIGIN_NAMES = {
     "restricted": "ImageNet head restricted to these classes",
@@ -133,7 +135,7 @@ def gains_beside_paper(measured: Mapping[str, Measured], ours: str, paper: str, 
     return pd.concat(frames, ignore_index=True)[["source", "dataset", "network", "method", *metrics]]
 
 
-def read_overhead(folder: Path) -> dict[str, tuple[pd.DataFrame, pd.DataFrame, dict[str, Any]]]:
+def read_overhead(folder: Path) -> dict[str, Overhead]:
     """Table 3, the times of training a head, and their record, for each device that was measured.
 
     Args:
@@ -160,7 +162,7 @@ def read_overhead(folder: Path) -> dict[str, tuple[pd.DataFrame, pd.DataFrame, d
 
 
 def flat_measured(
-    measured: Mapping[str, Measured], overhead: Mapping[str, tuple[pd.DataFrame, pd.DataFrame, dict[str, Any]]]
+    measured: Mapping[str, Measured], overhead: Mapping[str, Overhead]
 ) -> tuple[dict[str, Value], dict[str, str]]:
     """The figures under flat names for the book's prose, such as ``NAME_cam_sigmoid_gt_loc``.
 

@@ -1,14 +1,11 @@
-"""What notebooks do: refuse parameters that they do not know or cannot use, and show tables."""
+"""What every notebook does first: refuse parameters that it does not know or cannot use."""
 
 from __future__ import annotations
 
 from collections.abc import Collection, Mapping
 from typing import Any
 
-import pandas as pd
-
 from ..common.errors import check_choice, fail
-from .tables import show
 
 PLAIN = (str, int, float, bool, list, dict, type(None))
 TYPES: dict[Any, tuple[tuple[type, ...], str]] = {
@@ -64,11 +61,3 @@ def _check(name: str, value: Any, kind: Any, allowed: Collection[Any] | None) ->
     if allowed is not None and value not in allowed:
         low_to_high = isinstance(allowed, range) and f"{words} from {allowed[0]} to {allowed[-1]}"
         fail(f"parameter {name} is {value!r}: give {low_to_high or 'one of ' + ', '.join(map(repr, allowed))}.")
-
-
-def show_all(tables: Mapping[str, pd.DataFrame], decimals: int = 2, *, wrap: bool = False) -> None:
-    """Display tables in a notebook, under their captions, as :func:`sigcam_core.summarise.tables.show` makes them."""
-    from IPython.display import display
-
-    for caption, table in tables.items():
-        display(show(table, caption, decimals, wrap=wrap))  # type: ignore[no-untyped-call]
