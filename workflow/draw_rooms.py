@@ -95,10 +95,17 @@ def crossings(layers: Layers, links: list[Link]) -> int:
 def ordered(layers: Layers, links: list[Link]) -> Layers:
     """The order within each level that has the fewest crossings, then the shortest way, of several that were tried."""
     generator = np.random.default_rng(0)  # of where to start: a single start ends in whatever is best nearby
-    starts = [[[layer[i] for i in generator.permutation(len(layer))] for layer in layers] for _ in range(STARTS)]
-    return min(
-        (_settled(start, links) for start in starts), key=lambda found: (crossings(found, links), _way(found, links))
-    )
+    best: tuple[int, float, Layers] | None = None
+    for _ in range(STARTS):
+        start = [[layer[position] for position in generator.permutation(len(layer))] for layer in layers]
+        found = _settled(start, links)
+        cost = crossings(found, links), _way(found, links)
+        if best is None or cost < best[:2]:
+            best = *cost, found
+        if best[0] == 0:
+            break
+    assert best is not None
+    return best[2]
 
 
 def _settled(layers: Layers, links: list[Link]) -> Layers:
