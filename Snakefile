@@ -11,7 +11,7 @@ from snakemake.exceptions import WorkflowError
 
 sys.path[:0] = [workflow.basedir, f"{workflow.basedir}/workflow"]
 
-from rooms import files_behind, parameters_of_notebook, rooms_of_notebook
+from rooms import files_behind, parameters_of_notebook, rooms_of_notebook, stations_of_notebook
 from sigcam_core.run import Run, manifest_path
 
 # Let glibc keep freed memory: handing every batch back to the system costs up to a third of the training time.
@@ -56,21 +56,27 @@ def with_record(path):
     return path, path.with_suffix(".json")
 
 
-EVIDENCE = [run.evidence for run in RUNS.values()]
-HEADS = [run.sigmoid_head for run in RUNS.values()]
-# The files of other steps that each notebook reads; its code is derived from what it imports.
-READS = {
-    "01_invariance": [photos],
-    "02_training": HEADS,
-    "03_table1_wsol": EVIDENCE,
-    "04_table2_fidelity": EVIDENCE,
-    "05_table3_overhead": HEADS,
-    "06_qualitative_localization": HEADS,
-    "07_qualitative_explanations": HEADS,
-    "08_explorer": [photos],
-    "09_benchmarks": RESULTS.glob("benchmarks/**/*.json"),
-    "10_real_images": [*RESULTS.glob("*/*.csv"), *RESULTS.glob("*/*.json")],
+# The files that a notebook gets from functions of `sigcam_core.stations`.
+MADE_BY = {
+    "ensure_classifier": [run.classifier for run in RUNS.values()],
+    "ensure_sigmoid_head": [run.sigmoid_head for run in RUNS.values()],
+    "ensure_evidence": [run.evidence for run in RUNS.values()],
 }
+MANIFESTS = {"shapes": shapes, "photos": photos}
+
+
+def reads(notebook):
+    """What a notebook reads: the code behind its imports, the files of other steps, and what was measured.
+
+    A manifest is that of the data set which the call names; where none does, any may be meant.
+    """
+    path = NOTEBOOKS[notebook]
+    used = stations_of_notebook(path)
+    files = [file for name in used if name in MADE_BY for file in MADE_BY[name]]
+    files += [MANIFESTS[name] for name in used.get("ensure_manifest") or MANIFESTS if "ensure_manifest" in used]
+    if "results" in parameters_of_notebook(path):  # the folder of the project, where it is left empty
+        files += [file for file in RESULTS.rglob("*") if file.suffix in (".csv", ".json")]
+    return files_behind(*rooms_of_notebook(path)) + files
 
 
 def parameters(notebook):
@@ -163,15 +169,14 @@ for run in RUNS.values():
 rule notebook:
     """Execute a notebook with papermill."""
     input:
-        lambda wildcards: READS[wildcards.notebook],
-        lambda wildcards: files_behind(*rooms_of_notebook(NOTEBOOKS[wildcards.notebook])),
+        lambda wildcards: reads(wildcards.notebook),
         notebook=Path(workflow.basedir, "notebooks", "{notebook}.ipynb"),
     output:
         WORK / "notebooks" / "{notebook}.ipynb",
     params:
         given=lambda wildcards: parameters(wildcards.notebook),
-    # The overhead is a timing: nothing else may run beside it.
-    threads: lambda wildcards: workflow.cores if "overhead" in wildcards.notebook else 1
+    # What is repeated is a timing: nothing else may run beside it.
+    threads: lambda wildcards: workflow.cores if "-p repeats" in parameters(wildcards.notebook) else 1
     shell:
         "OMP_NUM_THREADS={threads} MPLBACKEND=module://matplotlib_inline.backend_inline"
         " {PYTHON} -m papermill --no-progress-bar --log-level WARNING {input.notebook} {output}.part.ipynb"

@@ -180,6 +180,13 @@ def test_staging_brings_sources_notebooks_and_values_together(work_dir: Path, tm
     assert not list((tmp_path / "source").rglob("__pycache__"))
 
 
+def test_staging_draws_the_rooms_that_the_page_shows(work_dir: Path, tmp_path: Path) -> None:
+    build_book.stage(BOOK, work_dir, tmp_path / "source")
+    drawing = (tmp_path / "source" / build_book.DRAWING).read_text()
+    assert drawing.rstrip().endswith("</svg>")
+    assert str(build_book.DRAWING) in (BOOK / "architecture.md").read_text()
+
+
 def test_a_notebook_that_was_not_executed_is_named(work_dir: Path, tmp_path: Path) -> None:
     (work_dir / "notebooks" / "02_training.ipynb").unlink()
     with pytest.raises(SigcamError, match=r"notebooks/02_training\.ipynb: run the workflow"):

@@ -1,8 +1,8 @@
 """Build the book: ``python workflow/build_book.py --work-dir build``.
 
-The sources in ``book/`` stay clean. They are copied to a fresh folder together with the executed notebooks and the
-values that these saved, the copy is built with warnings as errors, and only a build that succeeded replaces the
-previous one.
+The sources in ``book/`` stay clean. They are copied to a fresh folder together with the executed notebooks, the values
+that these saved, and a drawing of the architecture as the code has it now. The copy is built with warnings as errors,
+and only a build that succeeded replaces the previous one.
 """
 
 from __future__ import annotations
@@ -17,10 +17,12 @@ from pathlib import Path
 
 import yaml
 
+from draw_rooms import draw
 from sigcam_core.common.errors import fail, run_command_line
 from sigcam_core.summarise.saved import SUMMARY
 
 BOOK = Path(__file__).resolve().parent.parent / "book"
+DRAWING = Path("_static", "rooms.svg")  # of the page `architecture`
 
 
 def toc_files(toc: Path) -> list[str]:
@@ -38,7 +40,7 @@ def toc_files(toc: Path) -> list[str]:
 
 
 def stage(book: Path, work_dir: Path, target: Path) -> None:
-    """Copy the sources, the executed notebooks and the values that these saved to ``target``.
+    """Copy the sources, the executed notebooks and the values that these saved to ``target``, and draw the rooms there.
 
     Args:
         book: folder of the sources, with ``_toc.yml``.
@@ -63,6 +65,7 @@ def stage(book: Path, work_dir: Path, target: Path) -> None:
     (target / SUMMARY).mkdir()
     for path in saved:
         shutil.copyfile(path, target / SUMMARY / path.name)
+    draw(target / DRAWING)
 
 
 def run_jupyter_book(source: Path, output: Path) -> None:

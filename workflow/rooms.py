@@ -14,8 +14,10 @@ from pathlib import Path
 
 PROJECT = Path(__file__).resolve().parent.parent
 CODE = (".py", ".pyi")
+STATION_PREFIX = "ensure_"  # functions of sigcam_core.stations that make a station's file where there is none
 
 
+@cache
 def rooms(project: Path = PROJECT) -> dict[str, list[Path]]:
     """Every room with its files, data files included."""
     found: dict[str, list[Path]] = {}
@@ -63,18 +65,37 @@ def files_behind(*names: str, project: Path = PROJECT) -> list[str]:
 
 def rooms_of_notebook(notebook: Path, project: Path = PROJECT) -> list[str]:
     """The rooms that the code cells of a notebook import."""
-    cells = json.loads(notebook.read_text(encoding="utf-8"))["cells"]
-    code = "\n".join("".join(cell["source"]) for cell in cells if cell["cell_type"] == "code")
-    return sorted(set(_imported(ast.parse(code), notebook, project)) & set(rooms(project)))
+    return sorted(set(_imported(_code_cells(notebook), notebook, project)) & set(rooms(project)))
 
 
 def parameters_of_notebook(notebook: Path) -> list[str]:
     """Names of the parameters of a notebook."""
-    cells = json.loads(notebook.read_text(encoding="utf-8"))["cells"]
-    (cell,) = (cell for cell in cells if "parameters" in cell["metadata"].get("tags", []))
-    tree = ast.parse("".join(cell["source"]))
-    declared = (node.target for node in tree.body if isinstance(node, ast.AnnAssign))
+    declared = (node.target for node in _code_cells(notebook, "parameters").body if isinstance(node, ast.AnnAssign))
     return [target.id for target in declared if isinstance(target, ast.Name)]
+
+
+def stations_of_notebook(notebook: Path) -> dict[str, set[str]]:
+    """The functions ``ensure_*`` that a notebook uses, each with the texts that calls of it begin with.
+
+    A call ``ensure_manifest("photos", folder)`` gives ``{"ensure_manifest": {"photos"}}``. What the default parameters
+    never reach counts too: a file read in vain costs a run of the notebook, one that is missed leaves a page stale.
+    """
+    tree = _code_cells(notebook)
+    names = [node.id for node in ast.walk(tree) if isinstance(node, ast.Name)]
+    stations: dict[str, set[str]] = {name: set() for name in names if name.startswith(STATION_PREFIX)}
+    for node in ast.walk(tree):
+        if isinstance(node, ast.Call) and isinstance(node.func, ast.Name) and node.func.id in stations:
+            texts = [argument.value for argument in node.args[:1] if isinstance(argument, ast.Constant)]
+            stations[node.func.id].update(text for text in texts if isinstance(text, str))
+    return stations
+
+
+def _code_cells(notebook: Path, tag: str = "") -> ast.Module:
+    """The code of a notebook, of all its cells or of those with a tag."""
+    cells = json.loads(notebook.read_text(encoding="utf-8"))["cells"]
+    code = [cell for cell in cells if cell["cell_type"] == "code"]
+    wanted = [cell for cell in code if not tag or tag in cell["metadata"].get("tags", [])]
+    return ast.parse("\n".join("".join(cell["source"]) for cell in wanted), str(notebook))
 
 
 def _imported(tree: ast.AST, path: Path, project: Path) -> Iterator[str]:
@@ -99,8 +120,11 @@ def _imported(tree: ast.AST, path: Path, project: Path) -> Iterator[str]:
 
 
 def _without_types(tree: ast.AST) -> Iterator[ast.AST]:
+    """All nodes below one, but for the bodies of ``if TYPE_CHECKING:``."""
     for node in ast.iter_child_nodes(tree):
-        if isinstance(node, ast.If) and "TYPE_CHECKING" in ast.dump(node.test):
-            continue
-        yield node
-        yield from _without_types(node)
+        if isinstance(node, ast.If) and "TYPE_CHECKING" in ast.unparse(node.test).split("."):
+            yield from node.orelse
+            yield from (below for child in node.orelse for below in _without_types(child))
+        else:
+            yield node
+            yield from _without_types(node)
