@@ -6,11 +6,13 @@ import sys
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from typing import Protocol
+from typing import TYPE_CHECKING, Protocol
 
 from rich.console import Console
 from rich.progress import BarColumn, Progress, TextColumn, TimeRemainingColumn
-from torch import Tensor
+
+if TYPE_CHECKING:
+    from torch import Tensor
 
 Report = Callable[[str], None]
 SECONDS_BETWEEN_LINES = 30.0

@@ -18,6 +18,7 @@ from torch import Tensor, nn
 
 from ..cams.maps import MapOptions, maps_from_features, methods_of
 from ..cams.score_maps import normalize_maps
+from ..common.checks import check_class_idx
 from ..common.errors import check_choice, fail
 from ..dual.branch import HEADS, DualBranch, linear_head_weight
 from ..invariance import sign_collapse_delta
@@ -80,6 +81,7 @@ def explorer_figure(
     form = dual.input_format
     shifted = shift_heads(dual, class_idx, shift) if shift else dual
     features = dual.extract(normalize(images, form.mean, form.std))
+    check_class_idx(torch.tensor([class_idx]), dual.softmax_head(features).shape[1])
     options = MapOptions([method], [head], evidence_only=False)
     maps = maps_from_features(shifted, features, torch.tensor([class_idx]), options)
     score_map = normalize_maps(maps[head, method], (form.size, form.size))[0].numpy()
