@@ -73,7 +73,7 @@ class Run:
 
     @property
     def network(self) -> str:
-        """What the network is called in the evidence: its name and the kind of its classifier's head.
+        """What the network is called in the evidence, by its name and the kind of its classifier's head.
 
         >>> Run("shapes", "small_cnn_mlp").network
         'small_cnn-mlp'

@@ -41,8 +41,8 @@ if TYPE_CHECKING:
 BACKBONE_PREFIX = "backbone/"
 PERTURBATION_IMAGES = 100  # insertion and deletion take some twenty times the passes of all other figures
 CONVOLUTIONS_FROM = {"small_cnn_mlp": "small_cnn"}
-"""Networks that start from the trained convolutions of another: from scratch, the MLP head does not learn in the time
-that the embedded default may take."""
+"""Networks that start from the trained convolutions of another, since from scratch the MLP head does not learn in the
+time that the embedded default may take."""
 
 
 def ensure_manifest(dataset: str, work_dir: Path) -> Manifest:

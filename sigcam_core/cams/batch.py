@@ -51,7 +51,7 @@ class MapBatch:
 
     @cached_property
     def distinct(self) -> tuple[Tensor, Tensor]:
-        """The P distinct maps of the predicted classes: (P, 2) image and row, and (N, R) which of the P a map is."""
+        """Image and row (P, 2) of each distinct map of the predicted classes, and which of the P a map is, (N, R)."""
         return distinct_maps(self.predicted_maps)
 
 

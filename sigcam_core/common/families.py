@@ -12,7 +12,6 @@ from functools import partial
 from typing import Any
 
 import pandas as pd
-import pyarrow as pa
 
 from .errors import fail
 from .resampling import FloatArray, Statistics
@@ -24,7 +23,7 @@ class MetricFamily:
 
     Attributes:
         name: of its tables.
-        columns: of the evidence, each a name and a type; a row is an image, head and method.
+        columns: of the evidence, each a name and a type of Arrow; a row is an image, head and method.
         measure: of a batch of N images with R maps each, a :class:`sigcam_core.cams.batch.MapBatch`, to the columns,
             N x R values each, image-major. A column that is left out is missing in the rows.
         statistics: of evidence rows, one an image, and resampling weights (B, N), to the metrics (B,).
@@ -37,7 +36,7 @@ class MetricFamily:
     """
 
     name: str
-    columns: Sequence[tuple[str, pa.DataType]]
+    columns: Sequence[tuple[str, Any]]
     measure: Callable[[Any], dict[str, Any]]
     statistics: Callable[..., Statistics]
     titles: dict[str, str]

@@ -115,7 +115,7 @@ class DualBranch(nn.Module):
 
     @property
     def input_format(self) -> InputFormat:
-        """How images are made ready for the network: that of the classifier it was made from.
+        """How images are made ready for the network, as the classifier said that it was made from.
 
         Raises:
             SigcamError: if neither the classifier nor the caller said.

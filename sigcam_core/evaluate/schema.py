@@ -16,7 +16,7 @@ from ..localization.evidence import LOCALIZATION
 FAMILIES: tuple[MetricFamily, ...] = (LOCALIZATION, FIDELITY, PERTURBATION)
 """Every family of metrics; evaluation, tables and pages loop over them."""
 KEYS = ["network", "method", "head"]
-"""Columns that name a row of a table: all rows of the evidence with the same are one figure's images."""
+"""Columns that name a row of a table. All rows of the evidence in which they are the same are one figure's images."""
 SCHEMA = pa.schema(
     [
         ("network", pa.string()),

@@ -21,7 +21,7 @@ class Experiment:
     Attributes:
         dataset: to be prepared before, unless it is generated.
         backbone: of the network.
-        origin: of the softmax classifier, one of :data:`sigcam_core.train.origins.ORIGINS`.
+        origin: of the softmax classifier, one of :data:`sigcam_core.train.recipes.ORIGINS`.
         epochs: of the heads; a small data set has fewer steps an epoch and needs more of them.
         seeds: of the sigmoid head's training; fidelity is measured with the first.
         controls: further comparisons, of those in :data:`sigcam_core.publish.measure.CONTROLS`.

@@ -73,7 +73,7 @@ def explorer_figure(
         images: uint8 (1, 3, S, S).
         class_names: names of the C classes.
         class_idx: class to explain.
-        method: name from :data:`sigcam_core.cams.maps.METHODS`.
+        method: name from :data:`sigcam_core.cams.methods.METHODS`.
         head: ``"softmax"`` or ``"sigmoid"``.
         shift: see :func:`shift_heads`.
     """

@@ -17,7 +17,7 @@ from .saved import Value
 MEASURED = Path(__file__).resolve().parents[2] / "results"
 """What was measured and is committed, a folder each, in a checkout of the project."""
 Overhead = tuple[pd.DataFrame, pd.DataFrame, dict[str, Any]]
-"""Of one device: Table 3, the times of training a head, and their record."""
+"""Table 3, the times of training a head, and their record, of one device."""
 USUAL_VARIANT = {"protocol": "standard", "scorer": "softmax"}
 ORIGIN_NAMES = {
     "restricted": "ImageNet head restricted to these classes",

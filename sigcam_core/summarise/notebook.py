@@ -15,7 +15,7 @@ TYPES: dict[Any, tuple[tuple[type, ...], str]] = {
     float: ((int, float), "a number"),
     list[str]: ((list,), "a list of one or more strings"),
 }
-"""Annotations of parameters, those that papermill reads: the types that they allow, in Python and in words."""
+"""What each annotation that papermill reads allows, as types and in words."""
 
 
 def check_parameters(namespace: Mapping[str, Any], **allowed: Collection[Any]) -> dict[str, Any]:

@@ -33,7 +33,7 @@ def localization_panels(
     Args:
         dual: the network.
         manifest: the N images, few enough to show.
-        method: name from :data:`sigcam_core.cams.maps.METHODS`.
+        method: name from :data:`sigcam_core.cams.methods.METHODS`.
         heads: one column each.
 
     Returns:

@@ -21,7 +21,7 @@ FREEZING_COLUMNS = ["head", "method", "metric", "eval", "official", "difference"
 def each(
     measured: Mapping[str, Measured], figures: Callable[[Measured], pd.DataFrame], caption: str, **options: Any
 ) -> list[pd.io.formats.style.Styler]:
-    """One table an experiment, for :func:`IPython.display.display`.
+    """One table an experiment, for ``IPython.display.display``.
 
     Args:
         measured: the experiments, in the order of the page.

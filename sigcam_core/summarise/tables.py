@@ -75,7 +75,7 @@ def table_of(evidence: pd.DataFrame, statistics: Statistic) -> pd.DataFrame:
 
     Args:
         evidence: what :func:`sigcam_core.evaluate.schema.read_evidence` returns.
-        statistics: such as :func:`wsol_statistics`.
+        statistics: such as :func:`sigcam_core.localization.evidence.wsol_statistics`.
 
     Raises:
         SigcamError: if there is no evidence.
@@ -99,7 +99,7 @@ def table_with_intervals(
 
     Args:
         evidence: what :func:`sigcam_core.evaluate.schema.read_evidence` returns.
-        statistics: such as :func:`wsol_statistics`.
+        statistics: such as :func:`sigcam_core.localization.evidence.wsol_statistics`.
         resamples: draws of the bootstrap over images.
         seed: of the draws.
 
@@ -123,7 +123,7 @@ def head_differences(
 
     Args:
         evidence: with both heads for the same images.
-        statistics: such as :func:`wsol_statistics`.
+        statistics: such as :func:`sigcam_core.localization.evidence.wsol_statistics`.
         resamples: draws of the bootstrap over images.
         seed: of the draws.
 
@@ -156,7 +156,7 @@ def paired_difference(
     Args:
         first: evidence, one row an image.
         second: evidence of the same images in the same order.
-        statistics: such as :func:`wsol_statistics`.
+        statistics: such as :func:`sigcam_core.localization.evidence.wsol_statistics`.
         resamples: draws of the bootstrap over images.
         seed: of the draws.
 

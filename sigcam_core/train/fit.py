@@ -102,7 +102,7 @@ class Session:
     """
 
     seed: int = 0
-    report: Report = print_to_stderr
+    report: Report = field(default_factory=lambda: print_to_stderr)  # a function would pass for a method
     fabric: Fabric | None = None
     checkpoint: Checkpoint | None = None
 

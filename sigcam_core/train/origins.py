@@ -20,7 +20,7 @@ def starting_point(origin: str, backbone: str, manifest: Manifest) -> nn.Module:
     """The network that training starts from, or that needs none.
 
     Args:
-        origin: one of :data:`ORIGINS`.
+        origin: one of :data:`sigcam_core.train.recipes.ORIGINS`.
         backbone: name known to :func:`sigcam_core.backbones.networks.build`.
         manifest: data set, for its classes.
 
