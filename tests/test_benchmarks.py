@@ -96,7 +96,7 @@ def test_training_is_measured_and_equals_that_on_the_fly(monkeypatch: pytest.Mon
 def test_every_training_measures_with_features_of_its_own(monkeypatch: pytest.MonkeyPatch) -> None:
     folders: list[Path] = []
     monkeypatch.setattr("benchmarks.training.BACKBONE", "small_cnn")
-    monkeypatch.setattr("benchmarks.training.train_head", lambda *arguments, **_: folders.append(arguments[6]))
+    monkeypatch.setattr("benchmarks.training.train_head", lambda *arguments, **_: folders.append(arguments[4]))
     measure_training(torch.device("cpu"), repeats=2, num_images=8)
     assert len(set(folders)) == len(folders) == 3 + 2 * 2
 

@@ -22,7 +22,7 @@ STATIONS_DUE = {
     "common": DATA | LEARNED,
     "data_scripts": DATA | LEARNED,
     "prepare": DATA | LEARNED,
-    "backbones": DATA | LEARNED,  # images are prepared in the format that a network takes
+    "backbones": LEARNED,
     "dual": LEARNED,
     "train": LEARNED,
     "run": LEARNED,

@@ -9,6 +9,7 @@ from collections.abc import Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from functools import partial
 from pathlib import Path
+from typing import TYPE_CHECKING
 from weakref import WeakKeyDictionary
 
 import cv2
@@ -18,10 +19,12 @@ import torch
 from PIL import Image
 from torch import Tensor
 
-from ..backbones.formats import InputFormat
 from ..common.errors import fail
 from .manifest import Manifest, plain_value
 from .views import View, show
+
+if TYPE_CHECKING:
+    from ..backbones.formats import InputFormat
 
 
 def load_images(manifest: Manifest, size: int) -> Tensor:

@@ -153,6 +153,6 @@ def test_a_head_that_is_no_sequence_of_layers_is_refused() -> None:
             return self.head(features)
 
     dual = make_dual(dtype=torch.float32)
-    wrapped = DualBranch(dual.backbone, dual.softmax_head, Wrapped(dual.sigmoid_head))
+    wrapped = DualBranch(dual.backbone, dual.softmax_head, Wrapped(dual.sigmoid_head), input_format=dual.input_format)
     with pytest.raises(SigcamError, match=r"the head must be an nn\.Sequential to cache its inputs, got Wrapped"):
         measure_head_training(wrapped, batch_size=1, epochs=1, repeats=1)

@@ -181,7 +181,7 @@ def test_a_probe_chooses_a_recipe_for_each_head_without_the_test_images(
         table = pd.DataFrame(rows, columns=CHOICE)
         return table.assign(chosen=table.index == places[head])
 
-    def evaluate(dual: Any, images: Any, backbone: str, network: str, path: Path, *_: Any) -> None:
+    def evaluate(dual: Any, images: Any, network: str, path: Path, *_: Any) -> None:
         path.parent.mkdir()
         path.write_bytes(made.run().evidence.read_bytes())
 

@@ -6,7 +6,6 @@ import pandas as pd
 import pytest
 import torch
 
-from sigcam_core.backbones import input_format
 from sigcam_core.common.files import read_json
 from sigcam_core.publish import overhead
 
@@ -20,7 +19,6 @@ def test_overhead_is_measured_on_every_network_and_says_how(tmp_path: Path, monk
         return small("small_cnn", num_classes)
 
     monkeypatch.setattr(overhead, "build", build)
-    monkeypatch.setattr("sigcam_core.evaluate.overhead.input_format", lambda _: input_format("small_cnn"))
     monkeypatch.setattr(torch.cuda, "is_available", lambda: False)
     overhead.publish_overhead(tmp_path, lambda _: None, batch_size=2, repeats=1)
     assert sorted(path.name for path in tmp_path.iterdir()) == ["cpu.csv", "cpu.json", "cpu_head_training.csv"]

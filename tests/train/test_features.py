@@ -247,7 +247,7 @@ def test_the_first_bad_image_of_a_batch_gets_the_sentence_about_it(manifest: Man
 
 
 def test_missing_and_damaged_images_are_named(network: Network, manifest: Manifest, tmp_path: Path) -> None:
-    cached = partial(cache_features, network, manifest, FORM, VIEWS, tmp_path / "cache")
+    cached = partial(cache_features, with_format(network, FORM), manifest, VIEWS, tmp_path / "cache")
     (manifest.root / "7.png").write_bytes(b"broken")
     with pytest.raises(SigcamError, match=r"7\.png cannot be read \(it is damaged"):
         cached()
