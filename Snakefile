@@ -28,8 +28,6 @@ for name, value in settings.items():
 WORK = Path(settings["work_dir"])
 SEED = settings["seed"]
 RUNS = {run.network: run for run in (Run("shapes", name, SEED, WORK) for name in ("small_cnn", "small_cnn_mlp"))}
-# One network starts from the trained convolutions of another.
-STARTS_FROM = {"small_cnn-mlp": "small_cnn-gap"}
 PYTHON = sys.executable
 NOTEBOOKS = {path.stem: path for path in sorted(Path(workflow.basedir, "notebooks").glob("*.ipynb"))}
 RESULTS = Path(workflow.basedir, "results")
@@ -119,7 +117,7 @@ for run in RUNS.values():
         # The softmax classifier.
         input:
             run.manifest,
-            [RUNS[STARTS_FROM[run.network]].classifier] if run.network in STARTS_FROM else [],
+            [run.starts_from.classifier] if run.starts_from else [],
             code_of("train"),
         output:
             with_record(run.classifier),

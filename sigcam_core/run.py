@@ -4,12 +4,16 @@ from __future__ import annotations
 
 import os
 import re
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from .backbones.formats import MLP, check_backbone
 from .common.errors import check_choice, fail
 from .train.recipes import CLASSIFIER_RECIPES, ORIGINS, SIGMOID_RECIPES
+
+CONVOLUTIONS_FROM = {"small_cnn_mlp": "small_cnn"}
+"""Networks that start from the trained convolutions of another, since from scratch the MLP head does not learn in the
+time that the embedded default may take."""
 
 
 def default_work_dir() -> Path:
@@ -91,6 +95,16 @@ class Run:
     def full_name(self) -> str:
         """What the files of the sigmoid head, and of all that is measured with it, are called."""
         return "-".join(filter(None, [self.name, self.sigmoid_recipe]))
+
+    @property
+    def starts_from(self) -> Run | None:
+        """The run from whose trained convolutions this one's classifier starts; ``None`` where there is none.
+
+        >>> Run("shapes", "small_cnn_mlp").starts_from.name
+        'shapes-small_cnn-gap-seed0'
+        """
+        other = CONVOLUTIONS_FROM.get(self.backbone)
+        return replace(self, backbone=other) if other else None
 
     @property
     def manifest(self) -> Path:

@@ -40,9 +40,6 @@ if TYPE_CHECKING:
 
 BACKBONE_PREFIX = "backbone/"
 PERTURBATION_IMAGES = 100  # insertion and deletion take some twenty times the passes of all other figures
-CONVOLUTIONS_FROM = {"small_cnn_mlp": "small_cnn"}
-"""Networks that start from the trained convolutions of another, since from scratch the MLP head does not learn in the
-time that the embedded default may take."""
 
 
 def ensure_manifest(dataset: str, work_dir: Path) -> Manifest:
@@ -68,7 +65,7 @@ def ensure_classifier(
 ) -> nn.Module:
     """Load the softmax classifier; make it where there is none.
 
-    Some networks start from the convolutions of another, see :data:`CONVOLUTIONS_FROM`.
+    Some networks start from the convolutions of another, see :attr:`sigcam_core.run.Run.starts_from`.
 
     Args:
         run: which.
@@ -83,7 +80,7 @@ def ensure_classifier(
         _load(model, run.classifier)
         return model.eval()
     facts: dict[str, Any] = {"origin": run.origin, "manifest_checksum": manifest.checksum}
-    start_from = _start_of(run)
+    start_from = run.starts_from
     start = ensure_classifier(start_from, None, fabric, checkpoint_seconds) if start_from else None
     torch.manual_seed(run.seed)  # new layers are drawn here
     model = starting_point(run.origin, run.backbone, manifest)
@@ -107,12 +104,6 @@ def ensure_classifier(
     _save(run, run.classifier, trained, fabric, **facts)
     checkpoint.remove()
     return model.eval()
-
-
-def _start_of(run: Run) -> Run | None:
-    """The run whose classifier this one's starts from, if there is one."""
-    other = CONVOLUTIONS_FROM.get(run.backbone)
-    return replace(run, backbone=other) if other else None
 
 
 def ensure_sigmoid_head(
@@ -183,7 +174,7 @@ def ensure_evidence(run: Run, with_fidelity: bool = True) -> Path:
 
 def seconds_of_training(run: Run) -> tuple[float, float]:
     """Seconds that the classifier took, that it starts from included, and both heads together, by their records."""
-    start_from = _start_of(run)
+    start_from = run.starts_from
     classifiers = {run.classifier, start_from.classifier if start_from else run.classifier}
     seconds: float = sum(record_of(path)["seconds"] for path in classifiers)
     return seconds, seconds + record_of(run.sigmoid_head)["seconds"]
