@@ -89,7 +89,18 @@ def sign_collapse_delta(weight: Tensor, class_idx: int) -> Tensor:
 
 
 def erasing_delta(weight: Tensor) -> Tensor:
-    """The shift delta_i = -max_k w_ik: no weight of any class stays positive, so ReLU erases every map."""
+    """The shift delta_i = -max_k w_ik: no weight of any class stays positive, so ReLU erases every map.
+
+    Args:
+        weight: (C, K) weights of a linear head.
+
+    Returns:
+        (K,) shift (Oh and Noh 2025, Section 3).
+
+    >>> shift_weights(torch.eye(2), erasing_delta(torch.eye(2)))
+    tensor([[ 0., -1.],
+            [-1.,  0.]])
+    """
     _check_weight(weight)
     return -weight.max(dim=0).values
 

@@ -181,7 +181,7 @@ class DualBranch(nn.Module):
         return maps
 
     def forward(self, images: Tensor) -> DualOutput:
-        """Feature maps and the logits of both heads. Gradients reach the sigmoid head only."""
+        """Feature maps (N, K, h, w) and the logits (N, C) of both heads. Gradients reach the sigmoid head only."""
         features = self.extract(images)
         with torch.no_grad():
             softmax_logits = self.softmax_head(features)

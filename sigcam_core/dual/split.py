@@ -59,7 +59,7 @@ class TokensToMaps(nn.Module):
         self.grid = grid
 
     def forward(self, tokens: Tensor) -> Tensor:
-        """Drop the prefix and lay out the rest.
+        """Tokens (N, L, K) to maps (N, K, h, w): drop the prefix and lay out the rest.
 
         Raises:
             SigcamError: if the number of tokens is another.
@@ -78,7 +78,7 @@ class ChannelsFirst(nn.Module):
     """Feature maps (N, h, w, K) to (N, K, h, w)."""
 
     def forward(self, features: Tensor) -> Tensor:
-        """Permute the axes; nothing is copied."""
+        """Maps (N, h, w, K) to (N, K, h, w) by other strides; nothing is copied."""
         return features.permute(0, 3, 1, 2)
 
 
@@ -91,7 +91,7 @@ class Part(nn.Module):
         self.method = method
 
     def forward(self, inputs: Tensor) -> Tensor:
-        """What the method gives."""
+        """What the method gives of images (N, 3, H, W), or of features."""
         outputs: Tensor = getattr(self.network, self.method)(inputs)
         return outputs
 
@@ -104,7 +104,7 @@ class ImageTokens(nn.Module):
         self.network = network
 
     def forward(self, images: Tensor) -> Tensor:
-        """Embed the patches, put the class token before them, encode."""
+        """Images (N, 3, H, W) to tokens (N, L, K): embed the patches, put the class token before them, encode."""
         patches = self.network._process_input(images)
         class_token = self.network.class_token.expand(len(patches), -1, -1)
         tokens: Tensor = self.network.encoder(torch.cat([class_token, patches], dim=1))
@@ -115,7 +115,7 @@ class FirstToken(nn.Module):
     """Tokens (N, L, K) to the class token (N, K)."""
 
     def forward(self, tokens: Tensor) -> Tensor:
-        """Take the first token."""
+        """Take the first of the tokens (N, L, K), giving (N, K)."""
         return tokens[:, 0]
 
 

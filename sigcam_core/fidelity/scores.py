@@ -160,7 +160,7 @@ def class_scores(logits: Tensor, class_idx: Tensor) -> Tensor:
 
 
 def softmax_of_class(logits: Tensor, class_idx: Tensor) -> Tensor:
-    """:func:`class_scores` of classes that were checked before."""
+    """:func:`class_scores` (N,) of logits (N, C) and classes (N,) that were checked before."""
     return logits.double().softmax(dim=1).gather(1, class_idx[:, None])[:, 0]
 
 

@@ -100,7 +100,7 @@ def gt_loc_iou(score_map: NDArray[np.floating[Any]], boxes: BoxArray) -> tuple[f
 
 
 def to_gray(score_map: NDArray[np.floating[Any]]) -> NDArray[np.uint8]:
-    """The map in 8 bits, rounded down as the protocol does."""
+    """A map (H, W) of scores in [0, 1] in 8 bits (H, W), rounded down as the protocol does."""
     gray: NDArray[np.uint8] = np.ascontiguousarray((score_map * 255).astype(np.uint8))
     return gray
 
