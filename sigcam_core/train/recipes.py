@@ -122,9 +122,16 @@ _CROPS = Recipe(
 
 CLASSIFIER_RECIPES = {
     # The small network with the MLP head starts from the convolutions of the one with the GAP head.
+    # Costs are seconds on two cores of an AMD EPYC, as the records in results/ give them; accuracies are of held-out
+    # training images. On shapes: 13 s, 99 %. A high rate, since BatchNorm takes it and epochs are few.
     "small-gap": Recipe(epochs=8, batch_size=32, learning_rate=5e-3, weight_decay=0.05),
+    # A third of that time, 99 %: with trained convolutions two epochs suffice, and the decay keeps its head in bounds.
     "small-mlp": Recipe(epochs=2, batch_size=32, learning_rate=2e-3, weight_decay=0.05),
+    # On cached features: 22 s on Tiny-ImageNet for 70 %; Cars, with a twelfth of the images, wants 100 epochs, 13 s for
+    # 60 %. The rate and decay that are published were chosen around these on held-out images. One view: each
+    # view more costs a pass of the backbone.
     "probe": Recipe(epochs=20, batch_size=256, learning_rate=3e-3, weight_decay=1e-2, augment="none"),
+    # Not measured: it wants a GPU. New layers learn ten times faster, as in the code of Choe et al. 2020.
     "finetune": Recipe(
         epochs=12, batch_size=64, learning_rate=1e-4, weight_decay=0.05, augment="crop_flip", new_layers_ratio=10
     ),
@@ -143,13 +150,18 @@ CLASSIFIER_RECIPES = {
 """Recipes of softmax classifiers."""
 
 SIGMOID_RECIPES = {
+    # Some seconds on shapes, to the accuracy of the softmax branch. Images are mirrored, as for the classifier.
     "small": Recipe(epochs=12, batch_size=64, learning_rate=2e-3, weight_decay=5e-4),
+    # On cached features of one view: 25 s on Tiny-ImageNet for 66 %, and 17 s for 100 epochs on Cars for 52 %, at the rate
+    # and decay chosen around these. Large batches, since a step of 32 on features is all overhead.
     "cached": Recipe(epochs=20, batch_size=256, learning_rate=1e-3, weight_decay=1e-2, augment="none"),
     # Large batches, for data sets of the size of ImageNet: a step then has enough to do for a data-centre GPU.
     "cached-large": Recipe(epochs=10, batch_size=4096, learning_rate=4e-3, weight_decay=1e-2, augment="none"),
-    # What freezing does, on the same crops: see the parameter ``freezing``.
+    # What freezing does, on the same crops: see the parameter ``freezing``. float32, so that rounding does not differ.
+    # The first costs five passes of the backbone and epochs of nothing, the second a pass an epoch, with gradients off.
     "crops": _CROPS,
     "crops-official-freezing": replace(_CROPS, cached=False, freezing="official"),
+    # The rates and decays of the official scripts (Oh and Noh 2025). Ten views: ten passes of the backbone, as theirs.
     "paper-vgg16-cam": _paper(0.003, 5e-4),
     "paper-vgg16-gradcam": _paper(1e-4, 5e-4),
     "paper-resnet50-cam": _paper(1e-4, 1e-4),
