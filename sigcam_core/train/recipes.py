@@ -152,8 +152,8 @@ CLASSIFIER_RECIPES = {
 SIGMOID_RECIPES = {
     # Some seconds on shapes, to the accuracy of the softmax branch. Images are mirrored, as for the classifier.
     "small": Recipe(epochs=12, batch_size=64, learning_rate=2e-3, weight_decay=5e-4),
-    # On cached features of one view: 25 s on Tiny-ImageNet for 66 %, and 17 s for 100 epochs on Cars for 52 %, at the rate
-    # and decay chosen around these. Large batches, since a step of 32 on features is all overhead.
+    # On cached features of one view: 25 s on Tiny-ImageNet for 66 %, and 17 s for 100 epochs on Cars for 52 %, at the
+    # rate and decay chosen around these. Large batches, since a step of 32 on features is all overhead.
     "cached": Recipe(epochs=20, batch_size=256, learning_rate=1e-3, weight_decay=1e-2, augment="none"),
     # Large batches, for data sets of the size of ImageNet: a step then has enough to do for a data-centre GPU.
     "cached-large": Recipe(epochs=10, batch_size=4096, learning_rate=4e-3, weight_decay=1e-2, augment="none"),
