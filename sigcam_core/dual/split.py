@@ -323,6 +323,26 @@ def _sequence(*modules: nn.Module) -> nn.Module:
     return needed[0] if len(needed) == 1 else nn.Sequential(*needed)
 
 
+def split_pooling(head: nn.Module) -> tuple[nn.Module, nn.Module]:
+    """Split a head into the pooling that needs no training and the layers that do.
+
+    Args:
+        head: features (N, K, h, w) to logits (N, C), an :class:`~torch.nn.Sequential`.
+
+    Returns:
+        Features to what the first layer with weights takes, (N, D), and that to logits.
+
+    Raises:
+        SigcamError: if the head is not a sequence of layers.
+    """
+    if not isinstance(head, nn.Sequential):
+        fail(f"the head must be an nn.Sequential to cache its inputs, got {type(head).__name__}.")
+    layers = list(head)
+    passive = (nn.AdaptiveAvgPool2d, nn.Flatten, nn.Identity)
+    count = next((i for i, layer in enumerate(layers) if not isinstance(layer, passive)), len(layers))
+    return nn.Sequential(*layers[:count]), nn.Sequential(*layers[count:])
+
+
 @contextmanager
 def evaluation_mode(*networks: nn.Module) -> Iterator[None]:
     """Dropout and BatchNorm in evaluation mode inside the block; afterwards every module has its own mode again."""

@@ -15,9 +15,9 @@ from torch.nn.functional import cross_entropy
 
 from ..backbones.formats import InputFormat, required_format
 from ..common.checks import check_class_idx
-from ..common.errors import fail
 from ..dual.branch import DualBranch
 from ..dual.loss import unchecked_balanced_bce
+from ..dual.split import split_pooling
 from ..prepare.images import image_batches
 from ..prepare.manifest import Manifest
 from ..prepare.views import View
@@ -175,20 +175,6 @@ def _thawed(head: nn.Module) -> Iterator[None]:
     finally:
         for parameter, required in zip(head.parameters(), was_required, strict=True):
             parameter.requires_grad_(required)
-
-
-def split_pooling(head: nn.Module) -> tuple[nn.Module, nn.Module]:
-    """Split a head into the pooling that needs no training and the layers that do.
-
-    Raises:
-        SigcamError: if the head is not a sequence of layers.
-    """
-    if not isinstance(head, nn.Sequential):
-        fail(f"the head must be an nn.Sequential to cache its inputs, got {type(head).__name__}.")
-    layers = list(head)
-    passive = (nn.AdaptiveAvgPool2d, nn.Flatten, nn.Identity)
-    count = next((i for i, layer in enumerate(layers) if not isinstance(layer, passive)), len(layers))
-    return nn.Sequential(*layers[:count]), nn.Sequential(*layers[count:])
 
 
 @torch.no_grad()

@@ -16,11 +16,12 @@ from torch.nn.functional import cross_entropy
 from sigcam_core import DualBranch, SigcamError
 from sigcam_core.backbones import build, input_format
 from sigcam_core.dual.loss import class_balanced_bce
+from sigcam_core.dual.split import split_pooling
 from sigcam_core.prepare.images import load_images, normalize
 from sigcam_core.prepare.manifest import Manifest
 from sigcam_core.train.checkpoints import Checkpoint
 from sigcam_core.train.fit import Session, start_fabric
-from sigcam_core.train.heads import Splits, Trained, split_pooling, top1_accuracy, train_classifier, train_head
+from sigcam_core.train.heads import Splits, Trained, top1_accuracy, train_classifier, train_head
 from sigcam_core.train.recipes import Recipe
 
 RECIPE = Recipe(epochs=2, batch_size=16, learning_rate=2e-3, weight_decay=0.01)
