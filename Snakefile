@@ -31,7 +31,7 @@ RUNS = {run.network: run for run in (Run("shapes", name, SEED, WORK) for name in
 PYTHON = sys.executable
 NOTEBOOKS = {path.stem: path for path in sorted(Path(workflow.basedir, "notebooks").glob("*.ipynb"))}
 RESULTS = Path(workflow.basedir, "results")
-shapes, photos = (manifest_path(name, WORK) for name in ("shapes", "photos"))
+MANIFESTS = {name: manifest_path(name, WORK) for name in ("shapes", "photos")}
 
 
 def option(name):
@@ -60,7 +60,6 @@ MADE_BY = {
     "ensure_sigmoid_head": [run.sigmoid_head for run in RUNS.values()],
     "ensure_evidence": [run.evidence for run in RUNS.values()],
 }
-MANIFESTS = {"shapes": shapes, "photos": photos}
 
 
 def reads(notebook):
@@ -93,7 +92,7 @@ rule shapes:
     input:
         files_behind("data_scripts"),
     output:
-        with_record(shapes),
+        with_record(MANIFESTS["shapes"]),
     shell:
         "{PYTHON} -m data_scripts shapes --root {WORK}/data "
         + " ".join(option(name) for name in ("train", "val", "test"))
@@ -104,7 +103,7 @@ rule photos:
     input:
         files_behind("data_scripts"),
     output:
-        with_record(photos),
+        with_record(MANIFESTS["photos"]),
     shell:
         "{PYTHON} -m data_scripts photos --root {WORK}/data"
 

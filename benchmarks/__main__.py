@@ -21,7 +21,7 @@ from benchmarks.memory import environment, peak_mebibytes
 from benchmarks.timing import Row
 from sigcam_core.common.errors import CommandLine, fail, run_command_line
 from sigcam_core.common.files import write_json
-from sigcam_core.common.provenance import provenance
+from sigcam_core.common.provenance import best_device, provenance
 from sigcam_core.summarise.speed import BENCHMARKS
 
 NETWORK, IMAGE_SIZE = "ResNet-50", 224
@@ -32,7 +32,7 @@ PEERS = ("grad-cam", "torchcam", "captum", "opencv-python-headless", "numpy")
 def main() -> None:
     """Run the benchmarks that the command line asks for."""
     parser = CommandLine(prog="python -m benchmarks", description="Measure ours and its peers side by side.")
-    parser.add_argument("--device", default="cuda" if torch.cuda.is_available() else "cpu", help="default: %(default)s")
+    parser.add_argument("--device", default=best_device().type, help="default: %(default)s")
     parser.add_argument("--repeats", type=int, default=5, help="pairs of runs, default: %(default)s")
     parser.add_argument("--batch-size", type=int, default=16, help="images a batch, default: %(default)s")
     parser.add_argument("--output", type=Path, help="JSON file, default: results/benchmarks/DEVICE.json")

@@ -22,7 +22,7 @@ from benchmarks.memory import environment
 from benchmarks.training import measure_training
 from sigcam_core.common.errors import CommandLine, fail, run_command_line
 from sigcam_core.common.files import write_json
-from sigcam_core.common.provenance import provenance
+from sigcam_core.common.provenance import best_device, provenance
 from sigcam_core.dual.loss import unchecked_balanced_bce
 from sigcam_core.evaluate.overhead import seconds_of
 from sigcam_core.summarise.speed import BENCHMARKS
@@ -37,7 +37,7 @@ ROWS_AT_A_TIME = 65_536
 def main() -> None:
     """Measure as the command line says, print the result and write it as JSON."""
     parser = CommandLine(prog="python -m benchmarks.head_training", description="Measure the training of a head.")
-    parser.add_argument("--device", default="cuda" if torch.cuda.is_available() else "cpu", help="default: %(default)s")
+    parser.add_argument("--device", default=best_device().type, help="default: %(default)s")
     parser.add_argument("--images", type=int, default=IMAGES, help="default: %(default)s")
     parser.add_argument("--epochs", type=int, default=10, help="default: %(default)s")
     parser.add_argument("--repeats", type=int, default=5, help="pairs of runs, default: %(default)s")

@@ -39,7 +39,7 @@ def measure_training(device: torch.device, repeats: int, num_images: int = 768) 
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
         manifest = prepare("shapes", folder, train=num_images, val=8, test=8)
-        splits = Splits(manifest.split("train"), manifest.split("val"))
+        splits = Splits.of(manifest)
         session = Session(report=_silent, fabric=fabric)
         fresh = (folder / f"features{number}" for number in count())  # nothing is cached from the last time
 

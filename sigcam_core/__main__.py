@@ -17,7 +17,14 @@ from .common.errors import CommandLine, fail, run_command_line
 from .prepare.command import data_scripts_command
 from .publish.experiments import MEASUREMENTS
 from .run import Run, default_work_dir
-from .train.recipes import CLASSIFIER_RECIPES, FREEZINGS, ORIGINS, SIGMOID_RECIPES
+from .train.recipes import (
+    CLASSIFIER_RECIPES,
+    FREEZINGS,
+    ORIGINS,
+    SIGMOID_RECIPES,
+    recipe_of_classifier,
+    recipe_of_sigmoid_head,
+)
 
 VERBS = {
     "prepare": "prepare a data set and its manifest, as `python -m data_scripts` does",
@@ -59,7 +66,6 @@ def train(options: Namespace) -> None:
     from .stations import ensure_classifier, ensure_manifest, ensure_sigmoid_head
     from .train.checkpoints import SECONDS_BETWEEN_SAVINGS
     from .train.fit import check_devices, check_shares, start_fabric
-    from .train.recipes import recipe_of_classifier, recipe_of_sigmoid_head
 
     run = _run(options)
     is_classifier = options.what == "classifier"

@@ -93,7 +93,7 @@ def ensure_classifier(
         return model
     facts["recipe"] = asdict(recipe)
     checkpoint = _checkpoint(run.classifier, facts, checkpoint_seconds)
-    splits = Splits(manifest.split("train"), manifest.split("val"))
+    splits = Splits.of(manifest)
     session = Session(run.seed, fabric=fabric, checkpoint=checkpoint)
     if run.origin == "probe":
         dual = DualBranch.from_classifier(model)
@@ -131,7 +131,7 @@ def ensure_sigmoid_head(
         facts = {"recipe": asdict(recipe), "manifest_checksum": manifest.checksum}
         facts["classifier_sha256"] = sha256_of_file(run.classifier)
         checkpoint = _checkpoint(run.sigmoid_head, facts, checkpoint_seconds)
-        splits = Splits(manifest.split("train"), manifest.split("val"))
+        splits = Splits.of(manifest)
         session = Session(run.seed, fabric=fabric, checkpoint=checkpoint)
         trained = train_head(dual, "sigmoid", splits, recipe, run.features, session)
         moved = dict(dual.backbone.named_buffers()) if recipe.freezing == "official" else {}

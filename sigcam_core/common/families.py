@@ -16,6 +16,9 @@ import pandas as pd
 from .errors import fail
 from .resampling import FloatArray, Statistics
 
+Statistic = Callable[[pd.DataFrame, FloatArray], Statistics]
+"""From evidence rows, one an image, and resampling weights (B, N), to the metrics (B,)."""
+
 
 @dataclass(frozen=True)
 class MetricFamily:
@@ -57,7 +60,7 @@ class MetricFamily:
             fail(f"no image of this evidence has figures of {self.name}: evaluate with {self.name}_images above 0.")
         return rows
 
-    def statistics_by_variant(self) -> dict[str, Callable[[pd.DataFrame, FloatArray], Statistics]]:
+    def statistics_by_variant(self) -> dict[str, Statistic]:
         """The statistics of each variant; of ``""`` where there is none."""
         if not self.variant:
             return {"": self.statistics}

@@ -119,7 +119,7 @@ def _choice(run: Run, head: str, recipe: Recipe, manifest: Manifest, report: Rep
     torch.manual_seed(run.seed)  # the head starts as that of the run will
     model = trained or starting_point(run.origin, run.backbone, manifest)
     dual = DualBranch.from_classifier(model)
-    splits = Splits(manifest.split("train"), manifest.split("val"))
+    splits = Splits.of(manifest)
     table = compare_recipes(dual, head, splits, grid, run.features, Session(run.seed, report))
     write_csv(path, table)
     return table

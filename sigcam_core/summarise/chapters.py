@@ -125,8 +125,7 @@ def fidelity_chapter(
     points = matched_coverage(evidence)
     first_images = PERTURBATION.measured(evidence)
     areas = table_of(first_images, perturbation_statistics)
-    at_one = points[points["coverage"].round() == PROSE_COVERAGE]
-    at_one = at_one.rename(columns={"average_drop": f"average_drop_at_{PROSE_COVERAGE}"})
+    at_one = at_coverages(points, PROSE_COVERAGE).rename(columns={"average_drop": f"average_drop_at_{PROSE_COVERAGE}"})
     counts: dict[str, Value] = {
         "dataset": dataset,
         "test_images": evidence["image_id"].nunique(),
@@ -160,13 +159,24 @@ def _scored_by_both(evidence: pd.DataFrame, ours: pd.DataFrame) -> pd.DataFrame:
     return crossed
 
 
+def at_coverages(points: pd.DataFrame, *shares: int) -> pd.DataFrame:
+    """The points at which maps keep some share of the pixels, the share in whole percent.
+
+    Args:
+        points: with column ``coverage``, as :func:`sigcam_core.summarise.tables.matched_coverage` gives it.
+        shares: in %.
+    """
+    rounded = points.round({"coverage": 0})
+    return rounded[rounded["coverage"].isin(shares)]
+
+
 def drops_at_equal_coverage(points: pd.DataFrame) -> pd.DataFrame:
     """Average drop of every map where all keep the same share of the pixels, one column a share.
 
     Args:
         points: what :func:`sigcam_core.summarise.tables.matched_coverage` returns.
     """
-    shown = points[points["coverage"].round().isin(SHOWN_COVERAGES)].round({"coverage": 0})
+    shown = at_coverages(points, *SHOWN_COVERAGES)
     order = shown.drop_duplicates(KEYS).set_index(KEYS).index
     wide = shown.pivot(index=KEYS, columns="coverage", values="average_drop").reindex(order)
     return wide.rename(columns=lambda share: f"keep {share:.0f} %").reset_index()

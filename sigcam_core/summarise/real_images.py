@@ -9,7 +9,7 @@ import pandas as pd
 
 from ..fidelity.evidence import FIDELITY_METRICS, PERTURBATION_METRICS
 from ..localization.evidence import WSOL_METRICS
-from .chapters import SHOWN_COVERAGES
+from .chapters import SHOWN_COVERAGES, at_coverages
 from .measured import Measured, Overhead, figures_with_intervals, provenance_line, usual_rows
 from .tables import show
 
@@ -73,9 +73,8 @@ def fidelity_by_own_branch(one: Measured) -> pd.DataFrame:
 
 def equal_coverage_figures(one: Measured) -> pd.DataFrame:
     """Average drop (%) where every map keeps the same share of the pixels, and areas under the perturbation curves."""
-    points = one.tables["matched_coverage"].round({"coverage": 0})
-    points = points[points["coverage"].isin(SHOWN_COVERAGES) & points["method"].isin(COVERAGE_METHODS)]
-    wide = points.pivot(index=MAP, columns="coverage", values="average_drop")
+    points = at_coverages(one.tables["matched_coverage"], *SHOWN_COVERAGES)
+    wide = points[points["method"].isin(COVERAGE_METHODS)].pivot(index=MAP, columns="coverage", values="average_drop")
     wide = wide.rename(columns=lambda share: f"drop at {share:.0f} %").reset_index()
     return wide.merge(figures_with_intervals(one.tables["perturbation"], PERTURBATION_METRICS, MAP), on=MAP)
 

@@ -6,20 +6,17 @@ Both heads share the draws of the bootstrap, so that their difference is paired.
 
 from __future__ import annotations
 
-from collections.abc import Callable
-
 import numpy as np
 import pandas as pd
 import torch
 
 from ..common.errors import fail
-from ..common.resampling import FloatArray, Statistics, figure_and_resamples, interval
+from ..common.families import Statistic
+from ..common.resampling import figure_and_resamples, interval
 from ..evaluate.schema import FAMILIES, KEYS, METRIC_TITLES
 from ..fidelity.evidence import PERTURBATION
 from ..fidelity.perturbation import average_drop_at_coverage
 from .paper import paper_table
-
-Statistic = Callable[[pd.DataFrame, FloatArray], Statistics]
 
 
 def tables_of(evidence: pd.DataFrame, resamples: int = 1000) -> dict[str, pd.DataFrame]:

@@ -48,6 +48,15 @@ class Splits(NamedTuple):
     train: Manifest
     val: Manifest
 
+    @classmethod
+    def of(cls, manifest: Manifest) -> Splits:
+        """The splits ``train`` and ``val`` of a data set.
+
+        Raises:
+            SigcamError: if it has no such split.
+        """
+        return cls(manifest.split("train"), manifest.split("val"))
+
 
 def train_classifier(model: nn.Module, splits: Splits, recipe: Recipe, session: Session = USUAL) -> Trained:
     """Train all of a softmax classifier with cross-entropy.

@@ -53,17 +53,13 @@ def quiet(line: str) -> None:
     assert "images/s" in line or "going on" in line
 
 
-def splits_of(shapes: Manifest) -> Splits:
-    return Splits(shapes.split("train"), shapes.split("val"))
-
-
 def run_classifier(
     shapes: Manifest, seed: int, model: nn.Module | None = None, checkpoint: Checkpoint | None = None
 ) -> Trained:
     if model is None:
         torch.manual_seed(seed)
         model = build("small_cnn", shapes.num_classes, "gap")
-    return train_classifier(model, splits_of(shapes), RECIPE, Session(seed, quiet, fabric(), checkpoint))
+    return train_classifier(model, Splits.of(shapes), RECIPE, Session(seed, quiet, fabric(), checkpoint))
 
 
 def run_head(
@@ -76,7 +72,7 @@ def run_head(
     checkpoint: Checkpoint | None = None,
 ) -> Trained:
     session = Session(seed, quiet, fabric(), checkpoint)
-    return train_head(dual, head, splits_of(shapes), recipe, features, session)
+    return train_head(dual, head, Splits.of(shapes), recipe, features, session)
 
 
 def fresh_dual(shapes: Manifest, head: str = "gap") -> DualBranch:
@@ -326,7 +322,7 @@ def test_a_sigmoid_head_whose_loss_is_not_finite_stops(shapes: Manifest, feature
         (lambda s, f: run_head(s, f, fresh_dual(s), head="tanh"), "unknown head 'tanh': choose one of softmax"),
         (lambda s, f: top1_accuracy(fresh_dual(s), "tanh", s), "unknown head 'tanh': choose one of softmax"),
         (
-            lambda s, f: train_classifier(nn.Linear(1, 1), splits_of(s), RECIPE),
+            lambda s, f: train_classifier(nn.Linear(1, 1), Splits.of(s), RECIPE),
             "Linear does not say how images are made",
         ),
         (lambda s, f: split_pooling(nn.Linear(3, 2)), r"must be an nn\.Sequential to cache its inputs, got Linear"),
