@@ -6,7 +6,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import asdict, replace
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
@@ -17,21 +17,16 @@ from ..common.errors import check_choice
 from ..common.files import read_json, write_json
 from ..common.progress import Report, print_to_stderr
 from ..common.provenance import provenance
-from ..dual.branch import DualBranch, linear_head_weight
+from ..dual.branch import linear_head_weight
 from ..evaluate.schema import KEYS, read_evidence
 from ..invariance import gauge_energy
 from ..localization.evidence import wsol_statistics
-from ..prepare.manifest import Manifest
 from ..run import Run
-from ..stations import ensure_classifier, ensure_evidence, ensure_manifest, ensure_sigmoid_head, record_of
+from ..stations import ensure_evidence, ensure_manifest, ensure_sigmoid_head, record_of
 from ..summarise.measured import MEASURED
 from ..summarise.saved import write_csv
 from ..summarise.tables import table_with_intervals, tables_of
-from ..train.fit import Session
-from ..train.heads import Splits, top1_accuracy
-from ..train.origins import starting_point
-from ..train.recipes import CLASSIFIER_RECIPES, SIGMOID_RECIPES, Recipe
-from ..train.tuning import compare_recipes, grid_around
+from ..train.heads import top1_accuracy
 from .experiments import EXPERIMENTS, MEASUREMENTS, OVERHEAD, Experiment
 from .freezing import compare_freezing
 from .overhead import publish_overhead
@@ -65,7 +60,7 @@ def publish(name: str, work_dir: Path, results: Path = MEASURED, report: Report 
     experiment = EXPERIMENTS[name]
     runs = [run_of(experiment, work_dir, seed) for seed in experiment.seeds]
     first = runs[0]
-    choices = _train(experiment, runs, report)
+    choices = train_heads(experiment, runs, report)
     evidence = read_evidence(ensure_evidence(first))
     tables = tables_of(evidence, RESAMPLES) | {f"choice_{head}": table for head, table in choices.items()}
     if len(runs) > 1:
@@ -79,57 +74,6 @@ def publish(name: str, work_dir: Path, results: Path = MEASURED, report: Report 
         softmax_top1 = 100 * float((evidence["label"] == evidence["predicted"]).mean())
         ship(first, experiment.shipped_as, {"softmax": softmax_top1, "sigmoid": record["sigmoid_top1"]})
     return folder
-
-
-def run_of(experiment: Experiment, work_dir: Path, seed: int) -> Run:
-    """The run of one seed of an experiment."""
-    folder = work_dir / experiment.folder
-    return Run(experiment.dataset, experiment.backbone, seed, folder, experiment.origin)
-
-
-def _train(experiment: Experiment, runs: list[Run], report: Report) -> dict[str, pd.DataFrame]:
-    """Train all heads by the recipe that does best on held-out training images; returns the comparisons."""
-    first = runs[0]
-    choices = {}
-    manifest = ensure_manifest(first.dataset, first.work_dir)
-    if experiment.origin == "probe":
-        usual = replace(CLASSIFIER_RECIPES["probe"], epochs=experiment.epochs)
-        choices["softmax"] = _choice(first, "softmax", usual, manifest, report)
-        recipe = _chosen(choices["softmax"], usual)
-        for run in runs:
-            ensure_classifier(run, recipe)
-    usual = replace(SIGMOID_RECIPES["cached"], epochs=experiment.epochs)
-    choices["sigmoid"] = _choice(first, "sigmoid", usual, manifest, report)
-    recipe = _chosen(choices["sigmoid"], usual)
-    for run in runs:
-        ensure_sigmoid_head(run, recipe)
-    return choices
-
-
-def _choice(run: Run, head: str, recipe: Recipe, manifest: Manifest, report: Report) -> pd.DataFrame:
-    """Compare the recipes of the grid around one; the comparison that is there, if it is of the same grid."""
-    path = run.work_dir / "choices" / f"{run.name}-{head}-{manifest.checksum[:12]}.csv"
-    grid = grid_around(recipe)
-    if path.exists():
-        table = pd.read_csv(path)
-        tried = list(table[["learning_rate", "weight_decay", "epochs"]].itertuples(index=False, name=None))
-        if tried == [(one.learning_rate, one.weight_decay, one.epochs) for one in grid]:
-            return table
-    trained = None if head == "softmax" else ensure_classifier(run)
-    torch.manual_seed(run.seed)  # the head starts as that of the run will
-    model = trained or starting_point(run.origin, run.backbone, manifest)
-    dual = DualBranch.from_classifier(model)
-    splits = Splits.of(manifest)
-    table = compare_recipes(dual, head, splits, grid, run.features, Session(run.seed, report))
-    write_csv(path, table)
-    return table
-
-
-def _chosen(table: pd.DataFrame, recipe: Recipe) -> Recipe:
-    """The recipe with the learning rate and weight decay that did best."""
-    row = table[table["chosen"]].iloc[0]
-    rate, decay = float(row["learning_rate"]), float(row["weight_decay"])
-    return replace(recipe, learning_rate=rate, weight_decay=decay)
 
 
 def _seeds(runs: list[Run]) -> pd.DataFrame:

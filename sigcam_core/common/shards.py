@@ -1,0 +1,95 @@
+"""Long measurements in shards: a run that is stopped does one shard again at most.
+
+The result of a measurement of N items is arrays whose first axis is the items. It is kept as one safetensors file that
+carries the digest of all that decides its numbers; a file of another digest is made anew.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import shutil
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+from safetensors import SafetensorError, safe_open
+from safetensors.numpy import save_file
+
+from .files import write_atomically
+from .progress import Report, progress_bar
+
+Arrays = dict[str, NDArray[Any]]
+DIGEST = "digest"
+
+
+def digest_of(facts: object) -> str:
+    """A digest of plain values: numbers, words, lists and dictionaries of them.
+
+    >>> digest_of({"seed": 0}) == digest_of({"seed": 1})
+    False
+    """
+    return hashlib.sha256(json.dumps(facts, sort_keys=True).encode()).hexdigest()
+
+
+def in_shards(
+    path: Path,
+    num_items: int,
+    measure: Callable[[slice], Arrays],
+    facts: object,
+    *,
+    shard_size: int = 256,
+    report: Report = lambda _: None,
+) -> Arrays:
+    """Measure N items shard by shard, unless that was done before.
+
+    Args:
+        path: safetensors file of the whole; shards lie in a folder beside it until all are there.
+        num_items: N.
+        measure: from a slice of the items to arrays, one row an item.
+        facts: all that decides the numbers, plain values.
+        shard_size: items a shard.
+        report: gets a line now and then.
+
+    Returns:
+        The arrays, N rows each, in the order of the items.
+    """
+    digest = digest_of([facts, num_items, shard_size])
+    if (whole := _read(path, digest)) is not None:
+        return whole
+    folder = path.with_suffix(".shards")
+    parts = []
+    with progress_bar(num_items, path.stem, report) as advance:
+        for start in range(0, num_items, shard_size):
+            items = slice(start, min(start + shard_size, num_items))
+            shard = folder / f"{start:08d}.safetensors"
+            part = _read(shard, digest)
+            if part is None:
+                part = measure(items)
+                _write(shard, part, digest)
+            parts.append(part)
+            advance(items.stop - items.start)
+    whole = {name: np.concatenate([part[name] for part in parts]) for name in parts[0]}
+    _write(path, whole, digest)
+    shutil.rmtree(folder)
+    return whole
+
+
+def _write(path: Path, arrays: Arrays, digest: str) -> None:
+    contiguous = {name: np.ascontiguousarray(values) for name, values in arrays.items()}
+    write_atomically(path, lambda temporary: save_file(contiguous, temporary, {DIGEST: digest}))
+
+
+def _read(path: Path, digest: str) -> Arrays | None:
+    """The arrays of a file, or ``None`` where there is none, or one of other numbers."""
+    if not path.exists():
+        return None
+    try:
+        with safe_open(path, framework="np") as file:
+            if (file.metadata() or {}).get(DIGEST) != digest:
+                return None
+            return {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118  # it is no dictionary
+    except SafetensorError:
+        return None

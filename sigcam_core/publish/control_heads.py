@@ -1,0 +1,160 @@
+"""The linear heads that are crossed with scalars and weights: those of a recipe, and those at their optimum.
+
+Both heads see the same cached features, their penalties come from one grid, and both are chosen by one criterion, so
+that rate, recipe and seed leave the comparison.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+import pandas as pd
+import torch
+from safetensors.torch import load_file, save_file
+from torch import Tensor, nn
+
+from ..cams.controls import LinearHead
+from ..common.errors import fail
+from ..common.files import write_atomically
+from ..common.progress import Report
+from ..dual.branch import DualBranch, linear_head_weight
+from ..dual.split import split_pooling
+from ..invariance import gauge_energy
+from ..prepare.manifest import Manifest
+from ..prepare.views import View
+from ..run import Run
+from ..stations import ensure_classifier, ensure_manifest, ensure_sigmoid_head, record_of
+from ..train.features import FeatureCache, cache_features
+from ..train.fit import Session
+from ..train.heads import Splits, train_head
+from ..train.optimum import penalty_path
+from ..train.recipes import Recipe
+
+PENALTIES = (1e-2, 3e-3, 1e-3, 3e-4, 1e-4, 3e-5, 1e-5, 3e-6)
+"""Strengths of the L2 penalty that are tried for both heads, from strong to weak."""
+SGD_RATES = (0.3, 1.0, 3.0, 10.0)
+"""Learning rates that are tried for the softmax head by SGD; features are small, so that rates are great."""
+
+
+@dataclass(frozen=True, eq=False)
+class ControlHeads:
+    """The heads of one backbone.
+
+    Attributes:
+        dual: the network, with the heads of the recipe.
+        heads: all heads by name.
+        softmax: name of the softmax head that is compared: given, or at its optimum.
+        sigmoid: name of the sigmoid head that is compared, at its optimum.
+        tables: how they were made, by name of the table.
+    """
+
+    dual: DualBranch
+    heads: dict[str, LinearHead]
+    softmax: str
+    sigmoid: str
+    tables: dict[str, pd.DataFrame]
+
+
+def control_heads(run: Run, folder: Path, report: Report) -> ControlHeads:
+    """Train, solve or read every head of a run whose recipe heads are there.
+
+    The softmax head is solved again where it is a probe; a classifier that was trained as a whole, or that is given,
+    has the softmax head that its backbone learned with.
+
+    Args:
+        run: whose classifier and sigmoid head are of a recipe.
+        folder: where further heads are kept.
+        report: called with a line now and then.
+
+    Raises:
+        SigcamError: if the heads are not global average pooling and one linear layer.
+    """
+    dual, manifest = ensure_sigmoid_head(run), ensure_manifest(run.dataset, run.work_dir)
+    if linear_head_weight(dual.softmax_head) is None:
+        fail(f"the heads of {run.network} are not linear: controls are made of channel weights.")
+    splits = Splits.of(manifest)
+    heads = {"softmax": linear_head(dual.softmax_head), "sigmoid": linear_head(dual.sigmoid_head, is_sigmoid=True)}
+    recipe = Recipe(**record_of(run.sigmoid_head)["recipe"])
+    started = _trained(run, "sigmoid", recipe, splits, folder / "sigmoid_from_softmax.safetensors", report)
+    heads["sigmoid from softmax"] = replace(started, is_sigmoid=True)
+    caches = [_pooled(dual, split, run.features, report) for split in splits]
+    tables, solved = {}, ["sigmoid"]
+    if run.origin == "probe":
+        solved.insert(0, "softmax")
+        heads["softmax sgd"] = _softmax_by_sgd(run, splits, folder, report)
+    for head in solved:
+        path, optimum = penalty_path(
+            *(part for cache in caches for part in (cache.open(0), cache.labels)),
+            manifest.num_classes,
+            head,
+            PENALTIES,
+            folder=folder / "optima",
+            report=report,
+        )
+        heads[f"{head} optimum"] = LinearHead(optimum.weight, optimum.bias, is_sigmoid=head == "sigmoid")
+        tables[f"penalties_{head}"] = path
+    tables["heads"] = _heads_table(heads, dual, manifest, run, report)
+    softmax = "softmax optimum" if "softmax optimum" in heads else "softmax"
+    return ControlHeads(dual, heads, softmax, "sigmoid optimum", tables)
+
+
+def linear_head(head: nn.Module, *, is_sigmoid: bool = False) -> LinearHead:
+    """The weights and biases of a head of global average pooling and one linear layer."""
+    layer = next(module for module in head.modules() if isinstance(module, nn.Linear))
+    bias = layer.weight.new_zeros(len(layer.weight)) if layer.bias is None else layer.bias
+    return LinearHead(layer.weight.detach().clone(), bias.detach().clone(), is_sigmoid)
+
+
+def _pooled(dual: DualBranch, images: Manifest, features: Path, report: Report) -> FeatureCache:
+    """What the linear layers take, of the images as they are."""
+    pool, _ = split_pooling(dual.softmax_head)
+    body = nn.Sequential(dual.backbone, pool).eval()
+    body.input_format = dual.input_format  # type: ignore[assignment]  # torch types all attributes as modules
+    return cache_features(body, images, [View()], features, report=report)
+
+
+def _softmax_by_sgd(run: Run, splits: Splits, folder: Path, report: Report) -> LinearHead:
+    """The softmax head as the paper would train it, by SGD; the rate is chosen on held-out images."""
+    usual = Recipe(**record_of(run.classifier)["recipe"])
+    tried: list[tuple[float, LinearHead]] = []
+    for rate in SGD_RATES:
+        recipe = replace(usual, optimizer="sgd", learning_rate=rate, weight_decay=0.0)
+        path = folder / f"softmax_sgd_{rate:g}.safetensors"
+        head = _trained(run, "softmax", recipe, splits, path, report)
+        tried.append((float(load_file(path)["val_loss"]), head))
+    return min(tried, key=lambda pair: pair[0])[1]
+
+
+def _trained(run: Run, head: str, recipe: Recipe, splits: Splits, path: Path, report: Report) -> LinearHead:
+    """A head by a recipe, from the file where it is there: the sigmoid head starts from the softmax head."""
+    if not path.exists():
+        torch.manual_seed(run.seed)
+        dual = DualBranch.from_classifier(ensure_classifier(run), init="copy")
+        if head == "softmax":  # from zero: what is added to all classes alike stays nothing
+            for parameter in dual.softmax_head.parameters():
+                nn.init.zeros_(parameter)
+        trained = train_head(dual, head, splits, recipe, run.features, Session(run.seed, report))
+        made = linear_head(trained.module)
+        loss = torch.tensor(trained.history[-1]["val_loss"], dtype=torch.float64)
+        state = {"weight": made.weight, "bias": made.bias, "val_loss": loss}
+        write_atomically(path, lambda temporary: save_file(state, temporary))
+    saved = load_file(path)
+    return LinearHead(saved["weight"], saved["bias"])
+
+
+def _heads_table(
+    heads: dict[str, LinearHead], dual: DualBranch, manifest: Manifest, run: Run, report: Report
+) -> pd.DataFrame:
+    """Of every head: gauge energy, and Top-1 on held-out and on test images."""
+    rows: dict[str, dict[str, float]] = {name: {"gauge_energy": gauge_energy(h.weight)} for name, h in heads.items()}
+    for split in ("val", "test"):
+        cache = _pooled(dual, manifest.split(split), run.features, report)
+        inputs = cache.open(0).float()
+        for name, head in heads.items():
+            rows[name][f"{split}_top1"] = _top1(head.logits(inputs), cache.labels)
+    return pd.DataFrame([{"head": name, **figures} for name, figures in rows.items()])
+
+
+def _top1(logits: Tensor, labels: Tensor) -> float:
+    return 100 * float((logits.argmax(dim=1) == labels).double().mean())

@@ -1,0 +1,331 @@
+"""What the maps know: every head, scalar and treatment of weights crossed, beside maps that know nothing.
+
+``python -m sigcam_core publish controls-NAME`` measures the controls of an experiment whose heads are linear. Feature
+maps are cached; localisation, pointing and fidelity are kept shard by shard, so that a run that was stopped goes on.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import time
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import asdict, dataclass, replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+import torch
+from torch import Tensor, nn
+
+from ..cams.controls import BASELINES, CENTRE, CLASS_FREE, NO_HEAD, RANDOM_POSITIVE, SHIFTED, WEIGHTS, WRONG_CLASS
+from ..cams.controls import Control, LinearHead
+from ..common.files import write_json
+from ..common.progress import Report
+from ..common.provenance import provenance
+from ..common.shards import Arrays, in_shards
+from ..evaluate.controls import ControlBatch, locate_controls, perturb_controls, score_controls
+from ..evaluate.passes import fast_extract
+from ..localization.hits import hit_rates, max_box_acc
+from ..localization.protocol import MAP_SIZE
+from ..prepare.images import image_batches, load_masks, scaled_boxes
+from ..prepare.manifest import Manifest
+from ..prepare.views import View
+from ..run import Run
+from ..stations import ensure_manifest, record_of
+from ..summarise.comparisons import differences_table
+from ..summarise.controls import (
+    ControlEvidence,
+    comparison_pairs,
+    figures_table,
+    likeness_table,
+    resampled_figures,
+    scorers_table,
+)
+from ..summarise.saved import write_csv
+from ..train.features import cache_features
+from .control_heads import ControlHeads, control_heads
+from .experiments import Experiment
+from .heads import run_of, train_heads
+
+SHIFTS = (-4.0, -2.0, -1.0, -0.5, 0.0, 0.25, 0.5, 1.0, 2.0, 4.0, 8.0)
+"""Of the softmax head's weights, in units of their mean absolute value, that are tried on held-out images."""
+CROSSED = ("logit", "centred", "log_odds", "finer", WRONG_CLASS)
+"""Scalars that are crossed with weights for the two heads that are compared."""
+SHARD, BATCH = 256, 32  # images
+RESAMPLES = 1000  # of the bootstrap over images
+GRIDS, CELLS = 1000, (2, 3)
+SURE = 0.5  # probability of an image's class, for the grid pointing game
+
+
+@dataclass(frozen=True, eq=False)
+class Study:
+    """One network on one data set, and what is measured of it.
+
+    Attributes:
+        run: whose.
+        folder: of all that is kept.
+        made: its heads.
+        controls: the rows that are located.
+        fidelity_images: how many test images get fidelity, the first.
+        perturbed_images: how many get insertion and deletion, the first.
+        report: called with a line now and then.
+    """
+
+    run: Run
+    folder: Path
+    made: ControlHeads
+    controls: tuple[Control, ...]
+    fidelity_images: int
+    perturbed_images: int
+    report: Report
+
+    @property
+    def dataset(self) -> Manifest:
+        """The manifest of all splits."""
+        return ensure_manifest(self.run.dataset, self.run.work_dir)
+
+    @property
+    def perturbed(self) -> tuple[Control, ...]:
+        """The rows that get insertion and deletion: the paper's two maps, what each is made of, and no class."""
+        softmax, sigmoid = self.made.softmax, self.made.sigmoid
+        rows = [Control(head, "logit", weights) for head in (softmax, sigmoid) for weights in WEIGHTS]
+        return (*rows, Control(softmax, "centred"), Control(NO_HEAD, CLASS_FREE))
+
+    @property
+    def scored(self) -> tuple[Control, ...]:
+        """The rows that get fidelity: all but random signed weights."""
+        return tuple(control for control in self.controls if control.scalar != "random weights")
+
+    def facts(self, controls: Sequence[Control], features: Path) -> dict[str, Any]:
+        """All that decides the numbers of some rows."""
+        heads = {name: _digest(head) for name, head in self.made.heads.items()}
+        return {"controls": [control.name for control in controls], "heads": heads, "features": features.parent.name}
+
+
+def publish_controls(experiment: Experiment, folder: Path, work_dir: Path, report: Report) -> None:
+    """Make the heads of an experiment, measure all control maps, and write their tables.
+
+    Args:
+        experiment: whose.
+        folder: of the tables.
+        work_dir: folder of everything that is made; what is there is not made again.
+        report: called with a line now and then.
+
+    Raises:
+        SigcamError: for a network whose heads are not linear.
+    """
+    start = time.perf_counter()
+    run = run_of(experiment, work_dir, experiment.seeds[0])
+    train_heads(experiment, [run], report)
+    kept = run.work_dir / "controls" / run.full_name
+    made = control_heads(run, kept, report)
+    seconds = {"heads": time.perf_counter() - start}
+    for name, table in made.tables.items():
+        write_csv(folder / f"{name}.csv", table)
+    study = Study(run, kept, made, (), experiment.fidelity_images, experiment.perturbed_images, report)
+    shifts = _best_shift(study)
+    write_csv(folder / "shifts.csv", shifts)
+    shift = float(shifts["shift"][shifts["chosen"]].iloc[0])
+    made.heads[made.softmax] = replace(made.heads[made.softmax], shift=shift)
+    study = replace(study, controls=control_rows(made))
+    evidence = _measure(study, seconds)
+    begin = time.perf_counter()
+    for name, table in control_tables(evidence, made.softmax, made.sigmoid).items():
+        write_csv(folder / f"{name}.csv", table)
+    seconds["tables"] = time.perf_counter() - begin
+    write_json(folder / "record.json", _record(study, experiment, seconds))
+
+
+def control_tables(evidence: ControlEvidence, softmax: str, sigmoid: str) -> dict[str, pd.DataFrame]:
+    """All tables of the controls by name.
+
+    Args:
+        evidence: the raw numbers.
+        softmax: the softmax head that is compared.
+        sigmoid: the sigmoid head.
+    """
+    figures = resampled_figures(evidence, RESAMPLES)
+    return {
+        "figures": figures_table(figures, evidence.controls),
+        "differences": differences_table(figures, comparison_pairs(figures, softmax, sigmoid)),
+        "scorers": scorers_table(evidence),
+        "likeness": likeness_table(evidence),
+    }
+
+
+def control_rows(made: ControlHeads) -> tuple[Control, ...]:
+    """The rows of a network: its two heads crossed with scalars and weights, its other heads, and no head."""
+    compared = (made.softmax, made.sigmoid)
+    rows = [Control(head, scalar, weights) for head in compared for scalar in CROSSED for weights in WEIGHTS]
+    rows += [Control(made.softmax, SHIFTED, weights) for weights in WEIGHTS]
+    others = [name for name in made.heads if name not in compared]
+    scalars = {name: ("logit",) if made.heads[name].is_sigmoid else ("logit", "centred") for name in others}
+    rows += [Control(name, scalar, weights) for name in others for scalar in scalars[name] for weights in WEIGHTS]
+    rows += [Control(NO_HEAD, baseline) for baseline in BASELINES]
+    # Of the sigmoid head the log-odds are the logit.
+    return tuple(row for row in rows if not (row.scalar == "log_odds" and made.heads[row.head].is_sigmoid))
+
+
+def _measure(study: Study, seconds: dict[str, float]) -> ControlEvidence:
+    """Every station of the measurement; the seconds of each are written into ``seconds``."""
+
+    def timed(name: str, step: Callable[[], Any]) -> Any:
+        begin = time.perf_counter()
+        result = step()
+        seconds[name] = time.perf_counter() - begin
+        return result
+
+    test, val = (study.dataset.split(name) for name in ("test", "val"))
+    located = timed("localisation", lambda: _locate(study, test, study.controls))
+    held_out = timed("held-out localisation", lambda: _locate(study, val, study.controls))["hits"]
+    scored = timed("fidelity", lambda: _score(study, test))
+    perturbed = timed("insertion and deletion", lambda: _perturb(study, test))
+    grid_rows = study.scored
+    grids = {n: timed(f"grids of {n} x {n}", lambda n=n: _grids(study, test, grid_rows, n)) for n in CELLS}
+    return ControlEvidence(
+        study.controls,
+        located,
+        held_out,
+        study.scored,
+        scored,
+        study.perturbed,
+        perturbed,
+        grid_rows,
+        grids,
+        tuple(study.made.heads),
+        study.made.softmax,
+    )
+
+
+@dataclass(frozen=True, eq=False)
+class FeatureMaps:
+    """Cached feature maps of a split.
+
+    Attributes:
+        path: their file, whose folder is named by a digest of all that decides them.
+        values: (N, K, h, w), memory-mapped.
+    """
+
+    path: Path
+    values: Tensor
+
+
+def _feature_maps(study: Study, images: Manifest) -> FeatureMaps:
+    dual = study.made.dual
+    body = nn.Sequential(dual.backbone, nn.Flatten()).eval()
+    body.input_format = dual.input_format  # type: ignore[assignment]  # torch types all attributes as modules
+    cache = cache_features(body, images, [View()], study.run.features, cache_type="float32", report=study.report)
+    size = dual.input_format.size
+    with torch.no_grad():
+        shape = dual.extract(torch.zeros(1, 3, size, size)).shape[1:]
+    return FeatureMaps(cache.views[0], cache.open(0).view(-1, *shape))
+
+
+def _batch(study: Study, maps: FeatureMaps, items: slice, classes: Tensor, controls: Sequence[Control]) -> ControlBatch:
+    rows = torch.arange(items.start, items.stop)
+    return ControlBatch(maps.values[items], classes[items], controls, study.made.heads, rows)
+
+
+def _locate(study: Study, images: Manifest, controls: Sequence[Control], name: str = "") -> Arrays:
+    maps = _feature_maps(study, images)
+
+    def measure(items: slice) -> Arrays:
+        part = images.take(list(range(items.start, items.stop)))
+        has_masks = part.table["mask"].map(lambda mask: isinstance(mask, str)).all()
+        masks = load_masks(part, MAP_SIZE).numpy() if has_masks else None
+        batch = _batch(study, maps, items, images.labels, controls)
+        return locate_controls(batch, scaled_boxes(part, MAP_SIZE), masks)
+
+    path = study.folder / f"located_{name or images.table['split'].iloc[0]}.safetensors"
+    facts = study.facts(controls, maps.path)
+    return in_shards(path, len(images), measure, facts, shard_size=64, report=study.report)
+
+
+def _predicted(study: Study, maps: FeatureMaps) -> Tensor:
+    """The classes (N,) that the softmax head which is compared predicts."""
+    head = study.made.heads[study.made.softmax]
+    return torch.cat([head.logits(part.mean(dim=(2, 3))).argmax(dim=1) for part in maps.values.split(SHARD)])
+
+
+def _score(study: Study, test: Manifest) -> Arrays:
+    maps = _feature_maps(study, test)
+    images = test.take(list(range(min(len(test), study.fidelity_images))))
+    classes, controls = _predicted(study, maps), study.scored
+    extract = _extractor(study, images, len(images) * len(controls))
+
+    def measure(items: slice) -> Arrays:
+        batch = _batch(study, maps, items, classes, controls)
+        return score_controls(extract, _decoded(study, images, items), batch, BATCH)
+
+    facts = study.facts(controls, maps.path)
+    return in_shards(
+        study.folder / "scored.safetensors", len(images), measure, facts, shard_size=BATCH, report=study.report
+    )
+
+
+def _perturb(study: Study, test: Manifest) -> Arrays:
+    maps = _feature_maps(study, test)
+    images = test.take(list(range(min(len(test), study.perturbed_images))))
+    classes, controls = _predicted(study, maps), study.perturbed
+    extract = _extractor(study, images, 7 * len(images) * len(controls))
+
+    def measure(items: slice) -> Arrays:
+        batch = _batch(study, maps, items, classes, controls)
+        return perturb_controls(extract, _decoded(study, images, items), batch, study.made.softmax, BATCH)
+
+    facts = study.facts(controls, maps.path)
+    return in_shards(
+        study.folder / "perturbed.safetensors", len(images), measure, facts, shard_size=BATCH, report=study.report
+    )
+
+
+def _extractor(study: Study, images: Manifest, num_passes: int) -> Callable[[Tensor], Tensor]:
+    study.made.dual.to(memory_format=torch.channels_last)  # type: ignore[call-overload]  # missing in torch's stubs
+    example = _decoded(study, images, slice(0, min(BATCH, len(images))))
+    return fast_extract(study.made.dual, example, num_passes, study.report)
+
+
+def _decoded(study: Study, images: Manifest, items: slice) -> Tensor:
+    part = images.take(list(range(items.start, items.stop)))
+    (batch,) = image_batches(part, len(part), study.made.dual.input_format, memory_budget=0)
+    return batch[1].to(memory_format=torch.channels_last)
+
+
+def _best_shift(study: Study) -> pd.DataFrame:
+    """MaxBoxAccV2 on held-out images of softmax weights that are all shifted by one constant; the best is chosen."""
+    head = study.made.heads[study.made.softmax]
+    heads = {f"{shift:g}": replace(head, shift=shift) for shift in SHIFTS}
+    rows = tuple(Control(name, SHIFTED) for name in heads)
+    tried = replace(study, made=replace(study.made, heads=heads))
+    hits = _locate(tried, study.dataset.split("val"), rows, "shifts")["hits"]  # (V, R, 96)
+    everyone = np.ones((1, len(hits)))
+    values = [float(max_box_acc(hit_rates(hits[:, row], everyone))["maxboxacc_v2"][0]) for row in range(len(rows))]
+    table = pd.DataFrame({"shift": SHIFTS, "held_out_maxboxacc_v2": values})
+    return table.assign(chosen=table.index == table["held_out_maxboxacc_v2"].idxmax())
+
+
+def _digest(head: LinearHead) -> str:
+    parts = (head.weight, head.bias)
+    return hashlib.sha256(b"".join(part.contiguous().numpy().tobytes() for part in parts)).hexdigest() + str(head.shift)
+
+
+def _record(study: Study, experiment: Experiment, seconds: Mapping[str, float]) -> dict[str, Any]:
+    """Where the numbers come from."""
+    run, manifest = study.run, study.dataset
+    return provenance(
+        experiment=asdict(experiment),
+        manifest_checksum=manifest.checksum,
+        test_images=len(manifest.split("test")),
+        held_out_images=len(manifest.split("val")),
+        fidelity_images=min(study.fidelity_images, len(manifest.split("test"))),
+        perturbed_images=min(study.perturbed_images, len(manifest.split("test"))),
+        softmax=study.made.softmax,
+        sigmoid=study.made.sigmoid,
+        classifier=record_of(run.classifier),
+        sigmoid_head=record_of(run.sigmoid_head),
+        seconds=dict(seconds),
+        resamples=RESAMPLES,
+        resampling_seed=0,
+        threads=torch.get_num_threads(),
+    )

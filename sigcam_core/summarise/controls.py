@@ -1,0 +1,314 @@
+"""What the maps know, in tables: every control map's figures, and the comparisons that bear on a claim."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+import pandas as pd
+
+from ..cams.controls import (
+    CENTRE,
+    CLASS_FREE,
+    NO_HEAD,
+    RANDOM_POSITIVE,
+    SHIFTED,
+    WRONG_CLASS,
+    Control,
+)
+from ..common.resampling import FloatArray, figure_and_resamples, interval
+from ..common.shards import Arrays
+from ..fidelity.scores import relative_drop
+from ..localization.hits import best_levels, box_acc_at, hit_rates, max_box_acc
+from ..localization.protocol import GT_LOC_IOU, pixel_average_precision
+
+SOFTMAX, SIGMOID = "S", "G"  # in the table below, the two heads that are compared: at their optimum, or given
+_NONE = NO_HEAD
+COMPARISONS: dict[str, tuple[tuple[str, str, str], tuple[str, str, str], str]] = {
+    # The paper's printed gain mixes two changes, the head and the truncation; then each of them alone.
+    "sigmoid_as_published": (
+        (SOFTMAX, "logit", "signed"),
+        (SIGMOID, "logit", "truncated"),
+        "truncated sigmoid map, against the signed softmax map (as the paper prints its gain)",
+    ),
+    "sigmoid_vs_softmax_signed": (
+        (SOFTMAX, "logit", "signed"),
+        (SIGMOID, "logit", "signed"),
+        "signed sigmoid map, against the signed softmax map",
+    ),
+    "sigmoid_vs_softmax_truncated": (
+        (SOFTMAX, "logit", "truncated"),
+        (SIGMOID, "logit", "truncated"),
+        "truncated sigmoid map, against the truncated softmax map",
+    ),
+    "truncation_softmax": (
+        (SOFTMAX, "logit", "signed"),
+        (SOFTMAX, "logit", "truncated"),
+        "truncating the softmax map",
+    ),
+    "truncation_sigmoid": (
+        (SIGMOID, "logit", "signed"),
+        (SIGMOID, "logit", "truncated"),
+        "truncating the sigmoid map",
+    ),
+    # What needs no second head: the softmax head's own contrasts, which its predictions do fix.
+    "centring_softmax": (
+        (SOFTMAX, "logit", "signed"),
+        (SOFTMAX, "centred", "signed"),
+        "centring the softmax head",
+    ),
+    "centring_softmax_truncated": (
+        (SOFTMAX, "logit", "truncated"),
+        (SOFTMAX, "centred", "truncated"),
+        "centring the softmax head before truncation",
+    ),
+    "log_odds_softmax": (
+        (SOFTMAX, "logit", "signed"),
+        (SOFTMAX, "log_odds", "signed"),
+        "explaining the softmax head's log-odds",
+    ),
+    "finer_softmax": (
+        (SOFTMAX, "logit", "signed"),
+        (SOFTMAX, "finer", "signed"),
+        "Finer-CAM of the softmax head",
+    ),
+    "sigmoid_vs_centred": (
+        (SOFTMAX, "centred", "signed"),
+        (SIGMOID, "logit", "signed"),
+        "signed sigmoid map, against the centred softmax map",
+    ),
+    "sigmoid_vs_centred_truncated": (
+        (SOFTMAX, "centred", "truncated"),
+        (SIGMOID, "logit", "truncated"),
+        "truncated sigmoid map, against the centred and truncated softmax map",
+    ),
+    "sigmoid_vs_log_odds": (
+        (SOFTMAX, "log_odds", "signed"),
+        (SIGMOID, "logit", "signed"),
+        "signed sigmoid map, against the softmax head's log-odds",
+    ),
+    # What knows no class, or nothing at all.
+    "sigmoid_vs_best_shift": (
+        (SOFTMAX, SHIFTED, "signed"),
+        (SIGMOID, "logit", "truncated"),
+        "truncated sigmoid map, against the softmax weights shifted by a constant",
+    ),
+    "sigmoid_vs_class_free": (
+        (_NONE, CLASS_FREE, "signed"),
+        (SIGMOID, "logit", "truncated"),
+        "truncated sigmoid map, against the sum of the feature maps",
+    ),
+    "sigmoid_signed_vs_class_free": (
+        (_NONE, CLASS_FREE, "signed"),
+        (SIGMOID, "logit", "signed"),
+        "signed sigmoid map, against the sum of the feature maps",
+    ),
+    "sigmoid_vs_random_positive": (
+        (_NONE, RANDOM_POSITIVE, "signed"),
+        (SIGMOID, "logit", "truncated"),
+        "truncated sigmoid map, against random positive weights",
+    ),
+    "sigmoid_vs_centre": (
+        (_NONE, CENTRE, "signed"),
+        (SIGMOID, "logit", "truncated"),
+        "truncated sigmoid map, against a square at the centre",
+    ),
+    "class_softmax_signed": (
+        (SOFTMAX, WRONG_CLASS, "signed"),
+        (SOFTMAX, "logit", "signed"),
+        "the right class instead of a wrong one, signed softmax map",
+    ),
+    "class_softmax_truncated": (
+        (SOFTMAX, WRONG_CLASS, "truncated"),
+        (SOFTMAX, "logit", "truncated"),
+        "the right class instead of a wrong one, truncated softmax map",
+    ),
+    "class_sigmoid_signed": (
+        (SIGMOID, WRONG_CLASS, "signed"),
+        (SIGMOID, "logit", "signed"),
+        "the right class instead of a wrong one, signed sigmoid map",
+    ),
+    "class_sigmoid_truncated": (
+        (SIGMOID, WRONG_CLASS, "truncated"),
+        (SIGMOID, "logit", "truncated"),
+        "the right class instead of a wrong one, truncated sigmoid map",
+    ),
+}
+"""Comparisons by name: the first row, the second, and what the second is against the first, in words."""
+
+
+@dataclass(frozen=True, eq=False)
+class ControlEvidence:
+    """The raw numbers of all control maps of one network on a test split.
+
+    Attributes:
+        controls: the R rows that were located.
+        located: of :func:`sigcam_core.evaluate.controls.locate_controls`, on the test images.
+        held_out_hits: (V, R, 96) of images held out from the training split, which choose thresholds.
+        scored_controls: the rows whose fidelity was measured, on the first images.
+        scored: of :func:`sigcam_core.evaluate.controls.score_controls`.
+        perturbed_controls: the rows that were perturbed, on the first images.
+        perturbed: of :func:`sigcam_core.evaluate.controls.perturb_controls`.
+        grid_controls: the rows of the grid pointing game.
+        grids: by the number of cells a side, shares (G, n n, R) of evidence in the right cell.
+        scorers: names of the heads that scored.
+        judge: the head whose scores the tables show.
+    """
+
+    controls: Sequence[Control]
+    located: Arrays
+    held_out_hits: np.typing.NDArray[np.uint8]
+    scored_controls: Sequence[Control]
+    scored: Arrays
+    perturbed_controls: Sequence[Control]
+    perturbed: Arrays
+    grid_controls: Sequence[Control]
+    grids: Mapping[int, np.typing.NDArray[np.float32]]
+    scorers: Sequence[str]
+    judge: str
+
+
+Resampled = dict[str, dict[str, FloatArray]]
+"""By name of the row and metric, the figure and its resamples (1 + B,)."""
+
+
+def resampled_figures(evidence: ControlEvidence, resamples: int = 1000, seed: int = 0) -> Resampled:
+    """Every figure in % of every row, with resamples that all rows share.
+
+    Args:
+        evidence: the raw numbers.
+        resamples: B draws of the bootstrap over images, and over grids for the grid pointing game.
+        seed: of the draws.
+    """
+    figures: Resampled = {control.name: {} for control in evidence.controls}
+    for add in (_add_localization, _add_grids, _add_fidelity, _add_perturbation):
+        add(figures, evidence, resamples, seed)
+    return figures
+
+
+def _add_localization(figures: Resampled, evidence: ControlEvidence, resamples: int, seed: int) -> None:
+    located = evidence.located
+    weights = figure_and_resamples(len(located["hits"]), resamples, seed)
+    count = weights.sum(axis=1)
+    everyone = np.ones((1, len(evidence.held_out_hits)))
+    for row, control in enumerate(evidence.controls):
+        mine = figures[control.name]
+        rates = hit_rates(located["hits"][:, row], weights)
+        levels = best_levels(hit_rates(evidence.held_out_hits[:, row], everyone)[0])
+        mine |= {"maxboxacc_v2": max_box_acc(rates)["maxboxacc_v2"]}
+        mine |= {"maxboxacc_v2_held_out": box_acc_at(rates, levels)["maxboxacc_v2_held_out"]}
+        each = {
+            "gt_loc": located["gt_loc_iou"][:, row] >= np.float32(GT_LOC_IOU),
+            "pointing_game": located["pointing_hit"][:, row],
+            "energy_pointing": located["energy_in_box"][:, row],
+        }
+        mine |= {name: 100 * (weights @ values.astype(np.float64)) / count for name, values in each.items()}
+        if "histograms" in located:
+            of_row = located["histograms"][:, row].astype(np.float64)  # (N, 2, 1002)
+            summed = (weights @ of_row.reshape(len(of_row), -1)).reshape(len(weights), *of_row.shape[1:])
+            mine["pxap"] = pixel_average_precision(summed)
+
+
+def _add_grids(figures: Resampled, evidence: ControlEvidence, resamples: int, seed: int) -> None:
+    for cells, shares in evidence.grids.items():
+        weights = figure_and_resamples(len(shares), resamples, seed)
+        means = shares.astype(np.float64).mean(axis=1)  # (G, R)
+        values = 100 * (weights @ means) / weights.sum(axis=1, keepdims=True)
+        for row, control in enumerate(evidence.grid_controls):
+            figures[control.name][f"grid_{cells}x{cells}"] = values[:, row]
+
+
+def _add_fidelity(figures: Resampled, evidence: ControlEvidence, resamples: int, seed: int) -> None:
+    scored = evidence.scored
+    weights = figure_and_resamples(len(scored["coverage"]), resamples, seed)
+    count = weights.sum(axis=1)
+    judge = list(evidence.scorers).index(evidence.judge)
+    y = scored["image_scores"][:, judge]
+    for row, control in enumerate(evidence.scored_controls):
+        o = scored["explained_scores"][:, row, judge]
+        each = {
+            "average_drop": relative_drop(y, o),
+            "increase_in_confidence": (o > y).astype(np.float64),
+            "coverage": scored["coverage"][:, row].astype(np.float64),
+        }
+        figures[control.name] |= {name: 100 * (weights @ values) / count for name, values in each.items()}
+
+
+def _add_perturbation(figures: Resampled, evidence: ControlEvidence, resamples: int, seed: int) -> None:
+    insertion, deletion = evidence.perturbed["insertion"], evidence.perturbed["deletion"]  # (N, R, 5)
+    weights = figure_and_resamples(len(insertion), resamples, seed)
+    count = weights.sum(axis=1)
+    middle = insertion.shape[2] // 2
+    for row, control in enumerate(evidence.perturbed_controls):
+        whole = insertion[:, row, -1]
+        each = {
+            "drop_at_50": relative_drop(whole, insertion[:, row, middle]),
+            "insertion_auc": np.trapezoid(insertion[:, row], dx=1 / (insertion.shape[2] - 1), axis=1),
+            "deletion_auc": np.trapezoid(deletion[:, row], dx=1 / (deletion.shape[2] - 1), axis=1),
+        }
+        figures[control.name] |= {name: 100 * (weights @ values) / count for name, values in each.items()}
+
+
+def figures_table(figures: Resampled, controls: Sequence[Control]) -> pd.DataFrame:
+    """Every figure with its 95 % interval.
+
+    Returns:
+        Columns ``head, scalar, weights, metric, value, low, high``, in %.
+    """
+    rows = [
+        (control.head, control.scalar, control.weights, metric, values[0], *interval(values[1:]))
+        for control in controls
+        for metric, values in figures[control.name].items()
+    ]
+    return pd.DataFrame(rows, columns=["head", "scalar", "weights", "metric", "value", "low", "high"])
+
+
+def comparison_pairs(figures: Resampled, softmax: str, sigmoid: str) -> list[tuple[str, str, str]]:
+    """Name, first and second row of every comparison of two heads whose rows are there.
+
+    Args:
+        figures: of :func:`resampled_figures`.
+        softmax: the softmax head that is compared.
+        sigmoid: the sigmoid head.
+    """
+    heads = {SOFTMAX: softmax, SIGMOID: sigmoid, NO_HEAD: NO_HEAD}
+    pairs = []
+    for name, (first, second, _) in COMPARISONS.items():
+        one, other = (Control(heads[head], *rest).name for head, *rest in (first, second))
+        if one in figures and other in figures:
+            pairs.append((name, one, other))
+    return pairs
+
+
+def scorers_table(evidence: ControlEvidence) -> pd.DataFrame:
+    """The same maps judged by every head: average drop and increase in confidence, and the judge's own confidence.
+
+    Returns:
+        Columns ``head, scalar, weights, scorer, average_drop, increase_in_confidence, confidence``, in %; the last is
+        the mean probability that the scorer gives the explained class on the whole image.
+    """
+    scored = evidence.scored
+    rows = []
+    for position, scorer in enumerate(evidence.scorers):
+        y = scored["image_scores"][:, position]
+        for row, control in enumerate(evidence.scored_controls):
+            o = scored["explained_scores"][:, row, position]
+            figures = (relative_drop(y, o).mean(), (o > y).mean(), y.mean())
+            rows.append((control.head, control.scalar, control.weights, scorer, *(100 * value for value in figures)))
+    names = ["head", "scalar", "weights", "scorer", "average_drop", "increase_in_confidence", "confidence"]
+    return pd.DataFrame(rows, columns=names)
+
+
+def likeness_table(evidence: ControlEvidence) -> pd.DataFrame:
+    """How like the maps of the right class and of a random wrong one are.
+
+    Returns:
+        Columns ``head, weights, correlation``, the mean of Pearson's correlation over places of the feature map.
+    """
+    rows = [
+        (control.head, control.weights, float(np.nanmean(evidence.located["correlation"][:, row])))
+        for row, control in enumerate(evidence.controls)
+        if control.scalar == WRONG_CLASS
+    ]
+    return pd.DataFrame(rows, columns=["head", "weights", "correlation"])

@@ -1,0 +1,72 @@
+"""A measurement in shards equals the whole, and a run that was stopped does one shard again."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from sigcam_core.common.shards import Arrays, in_shards
+
+
+class Counter:
+    """Squares of the items, with a note of what was asked for."""
+
+    def __init__(self, fails_at: int = -1) -> None:
+        self.asked: list[int] = []
+        self.fails_at = fails_at
+
+    def __call__(self, items: slice) -> Arrays:
+        if items.start == self.fails_at:
+            raise KeyboardInterrupt
+        self.asked.append(items.start)
+        numbers = np.arange(items.start, items.stop)
+        return {"squares": numbers**2, "bits": (numbers % 2 == 0)}
+
+
+def test_shards_are_gathered_in_order(tmp_path: Path) -> None:
+    arrays = in_shards(tmp_path / "a.safetensors", 10, Counter(), {}, shard_size=3)
+    assert arrays["squares"].tolist() == [n**2 for n in range(10)]
+    assert arrays["bits"].dtype == np.bool_
+    assert [path.name for path in tmp_path.iterdir()] == ["a.safetensors"]
+
+
+def test_what_is_there_is_not_measured_again(tmp_path: Path) -> None:
+    path = tmp_path / "a.safetensors"
+    first = in_shards(path, 10, Counter(), {"seed": 0}, shard_size=3)
+    again = Counter()
+    second = in_shards(path, 10, again, {"seed": 0}, shard_size=3)
+    assert again.asked == []
+    assert np.array_equal(first["squares"], second["squares"])
+
+
+def test_a_stopped_run_goes_on(tmp_path: Path) -> None:
+    path = tmp_path / "a.safetensors"
+    with pytest.raises(KeyboardInterrupt):
+        in_shards(path, 10, Counter(fails_at=6), {}, shard_size=3)
+    again = Counter()
+    arrays = in_shards(path, 10, again, {}, shard_size=3)
+    assert again.asked == [6, 9]
+    assert arrays["squares"].tolist() == [n**2 for n in range(10)]
+
+
+def test_shards_of_another_measurement_are_not_taken(tmp_path: Path) -> None:
+    path = tmp_path / "a.safetensors"
+    with pytest.raises(KeyboardInterrupt):
+        in_shards(path, 10, Counter(fails_at=6), {"seed": 0}, shard_size=3)
+    other = Counter()
+    in_shards(path, 10, other, {"seed": 1}, shard_size=3)
+    assert other.asked == [0, 3, 6, 9]
+    third = Counter()
+    in_shards(path, 9, third, {"seed": 1}, shard_size=3)
+    assert third.asked == [0, 3, 6]
+
+
+def test_a_damaged_file_is_measured_again(tmp_path: Path) -> None:
+    path = tmp_path / "a.safetensors"
+    in_shards(path, 4, Counter(), {}, shard_size=3)
+    path.write_bytes(path.read_bytes()[:40])
+    again = Counter()
+    assert in_shards(path, 4, again, {}, shard_size=3)["squares"].tolist() == [0, 1, 4, 9]
+    assert again.asked == [0, 3]
