@@ -54,8 +54,8 @@ bench: setup ## measure speed side by side with other tools, then put the page i
 	@$(KEEP_MEMORY) $(BIN)/python -m benchmarks.head_training
 	@$(MAKE) reproduce
 
-publish: setup ## measure an experiment on real images anew, EXPERIMENT=name
-	@$(KEEP_MEMORY) $(BIN)/python -m sigcam_core publish $(EXPERIMENT)
+publish: setup ## measure an experiment anew, EXPERIMENT=name; RESULTS=results puts it in place of what is committed
+	@$(KEEP_MEMORY) $(BIN)/python -m sigcam_core publish $(EXPERIMENT) $(if $(RESULTS),--results $(RESULTS))
 
 lab: setup ## open the notebooks in JupyterLab
 	@PATH="$(BIN):$$PATH" $(BIN)/jupyter lab notebooks

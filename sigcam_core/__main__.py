@@ -31,7 +31,7 @@ VERBS = {
     "train": "train the softmax classifier, or the sigmoid head on the frozen classifier",
     "evaluate": "evaluate the test split",
     "summarise": "print the headline figures of the summary that the notebooks saved",
-    "publish": "measure an experiment and write its tables to results/",
+    "publish": "measure an experiment and write its tables",
 }
 TRAINED = {
     "classifier": "train the softmax classifier",
@@ -107,9 +107,8 @@ def summarise(options: Namespace) -> None:
 def publish(options: Namespace) -> None:
     """Measure an experiment, and say where its tables are."""
     from .publish.measure import publish as measure
-    from .summarise.measured import MEASURED
 
-    print(f"saved to {measure(options.name, options.work_dir, options.results or MEASURED)}")
+    print(f"saved to {measure(options.name, options.work_dir, options.results)}")
 
 
 def _parser() -> CommandLine:
@@ -132,7 +131,7 @@ def _parser() -> CommandLine:
         _add_work_dir(command)
         if verb == "publish":
             command.add_argument("name", metavar="NAME", help=", ".join(MEASUREMENTS))
-            command.add_argument("--results", type=Path, help="folder of the tables, default: the project's results")
+            command.add_argument("--results", type=Path, help="folder of the tables, default: results in the work dir")
     return parser
 
 

@@ -6,6 +6,7 @@ distinct map, whose pooled features then give the scores of every head.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import partial
@@ -18,7 +19,7 @@ from torch import Tensor
 
 from ..cams.controls import CENTRE, WRONG_CLASS, Control, LinearHead, control_maps
 from ..cams.distinct import distinct_maps, same_as_earlier
-from ..cams.score_maps import normalize_maps
+from ..cams.score_maps import normalize_maps, resize_maps
 from ..common.shards import Arrays
 from ..fidelity.perturbation import perturbation_curves
 from ..fidelity.scores import explain_images, softmax_of_class
@@ -27,7 +28,8 @@ from ..localization.contours import BoxArray
 from ..localization.evidence import measure_map
 from ..localization.hits import pack_hits
 from ..localization.protocol import MAP_SIZE, over_cores
-from ..pointing.metrics import energy_inside, points_inside, resize_maps
+from ..pointing.grids import GridBatch
+from ..pointing.metrics import boxes_to_masks, cell_shares, energy_shares, pointing_hits
 
 PERTURBATION_STEPS = 4  # points at 25, 50 and 75 % of the pixels
 
@@ -113,9 +115,8 @@ def _locate_image(
         columns["histograms"] = np.stack(kinds, axis=1).astype(np.uint16)[index]
     # Sign and scale matter to these: a map and its stretched copy are not the same.
     raw = resize_maps(maps, (MAP_SIZE, MAP_SIZE))  # (R, S, S)
-    each_boxes = [boxes] * len(raw)
-    columns["pointing_hit"] = np.asarray(points_inside(raw, each_boxes))
-    columns["energy_in_box"] = np.asarray(energy_inside(raw, each_boxes), dtype=np.float32)
+    columns["pointing_hit"] = pointing_hits(raw, [boxes] * len(raw)).numpy()
+    columns["energy_in_box"] = energy_shares(raw, boxes_to_masks([boxes], (MAP_SIZE, MAP_SIZE))).float().numpy()
     return columns
 
 
@@ -192,3 +193,24 @@ def perturb_controls(
         deletion.append(curves.deletion)
     both = {"insertion": torch.cat(insertion)[rank], "deletion": torch.cat(deletion)[rank]}
     return {name: values.cpu().numpy() for name, values in both.items()}
+
+
+def grid_controls(batch: GridBatch, features: Tensor, controls: Sequence[Control], heads: Mapping[str, LinearHead]) -> Tensor:
+    """The grid pointing game of R control maps, made at the grid.
+
+    Args:
+        batch: G grids of n x n images.
+        features: (G, K, h, w) feature maps of the grids; h and w are multiples of n.
+        controls: the R rows.
+        heads: by name.
+
+    Returns:
+        (G, n*n, R) float32: share of the positive evidence for each cell's class that lies in its cell.
+    """
+    by_cell = []
+    for cell in range(batch.classes.shape[1]):
+        seeds = batch.rows[:, cell]  # of the image that is in the cell
+        by_cell.append(control_maps(features, batch.classes[:, cell], controls, heads, seeds))
+    maps = torch.stack(by_cell, dim=1)  # (G, n*n, R, h, w)
+    n = math.isqrt(batch.classes.shape[1])
+    return torch.stack([cell_shares(maps[:, :, row], n) for row in range(len(controls))], dim=2).float()

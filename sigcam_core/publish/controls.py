@@ -8,14 +8,16 @@ from __future__ import annotations
 
 import hashlib
 import time
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
+from functools import partial
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 import numpy as np
 import pandas as pd
 import torch
+from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from ..cams.controls import BASELINES, CENTRE, CLASS_FREE, NO_HEAD, RANDOM_POSITIVE, SHIFTED, WEIGHTS, WRONG_CLASS
@@ -24,10 +26,11 @@ from ..common.files import write_json
 from ..common.progress import Report
 from ..common.provenance import provenance
 from ..common.shards import Arrays, in_shards
-from ..evaluate.controls import ControlBatch, locate_controls, perturb_controls, score_controls
+from ..evaluate.controls import ControlBatch, grid_controls, locate_controls, perturb_controls, score_controls
 from ..evaluate.passes import fast_extract
 from ..localization.hits import hit_rates, max_box_acc
 from ..localization.protocol import MAP_SIZE
+from ..pointing.grids import batches_of_rows, choose_grids, grid_batches, grid_features
 from ..prepare.images import image_batches, load_masks, scaled_boxes
 from ..prepare.manifest import Manifest
 from ..prepare.views import View
@@ -56,6 +59,9 @@ SHARD, BATCH = 256, 32  # images
 RESAMPLES = 1000  # of the bootstrap over images
 GRIDS, CELLS = 1000, (2, 3)
 SURE = 0.5  # probability of an image's class, for the grid pointing game
+
+
+Result = TypeVar("Result")
 
 
 @dataclass(frozen=True, eq=False)
@@ -170,19 +176,18 @@ def control_rows(made: ControlHeads) -> tuple[Control, ...]:
 def _measure(study: Study, seconds: dict[str, float]) -> ControlEvidence:
     """Every station of the measurement; the seconds of each are written into ``seconds``."""
 
-    def timed(name: str, step: Callable[[], Any]) -> Any:
+    def timed(name: str, step: Callable[[], Result]) -> Result:
         begin = time.perf_counter()
         result = step()
         seconds[name] = time.perf_counter() - begin
         return result
 
     test, val = (study.dataset.split(name) for name in ("test", "val"))
-    located = timed("localisation", lambda: _locate(study, test, study.controls))
-    held_out = timed("held-out localisation", lambda: _locate(study, val, study.controls))["hits"]
-    scored = timed("fidelity", lambda: _score(study, test))
-    perturbed = timed("insertion and deletion", lambda: _perturb(study, test))
-    grid_rows = study.scored
-    grids = {n: timed(f"grids of {n} x {n}", lambda n=n: _grids(study, test, grid_rows, n)) for n in CELLS}
+    located = timed("localisation", partial(_locate, study, test, study.controls))
+    held_out = timed("held-out localisation", partial(_locate, study, val, study.controls))["hits"]
+    scored = timed("fidelity", partial(_score, study, test))
+    perturbed = timed("insertion and deletion", partial(_perturb, study, test))
+    grids = {n: timed(f"grids of {n} x {n}", partial(_grids, study, test, n)) for n in CELLS}
     return ControlEvidence(
         study.controls,
         located,
@@ -191,7 +196,7 @@ def _measure(study: Study, seconds: dict[str, float]) -> ControlEvidence:
         scored,
         study.perturbed,
         perturbed,
-        grid_rows,
+        study.scored,
         grids,
         tuple(study.made.heads),
         study.made.softmax,
@@ -278,6 +283,28 @@ def _perturb(study: Study, test: Manifest) -> Arrays:
     return in_shards(
         study.folder / "perturbed.safetensors", len(images), measure, facts, shard_size=BATCH, report=study.report
     )
+
+
+def _grids(study: Study, test: Manifest, cells: int) -> NDArray[np.float32]:
+    """Shares (G, cells * cells, R) of grids of test images that the softmax head which is compared is sure of."""
+    maps, made = _feature_maps(study, test), study.made
+    head, controls = made.heads[made.softmax], study.scored
+    probabilities = torch.cat([head.logits(part.mean(dim=(2, 3))).softmax(dim=1) for part in maps.values.split(SHARD)])
+    grids = choose_grids(probabilities, test.labels, cells, GRIDS, SURE, study.run.seed)
+    at_once = max(1, BATCH // cells**2)
+    form = made.dual.input_format
+
+    def measure(items: slice) -> Arrays:
+        batches = batches_of_rows(grids[items], at_once)
+        images = image_batches(test, 1, form, batches=batches, memory_budget=0)
+        shares = [
+            grid_controls(batch, grid_features(made.dual, batch.images), controls, made.heads)
+            for batch in grid_batches(images, cells)
+        ]
+        return {"shares": torch.cat(shares).numpy()}
+
+    path, facts = study.folder / f"grids_{cells}.safetensors", study.facts(controls, maps.path)
+    return in_shards(path, len(grids), measure, facts, shard_size=2 * at_once, report=study.report)["shares"]
 
 
 def _extractor(study: Study, images: Manifest, num_passes: int) -> Callable[[Tensor], Tensor]:

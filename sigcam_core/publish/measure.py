@@ -1,6 +1,7 @@
 """Measuring: all that an experiment needs is made, and its tables are written with their provenance.
 
-``python -m sigcam_core publish NAME`` writes them to ``results/NAME/``, to be committed: numbers, never images.
+``python -m sigcam_core publish NAME`` writes them to ``results/NAME/`` in the work dir; with ``--results results`` to
+what is committed: numbers, never images.
 """
 
 from __future__ import annotations
@@ -27,23 +28,30 @@ from ..summarise.measured import MEASURED
 from ..summarise.saved import write_csv
 from ..summarise.tables import table_with_intervals, tables_of
 from ..train.heads import top1_accuracy
-from .experiments import EXPERIMENTS, MEASUREMENTS, OVERHEAD, Experiment
+from .controls import publish_controls
+from .experiments import CROSSED, EXPERIMENTS, MEASUREMENTS, OVERHEAD, Experiment
 from .freezing import compare_freezing
+from .heads import run_of, train_heads
 from .overhead import publish_overhead
 from .ship import ship
 
 RESAMPLES = 1000  # of the bootstrap over images
 CONTROLS: dict[str, Callable[[Run, Report], pd.DataFrame]] = {"freezing": compare_freezing}
 """Further comparisons by the name of their table, which an experiment may ask for."""
+OTHERS: dict[str, Callable[[Path, Path, Report], None]] = {
+    OVERHEAD: lambda folder, work_dir, report: publish_overhead(folder, report),
+}
+"""What is no experiment: from the folder of its tables, the work dir and a report."""
 
 
-def publish(name: str, work_dir: Path, results: Path = MEASURED, report: Report = print_to_stderr) -> Path:
+def publish(name: str, work_dir: Path, results: Path | None = None, report: Report = print_to_stderr) -> Path:
     """Make what an experiment needs, and write its tables.
 
     Args:
         name: one of :data:`sigcam_core.publish.experiments.MEASUREMENTS`.
         work_dir: folder of everything that is made; what is there is not made again.
-        results: folder of what was measured; a head ships with the package only if it is the project's own.
+        results: folder of the tables; ``None`` for ``results`` in the work dir. A head ships with the package only
+            if it is :data:`sigcam_core.summarise.measured.MEASURED`, the project's own.
         report: called with a line now and then.
 
     Returns:
@@ -53,27 +61,36 @@ def publish(name: str, work_dir: Path, results: Path = MEASURED, report: Report 
         SigcamError: for an unknown name, or a data set that was not prepared.
     """
     check_choice("measurement", name, MEASUREMENTS)
+    results = results or work_dir / "results"
     folder = results / name
-    if name == OVERHEAD:
-        publish_overhead(folder, report)
-        return folder
-    experiment = EXPERIMENTS[name]
+    if name in OTHERS:
+        OTHERS[name](folder, work_dir, report)
+    elif name in CROSSED:
+        publish_controls(CROSSED[name], folder, work_dir, report)
+    else:
+        _publish_experiment(EXPERIMENTS[name], results, work_dir, report)
+    return folder
+
+
+def _publish_experiment(experiment: Experiment, results: Path, work_dir: Path, report: Report) -> None:
+    """The tables of an experiment, each as soon as it is made: the last takes most of the time."""
+    folder = results / experiment.name
     runs = [run_of(experiment, work_dir, seed) for seed in experiment.seeds]
     first = runs[0]
-    choices = train_heads(experiment, runs, report)
+    for head, table in train_heads(experiment, runs, report).items():
+        write_csv(folder / f"choice_{head}.csv", table)
     evidence = read_evidence(ensure_evidence(first))
-    tables = tables_of(evidence, RESAMPLES) | {f"choice_{head}": table for head, table in choices.items()}
-    if len(runs) > 1:
-        tables["seeds"] = _seeds(runs)
-    tables |= {control: CONTROLS[control](first, report) for control in experiment.controls}
-    for table_name, table in tables.items():
+    for table_name, table in tables_of(evidence, RESAMPLES).items():
         write_csv(folder / f"{table_name}.csv", table)
+    if len(runs) > 1:
+        write_csv(folder / "seeds.csv", _seeds(runs))
+    for control in experiment.controls:
+        write_csv(folder / f"{control}.csv", CONTROLS[control](first, report))
     record = _record(experiment, runs)
     write_json(folder / "record.json", record)
     if experiment.shipped_as and results.resolve() == MEASURED:
         softmax_top1 = 100 * float((evidence["label"] == evidence["predicted"]).mean())
         ship(first, experiment.shipped_as, {"softmax": softmax_top1, "sigmoid": record["sigmoid_top1"]})
-    return folder
 
 
 def _seeds(runs: list[Run]) -> pd.DataFrame:
