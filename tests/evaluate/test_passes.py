@@ -1,0 +1,62 @@
+"""Compiled passes give what plain ones give, or are not used."""
+
+from __future__ import annotations
+
+import pytest
+import torch
+from small_networks import seeded_images
+from torch import Tensor
+
+from sigcam_core.backbones.small_cnn import small_cnn
+from sigcam_core.dual.branch import DualBranch
+from sigcam_core.evaluate import passes
+from sigcam_core.evaluate.passes import fast_extract
+
+
+@pytest.fixture
+def dual() -> DualBranch:
+    torch.manual_seed(0)
+    return DualBranch.from_classifier(small_cnn(num_classes=8, width=8))
+
+
+def test_few_passes_are_not_worth_a_compilation(dual: DualBranch, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(torch, "compile", lambda *_, **__: pytest.fail("compiled"))
+    images = seeded_images(4, 32)
+    assert torch.equal(fast_extract(dual, images, passes.MANY_PASSES - 1)(images), dual.extract(images))
+
+
+@pytest.mark.parametrize("count", [1, 4, 9])
+def test_a_batch_of_any_size_is_filled_up_or_split(
+    dual: DualBranch, monkeypatch: pytest.MonkeyPatch, count: int
+) -> None:
+    seen: list[int] = []
+
+    def compiled(images: Tensor) -> Tensor:
+        seen.append(len(images))
+        return dual.backbone(images)
+
+    monkeypatch.setattr(torch, "compile", lambda *_, **__: compiled)
+    extract = fast_extract(dual, seeded_images(4, 32), 10**6)
+    images = seeded_images(count, 32)
+    torch.testing.assert_close(extract(images), dual.extract(images))
+    assert set(seen) == {4}
+
+
+def test_other_numbers_are_refused(dual: DualBranch, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(torch, "compile", lambda *_, **__: lambda images: 1.01 * dual.backbone(images))
+    told: list[str] = []
+    images = seeded_images(4, 32)
+    extract = fast_extract(dual, images, 10**6, told.append)
+    assert torch.equal(extract(images), dual.extract(images))
+    assert "not compiled: features would differ by 0.01 of the largest" in told[0]
+
+
+def test_without_a_compiler_passes_are_plain(dual: DualBranch, monkeypatch: pytest.MonkeyPatch) -> None:
+    def broken(_: Tensor) -> Tensor:
+        raise RuntimeError("no compiler was found")
+
+    monkeypatch.setattr(torch, "compile", lambda *_, **__: broken)
+    told: list[str] = []
+    images = seeded_images(4, 32)
+    assert torch.equal(fast_extract(dual, images, 10**6, told.append)(images), dual.extract(images))
+    assert "no compiler was found" in told[0]
