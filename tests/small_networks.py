@@ -53,6 +53,11 @@ NETWORKS: dict[str, Callable[[], nn.Module]] = {
 }
 
 
+def seeded_images(count: int, size: int) -> Tensor:
+    """Random normalised images; the same whatever was drawn before, and image i whatever the count."""
+    return torch.stack([torch.randn(3, size, size, generator=torch.Generator().manual_seed(i)) for i in range(count)])
+
+
 def make_dual(name: str = "small_cnn-gap", dtype: torch.dtype = torch.float64) -> DualBranch:
     """A dual branch whose two heads have different random weights, in a precision that hides no error."""
     dual = DualBranch.from_classifier(NETWORKS[name](), init="copy")
