@@ -1,0 +1,83 @@
+"""The crossed measurement on a few generated images, from heads to tables."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from pathlib import Path
+
+import pandas as pd
+import pytest
+from small_measurement import TINY, Made, copy_of
+
+from sigcam_core.common.errors import SigcamError
+from sigcam_core.common.files import read_json
+from sigcam_core.publish import controls
+from sigcam_core.publish.controls import publish_controls
+from sigcam_core.summarise.controls import COMPARISONS
+
+
+@pytest.fixture(scope="module")
+def crossed(made: Made, tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, Path]:
+    """A work dir, and the folder of its tables."""
+    folder = tmp_path_factory.mktemp("crossed")
+    work_dir = copy_of(made, folder, "controls")
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(controls, "GRIDS", 3)
+        patch.setattr(controls, "SURE", 0.0)
+        patch.setattr(controls, "RESAMPLES", 20)
+        patch.setattr(controls, "CELLS", (2,))
+        experiment = replace(TINY, perturbed_images=3)
+        publish_controls(experiment, folder / "tables", work_dir, lambda _: None)
+    return work_dir, folder / "tables"
+
+
+def table(crossed: tuple[Path, Path], name: str) -> pd.DataFrame:
+    return pd.read_csv(crossed[1] / f"{name}.csv")
+
+
+def test_every_row_has_its_figures(crossed: tuple[Path, Path]) -> None:
+    figures = table(crossed, "figures")
+    rows = figures.groupby(["head", "scalar", "weights"])["metric"].agg(set)
+    everywhere = {"maxboxacc_v2", "maxboxacc_v2_held_out", "gt_loc", "pxap", "pointing_game", "energy_pointing"}
+    assert all(everywhere <= metrics for metrics in rows)
+    assert {"average_drop", "grid_2x2", "drop_at_50"} <= rows["softmax", "centred", "signed"]
+    assert {head for head, _, _ in rows.index} == {
+        "softmax",
+        "sigmoid",
+        "sigmoid from softmax",
+        "sigmoid optimum",
+        "none",
+    }
+    assert figures["value"].between(0, 100).all()
+
+
+def test_comparisons_are_those_of_the_optimum(crossed: tuple[Path, Path]) -> None:
+    differences = table(crossed, "differences")
+    assert set(differences["comparison"]) == set(COMPARISONS) 
+    published = differences[differences["comparison"] == "sigmoid_as_published"]
+    assert set(published["second"]) == {"sigmoid optimum/logit/truncated"}
+
+
+def test_the_optimum_is_at_a_certificate(crossed: tuple[Path, Path]) -> None:
+    penalties = table(crossed, "penalties_sigmoid")
+    assert (penalties["certificate"] <= 1e-3).all()
+
+
+def test_the_shift_is_chosen_on_held_out_images(crossed: tuple[Path, Path]) -> None:
+    shifts = table(crossed, "shifts")
+    chosen = shifts[shifts["chosen"]]
+    assert len(chosen) == 1
+    assert chosen["held_out_maxboxacc_v2"].iloc[0] == shifts["held_out_maxboxacc_v2"].max()
+
+
+def test_the_record_says_what_was_measured(crossed: tuple[Path, Path]) -> None:
+    record = read_json(crossed[1] / "record.json")
+    assert (record["test_images"], record["held_out_images"], record["perturbed_images"]) == (24, 16, 3)
+    assert {"heads", "localisation", "fidelity", "grids of 2 x 2", "tables"} <= set(record["seconds"])
+
+
+def test_a_head_of_several_layers_is_refused(made: Made, tmp_path: Path) -> None:
+    experiment = replace(TINY, backbone="small_cnn_mlp")
+    work_dir = copy_of(made, tmp_path, "controls", "checkpoints", "choices")
+    with pytest.raises(SigcamError, match="are not linear"):
+        publish_controls(experiment, tmp_path / "tables", work_dir, lambda _: None)
