@@ -1,5 +1,7 @@
 from .cams import EXTRA_METHODS as EXTRA_METHODS
 from .cams import METHODS as METHODS
+from .cams import SCALARS as SCALARS
+from .cams import Contrast as Contrast
 from .cams import cam_maps as cam_maps
 from .cams import normalize_maps as normalize_maps
 from .common.errors import SigcamError as SigcamError

@@ -6,4 +6,6 @@ from .maps import methods_of as methods_of
 from .methods import CAM_METHODS as CAM_METHODS
 from .methods import EXTRA_METHODS as EXTRA_METHODS
 from .methods import METHODS as METHODS
+from .scalars import SCALARS as SCALARS
+from .scalars import Contrast as Contrast
 from .score_maps import normalize_maps as normalize_maps

@@ -14,6 +14,17 @@ from ..common.errors import check_choice, fail
 from ..dual.branch import AUTOCAST_TYPES, HEADS, DualBranch, linear_head_weight
 from ..dual.split import evaluation_mode
 from .methods import CAM_METHODS, METHODS, gradcam_plus_plus
+from .scalars import (
+    DEFAULT_CONTRAST,
+    SCALARS,
+    Contrast,
+    coefficients,
+    gradients_at,
+    nearest_classes,
+    scalar_of_head,
+    scalar_values,
+)
+from .score_cam import Score
 
 
 @dataclass(frozen=True)
@@ -28,6 +39,8 @@ class MapOptions:
         gradcam_plus_plus_eps: see :func:`sigcam_core.cams.methods.gradcam_plus_plus`; 0 is the published equation.
         autocast: type of the backbone's passes under :class:`torch.autocast`; ``None`` leaves them as they are.
         batch_size: masked images a pass, for methods that take more passes.
+        scalar: what is explained, a name from :data:`sigcam_core.cams.scalars.SCALARS`.
+        contrast: how the scalars of Finer-CAM compare classes.
 
     Raises:
         SigcamError: for an unknown name.
@@ -42,6 +55,8 @@ class MapOptions:
     gradcam_plus_plus_eps: float = 0.0
     autocast: torch.dtype | None = None
     batch_size: int = 32
+    scalar: str = "logit"
+    contrast: Contrast = DEFAULT_CONTRAST
 
     def __post_init__(self) -> None:
         if self.evidence_only not in ("paper", True, False):
@@ -50,6 +65,7 @@ class MapOptions:
             check_choice("method", method, tuple(CAM_METHODS))
         for head in self.heads:
             check_choice("head", head, HEADS)
+        check_choice("scalar", self.scalar, SCALARS)
 
     @property
     def rows(self) -> tuple[tuple[str, str], ...]:
@@ -78,6 +94,8 @@ def cam_maps(
     *,
     autocast: torch.dtype | None = None,
     batch_size: int = 32,
+    scalar: str = "logit",
+    contrast: Contrast = DEFAULT_CONTRAST,
 ) -> dict[tuple[str, str], Tensor]:
     """Maps of every head and method from one forward pass of the backbone.
 
@@ -95,13 +113,16 @@ def cam_maps(
             keep the heads' precision, here and inside a caller's autocast: gradients behind global average pooling
             are too small for float16.
         batch_size: masked images a pass of Score-CAM.
+        scalar: what is explained, a name from :data:`sigcam_core.cams.scalars.SCALARS`: by default the class's logit,
+            as the methods were published. The sigmoid head's ``"log_odds"`` is its logit.
+        contrast: strength and number of classes of ``"finer"`` and ``"finer_weighted"``.
 
     Returns:
         ``{(head, method): (N, h, w)}`` on the device of the images, not normalised.
 
     Raises:
         SigcamError: for an unknown name, a class out of range, bad images, or ``"cam"`` on a head that is not
-            global average pooling and one linear layer.
+            global average pooling and one linear layer; or a scalar that compares classes where there is only one.
 
     >>> from sigcam_core.backbones.small_cnn import small_cnn
     >>> dual = DualBranch.from_classifier(small_cnn(num_classes=8))
@@ -110,8 +131,13 @@ def cam_maps(
     [('softmax', 'cam'), ('softmax', 'layercam'), ('sigmoid', 'cam'), ('sigmoid', 'layercam')]
     >>> maps["sigmoid", "cam"].shape
     torch.Size([2, 12, 12])
+    >>> contrasts = cam_maps(dual, torch.randn(2, 3, 96, 96), 5, ["cam"], scalar="finer", contrast=Contrast(gamma=1.0))
+    >>> contrasts["softmax", "cam"].shape
+    torch.Size([2, 12, 12])
     """
-    options = MapOptions(methods, heads, evidence_only, gradcam_plus_plus_eps, autocast, batch_size)
+    options = MapOptions(
+        methods, heads, evidence_only, gradcam_plus_plus_eps, autocast, batch_size, scalar=scalar, contrast=contrast
+    )
     features = dual.extract(images, autocast)
     return maps_from_features(dual, features, _checked_classes(dual, features, class_idx), options, images)
 
@@ -172,8 +198,8 @@ def maps_from_features(
             for head in options.heads:
                 maps |= _maps_of_head(dual, head, features, feature_maps, class_idx, options)
         for method in by_passes:
-            function = CAM_METHODS[method].function
-            masked = function(dual, images, feature_maps, class_idx, options.heads, options.batch_size, autocast)
+            scores = {head: _score(dual.head(head), head, features, class_idx, options) for head in options.heads}
+            masked = CAM_METHODS[method].function(dual, images, feature_maps, scores, options.batch_size, autocast)
             maps |= {(head, method): values for head, values in masked.items()}
     return {row: maps[row] for row in options.rows}
 
@@ -188,8 +214,10 @@ def _maps_of_head(
         feature_maps = feature_maps.float()
     weight = linear_head_weight(head)  # (C, K)
     inputs: dict[str, Tensor] = {}
+    scalar = scalar_of_head(options.scalar, head_name)
     if weight is not None:
-        inputs["weights"] = weight.detach()[class_idx].to(feature_maps.dtype)  # (N, K)
+        weights = _combined_weights(head, weight.detach(), features, class_idx, scalar, options.contrast)  # (N, K)
+        inputs["weights"] = weights.to(feature_maps.dtype)
         places = feature_maps.shape[2] * feature_maps.shape[3]
         inputs["gradients"] = inputs["weights"][:, :, None, None] / places  # (N, K, 1, 1)
     elif by_weights := [name for name, method in methods.items() if method.needs == "weights"]:
@@ -199,7 +227,7 @@ def _maps_of_head(
             f"for this head choose among {', '.join(others)}."
         )
     else:
-        gradients = logit_gradients(head, features, class_idx)  # as the features
+        gradients = scalar_gradients(head, features, class_idx, scalar, options.contrast)  # as the features
         inputs["gradients"] = dual.feature_maps(gradients).to(feature_maps.dtype)  # (N, K, h, w)
     functions = {name: method.function for name, method in methods.items()}
     if "gradcam++" in functions:
@@ -211,8 +239,41 @@ def _maps_of_head(
     }
 
 
-def logit_gradients(head: nn.Module, features: Tensor, class_idx: Tensor) -> Tensor:
-    """Gradient of each image's class logit with respect to its features, in their shape.
+def _combined_weights(
+    head: nn.Module, weight: Tensor, features: Tensor, class_idx: Tensor, scalar: str, contrast: Contrast
+) -> Tensor:
+    """Weights (N, K) whose map explains a scalar of a linear head: a W, which for a logit is one row of W (C, K)."""
+    if scalar == "logit":  # the logits are not needed
+        return weight[class_idx]
+    return coefficients(scalar, _logits(head, features), class_idx, contrast) @ weight
+
+
+def _score(head: nn.Module, head_name: str, features: Tensor, class_idx: Tensor, options: MapOptions) -> Score:
+    """A head's scalar of masked images. They are compared with the classes nearest in the whole image."""
+    scalar, contrast = scalar_of_head(options.scalar, head_name), options.contrast
+    compared: Tensor | None = None
+    if SCALARS[scalar].needs == "contrast":
+        compared = nearest_classes(_logits(head, features), class_idx, contrast.num_classes)  # (N, M)
+
+    def score(logits: Tensor, source: Tensor) -> Tensor:
+        return scalar_values(
+            scalar, logits, class_idx[source], contrast, None if compared is None else compared[source]
+        )
+
+    return score
+
+
+@torch.no_grad()
+def _logits(head: nn.Module, features: Tensor) -> Tensor:
+    with evaluation_mode(head):
+        logits: Tensor = head(features)
+    return logits
+
+
+def scalar_gradients(
+    head: nn.Module, features: Tensor, class_idx: Tensor, scalar: str = "logit", contrast: Contrast = DEFAULT_CONTRAST
+) -> Tensor:
+    """Gradient of each image's scalar, by default its class's logit, with respect to its features, in their shape.
 
     Dropout in the head is off, whatever mode it is in, so that a map is a function of the image.
 
@@ -220,10 +281,10 @@ def logit_gradients(head: nn.Module, features: Tensor, class_idx: Tensor) -> Ten
         head: features to logits (N, C).
         features: of N images, as ``dual.extract`` gives them.
         class_idx: (N,) int64 classes, taken as checked.
+        scalar: name of the scalar.
+        contrast: how the scalars of Finer-CAM compare classes.
     """
-    with torch.inference_mode(False), evaluation_mode(head), torch.enable_grad():
-        leaf = features.detach().clone().requires_grad_()
-        logits = head(leaf)  # (N, C)
-        selected = logits.gather(1, class_idx[:, None].clone()).sum()  # images do not interact in evaluation mode
-        (gradients,) = torch.autograd.grad(selected, leaf)
-    return gradients.detach()
+    with evaluation_mode(head):  # in which images do not interact
+        return gradients_at(
+            features, class_idx, lambda leaf, classes: scalar_values(scalar, head(leaf), classes, contrast)
+        )

@@ -1,9 +1,11 @@
 """The methods: each is one function and one entry of a table.
 
-Most are functions of the feature maps A (N, K, h, w) and the gradient dy/dA of one class logit y with respect to them.
+Most are functions of the feature maps A (N, K, h, w) and the gradient dy/dA of a scalar y with respect to them. As
+published, y is the logit of one class; :mod:`sigcam_core.cams.scalars` has others.
 So the backbone runs once without gradients, the small head is differentiated at the features, and no hook is needed.
-Behind global average pooling and one linear layer the gradient is w / (h w) everywhere. It is then not computed but
-given as (N, K, 1, 1), which every function here takes.
+Behind global average pooling and one linear layer the gradient is w / (h w) everywhere, with w the weights of the
+class, or those of all classes combined as the scalar combines their logits. It is then not computed but given as
+(N, K, 1, 1), which every function here takes.
 
 Where a method weighs channels, ``truncated`` cuts negative weights to zero first, as Oh and Noh 2025 do with the
 weights of the sigmoid head.
@@ -173,9 +175,9 @@ class Method:
         function: of feature maps (N, K, h, w), of what it needs, and of ``truncated``, to maps (N, h, w); where it
             needs passes, a function with the arguments of :func:`sigcam_core.cams.score_cam.scorecam`.
         title: as people write it.
-        needs: ``"weights"``, the class's row (N, K) of a head of global average pooling and one linear layer;
-            ``"gradients"``, those of the class logit, (N, K, h, w) or (N, K, 1, 1); or ``"passes"``, more passes of the
-            network over the images.
+        needs: ``"weights"``, the scalar's weights (N, K) in a head of global average pooling and one linear layer, for
+            a logit the class's row; ``"gradients"``, those of the scalar, (N, K, h, w) or (N, K, 1, 1); or
+            ``"passes"``, more passes of the network over the images.
         is_of_paper: whether Oh and Noh 2025 report it; others run where they are asked for.
     """
 

@@ -2,15 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Mapping
 
 import torch
 from torch import Tensor
 from torch.nn.functional import interpolate
 
 from ..common.errors import fail
-from ..dual.branch import HEADS, DualBranch
+from ..dual.branch import DualBranch
 from ..dual.split import evaluation_mode
+
+Score = Callable[[Tensor, Tensor], Tensor]
+"""What a network says of M masked images: of their logits (M, C) and of which image each is (M,), to scores (M,)."""
 
 
 @torch.no_grad()
@@ -18,8 +21,7 @@ def scorecam(
     dual: DualBranch,
     images: Tensor,
     maps: Tensor,
-    class_idx: Tensor,
-    heads: Sequence[str] = HEADS,
+    scores: Mapping[str, Score],
     batch_size: int = 32,
     autocast: torch.dtype | None = None,
 ) -> dict[str, Tensor]:
@@ -28,16 +30,15 @@ def scorecam(
     .. math:: \mathrm{ReLU}\Bigl(\sum_k \alpha_k A_k\Bigr), \quad \alpha = \mathrm{softmax}_k \, y(X \odot
         \mathrm{stretch}(\mathrm{resize}(A_k)))
 
-    The logit of channel k is that of the image times A_k, resized bilinearly to the image and then stretched to
-    [0, 1] (zeros for a constant channel). That is one pass of the backbone for every image and channel; it serves
-    both heads, and its memory does not grow with the channels. Weights are positive.
+    The score y of channel k, in the paper the class's logit, is that of the image times A_k, resized bilinearly to the
+    image and then stretched to [0, 1] (zeros for a constant channel). That is one pass of the backbone for every image
+    and channel; it serves both heads, and its memory does not grow with the channels. Weights are positive.
 
     Args:
         dual: the network.
         images: (N, 3, H, W) normalised images.
         maps: (N, K, h, w), their feature maps.
-        class_idx: (N,) int64 classes to explain, taken as checked.
-        heads: ``"softmax"``, ``"sigmoid"`` or both.
+        scores: what is scored, by head, ``"softmax"``, ``"sigmoid"`` or both.
         batch_size: masked images a pass.
         autocast: see :meth:`sigcam_core.dual.branch.DualBranch.extract`.
 
@@ -54,7 +55,7 @@ def scorecam(
     channels = maps.shape[1]
     flat = maps.flatten(2).flatten(0, 1)  # (N K, h w)
     varied = (flat.amax(dim=1) > flat.amin(dim=1)).nonzero()[:, 0]  # rows of channels that are not constant
-    networks = {head: dual.head(head) for head in heads}
+    networks = {head: dual.head(head) for head in scores}
 
     def logits_of(masked: Tensor) -> dict[str, Tensor]:
         features = dual.extract(masked, autocast)
@@ -62,17 +63,18 @@ def scorecam(
 
     with evaluation_mode(*networks.values()):
         # A constant channel masks everything: its score (N K,) is that of one black image.
-        scores = {}
+        scored = {}
+        every = torch.arange(len(maps), device=maps.device)
         for head, logits in logits_of(images.new_zeros(1, *images.shape[1:])).items():
-            scores[head] = logits[0, class_idx].repeat_interleave(channels)
+            scored[head] = scores[head](logits.expand(len(maps), -1), every).repeat_interleave(channels)
         for rows in torch.split(varied, batch_size):
             source = rows // channels
             masked = images[source] * _masks(flat[rows].view(-1, *maps.shape[2:]), images)  # (B, 3, H, W)
             for head, logits in logits_of(masked).items():
-                scores[head][rows] = logits.gather(1, class_idx[source, None])[:, 0]
+                scored[head][rows] = scores[head](logits, source)
     return {
         head: (values.view(len(maps), 1, channels).softmax(dim=2) @ maps.flatten(2)).relu().view_as(maps[:, 0])
-        for head, values in scores.items()
+        for head, values in scored.items()
     }
 
 

@@ -20,7 +20,7 @@ from torch import Tensor, nn
 
 from benchmarks.maps import GRAD_CAM, TORCHCAM
 from sigcam_core import METHODS, DualBranch, SigcamError, cam_maps, normalize_maps
-from sigcam_core.cams.maps import MapOptions, logit_gradients, maps_from_features, methods_of
+from sigcam_core.cams.maps import MapOptions, maps_from_features, methods_of, scalar_gradients
 from sigcam_core.cams.methods import EXTRA_METHODS, gradcam, gradcam_plus_plus, hirescam, layercam, xgradcam
 from sigcam_core.dual.branch import HEADS, linear_head_weight
 
@@ -129,7 +129,7 @@ def test_what_is_known_of_a_linear_head_equals_what_is_differentiated(name: str,
     maps = cam_maps(dual, images, class_idx, list(FUNCTIONS), HEADS, evidence_only)
     features = dual.extract(images)
     for head in HEADS:
-        gradients = logit_gradients(dual.head(head), features, class_idx)
+        gradients = scalar_gradients(dual.head(head), features, class_idx)
         assert gradients.shape == features.shape
         for method, function in FUNCTIONS.items():
             expected = function(features, gradients, evidence_only)
