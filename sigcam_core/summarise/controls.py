@@ -14,6 +14,7 @@ from ..cams.controls import (
     NO_HEAD,
     RANDOM_POSITIVE,
     SHIFTED,
+    WEIGHTS,
     WRONG_CLASS,
     Control,
 )
@@ -23,119 +24,89 @@ from ..fidelity.scores import relative_drop
 from ..localization.hits import best_levels, box_acc_at, hit_rates, max_box_acc
 from ..localization.protocol import GT_LOC_IOU, pixel_average_precision
 
-SOFTMAX, SIGMOID = "S", "G"  # in the table below, the two heads that are compared: at their optimum, or given
-_NONE = NO_HEAD
-COMPARISONS: dict[str, tuple[tuple[str, str, str], tuple[str, str, str], str]] = {
+SOFTMAX, SIGMOID = "softmax", "sigmoid"  # in the table below, the two that are compared: at their optimum, or given
+Row = tuple[str, str, str]
+
+
+@dataclass(frozen=True)
+class Comparison:
+    """Two rows of control maps.
+
+    Attributes:
+        first: head, scalar and weights of the row that is subtracted.
+        second: of the row from which it is subtracted.
+        words: what the difference is, in words.
+    """
+
+    first: Row
+    second: Row
+    words: str
+
+
+_PUBLISHED, _SIGNED = (SIGMOID, "logit", "truncated"), (SOFTMAX, "logit", "signed")
+COMPARISONS: dict[str, Comparison] = {
     # The paper's printed gain mixes two changes, the head and the truncation; then each of them alone.
-    "sigmoid_as_published": (
-        (SOFTMAX, "logit", "signed"),
-        (SIGMOID, "logit", "truncated"),
-        "truncated sigmoid map, against the signed softmax map (as the paper prints its gain)",
+    "sigmoid_as_published": Comparison(_SIGNED, _PUBLISHED, "truncated sigmoid minus signed softmax"),
+    "sigmoid_vs_softmax_signed": Comparison(
+        _SIGNED, (SIGMOID, "logit", "signed"), "signed sigmoid minus signed softmax"
     ),
-    "sigmoid_vs_softmax_signed": (
-        (SOFTMAX, "logit", "signed"),
-        (SIGMOID, "logit", "signed"),
-        "signed sigmoid map, against the signed softmax map",
+    "sigmoid_vs_softmax_truncated": Comparison(
+        (SOFTMAX, "logit", "truncated"), _PUBLISHED, "truncated sigmoid minus truncated softmax"
     ),
-    "sigmoid_vs_softmax_truncated": (
-        (SOFTMAX, "logit", "truncated"),
-        (SIGMOID, "logit", "truncated"),
-        "truncated sigmoid map, against the truncated softmax map",
+    "truncation_softmax": Comparison(
+        _SIGNED, (SOFTMAX, "logit", "truncated"), "truncated minus signed, softmax head"
     ),
-    "truncation_softmax": (
-        (SOFTMAX, "logit", "signed"),
-        (SOFTMAX, "logit", "truncated"),
-        "truncating the softmax map",
-    ),
-    "truncation_sigmoid": (
-        (SIGMOID, "logit", "signed"),
-        (SIGMOID, "logit", "truncated"),
-        "truncating the sigmoid map",
+    "truncation_sigmoid": Comparison(
+        (SIGMOID, "logit", "signed"), _PUBLISHED, "truncated minus signed, sigmoid head"
     ),
     # What needs no second head: the softmax head's own contrasts, which its predictions do fix.
-    "centring_softmax": (
-        (SOFTMAX, "logit", "signed"),
-        (SOFTMAX, "centred", "signed"),
-        "centring the softmax head",
-    ),
-    "centring_softmax_truncated": (
+    "centring_softmax": Comparison(_SIGNED, (SOFTMAX, "centred", "signed"), "centred minus as trained, softmax head"),
+    "centring_softmax_truncated": Comparison(
         (SOFTMAX, "logit", "truncated"),
         (SOFTMAX, "centred", "truncated"),
-        "centring the softmax head before truncation",
+        "centred minus as trained, both truncated, softmax head",
     ),
-    "log_odds_softmax": (
-        (SOFTMAX, "logit", "signed"),
-        (SOFTMAX, "log_odds", "signed"),
-        "explaining the softmax head's log-odds",
+    "log_odds_softmax": Comparison(_SIGNED, (SOFTMAX, "log_odds", "signed"), "log-odds minus logit, softmax head"),
+    "finer_softmax": Comparison(_SIGNED, (SOFTMAX, "finer", "signed"), "Finer-CAM minus CAM, softmax head"),
+    "sigmoid_vs_softmax_centred": Comparison(
+        (SOFTMAX, "centred", "signed"), _PUBLISHED, "truncated sigmoid minus centred softmax"
     ),
-    "finer_softmax": (
-        (SOFTMAX, "logit", "signed"),
-        (SOFTMAX, "finer", "signed"),
-        "Finer-CAM of the softmax head",
+    "sigmoid_signed_vs_softmax_centred": Comparison(
+        (SOFTMAX, "centred", "signed"), (SIGMOID, "logit", "signed"), "signed sigmoid minus centred softmax"
     ),
-    "sigmoid_vs_centred": (
-        (SOFTMAX, "centred", "signed"),
-        (SIGMOID, "logit", "signed"),
-        "signed sigmoid map, against the centred softmax map",
+    "sigmoid_vs_softmax_centred_truncated": Comparison(
+        (SOFTMAX, "centred", "truncated"), _PUBLISHED, "truncated sigmoid minus centred and truncated softmax"
     ),
-    "sigmoid_vs_centred_truncated": (
-        (SOFTMAX, "centred", "truncated"),
-        (SIGMOID, "logit", "truncated"),
-        "truncated sigmoid map, against the centred and truncated softmax map",
-    ),
-    "sigmoid_vs_log_odds": (
-        (SOFTMAX, "log_odds", "signed"),
-        (SIGMOID, "logit", "signed"),
-        "signed sigmoid map, against the softmax head's log-odds",
+    "sigmoid_signed_vs_log_odds": Comparison(
+        (SOFTMAX, "log_odds", "signed"), (SIGMOID, "logit", "signed"), "signed sigmoid minus softmax log-odds"
     ),
     # What knows no class, or nothing at all.
-    "sigmoid_vs_best_shift": (
-        (SOFTMAX, SHIFTED, "signed"),
-        (SIGMOID, "logit", "truncated"),
-        "truncated sigmoid map, against the softmax weights shifted by a constant",
+    "best_shift_vs_sigmoid_truncated": Comparison(
+        (SOFTMAX, SHIFTED, "signed"), _PUBLISHED, "truncated sigmoid minus shifted softmax"
     ),
-    "sigmoid_vs_class_free": (
-        (_NONE, CLASS_FREE, "signed"),
-        (SIGMOID, "logit", "truncated"),
-        "truncated sigmoid map, against the sum of the feature maps",
+    "class_free_vs_sigmoid_truncated": Comparison(
+        (NO_HEAD, CLASS_FREE, "signed"), _PUBLISHED, "truncated sigmoid minus sum of the feature maps"
     ),
-    "sigmoid_signed_vs_class_free": (
-        (_NONE, CLASS_FREE, "signed"),
-        (SIGMOID, "logit", "signed"),
-        "signed sigmoid map, against the sum of the feature maps",
+    "class_free_vs_sigmoid_signed": Comparison(
+        (NO_HEAD, CLASS_FREE, "signed"), (SIGMOID, "logit", "signed"), "signed sigmoid minus sum of the feature maps"
     ),
-    "sigmoid_vs_random_positive": (
-        (_NONE, RANDOM_POSITIVE, "signed"),
-        (SIGMOID, "logit", "truncated"),
-        "truncated sigmoid map, against random positive weights",
+    "random_positive_vs_sigmoid_truncated": Comparison(
+        (NO_HEAD, RANDOM_POSITIVE, "signed"), _PUBLISHED, "truncated sigmoid minus random positive weights"
     ),
-    "sigmoid_vs_centre": (
-        (_NONE, CENTRE, "signed"),
-        (SIGMOID, "logit", "truncated"),
-        "truncated sigmoid map, against a square at the centre",
+    "centre_vs_sigmoid_truncated": Comparison(
+        (NO_HEAD, CENTRE, "signed"), _PUBLISHED, "truncated sigmoid minus one centred square"
     ),
-    "class_softmax_signed": (
-        (SOFTMAX, WRONG_CLASS, "signed"),
-        (SOFTMAX, "logit", "signed"),
-        "the right class instead of a wrong one, signed softmax map",
-    ),
-    "class_softmax_truncated": (
-        (SOFTMAX, WRONG_CLASS, "truncated"),
-        (SOFTMAX, "logit", "truncated"),
-        "the right class instead of a wrong one, truncated softmax map",
-    ),
-    "class_sigmoid_signed": (
-        (SIGMOID, WRONG_CLASS, "signed"),
-        (SIGMOID, "logit", "signed"),
-        "the right class instead of a wrong one, signed sigmoid map",
-    ),
-    "class_sigmoid_truncated": (
-        (SIGMOID, WRONG_CLASS, "truncated"),
-        (SIGMOID, "logit", "truncated"),
-        "the right class instead of a wrong one, truncated sigmoid map",
-    ),
+    **{
+        f"wrong_class_{name}_{weights}": Comparison(
+            (head, "logit", weights),
+            (head, WRONG_CLASS, weights),
+            f"wrong class minus right class, {weights} {name}",
+        )
+        for name, head in (("softmax", SOFTMAX), ("sigmoid", SIGMOID))
+        for weights in WEIGHTS
+    },
 }
-"""Comparisons by name: the first row, the second, and what the second is against the first, in words."""
+"""Comparisons by name. Heads stand for the two that are compared; claims and tables take them from here."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -274,8 +245,8 @@ def comparison_pairs(figures: Resampled, softmax: str, sigmoid: str) -> list[tup
     """
     heads = {SOFTMAX: softmax, SIGMOID: sigmoid, NO_HEAD: NO_HEAD}
     pairs = []
-    for name, (first, second, _) in COMPARISONS.items():
-        one, other = (Control(heads[head], *rest).name for head, *rest in (first, second))
+    for name, comparison in COMPARISONS.items():
+        one, other = (Control(heads[head], *rest).name for head, *rest in (comparison.first, comparison.second))
         if one in figures and other in figures:
             pairs.append((name, one, other))
     return pairs
