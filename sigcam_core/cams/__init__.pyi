@@ -7,3 +7,4 @@ from .methods import CAM_METHODS as CAM_METHODS
 from .methods import EXTRA_METHODS as EXTRA_METHODS
 from .methods import METHODS as METHODS
 from .score_maps import normalize_maps as normalize_maps
+from .score_maps import resize_maps as resize_maps
