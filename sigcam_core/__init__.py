@@ -2,8 +2,8 @@
 
 The companion module of *Beyond Softmax: Dual-Branch Sigmoid Architecture for Accurate Class Activation Maps*
 (Oh and Noh, BMVC 2025). Its folders are the paper's nouns (``backbones``, ``dual``, ``cams``, ``localization``,
-``fidelity``) and, above them, the stations that data pass (``prepare``, ``train``, ``evaluate``, ``summarise``,
-``publish``). Names are loaded when they are asked for (PEP 562).
+``pointing``, ``fidelity``) and, above them, the stations that data pass (``prepare``, ``train``, ``evaluate``,
+``summarise``, ``publish``). Names are loaded when they are asked for (PEP 562).
 """
 
 import lazy_loader

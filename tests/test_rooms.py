@@ -20,6 +20,7 @@ ORDER = (
     "dual",
     "cams",
     "localization",
+    "pointing",
     "fidelity",
     "prepare",
     "train",

@@ -9,3 +9,4 @@ from .methods import METHODS as METHODS
 from .scalars import SCALARS as SCALARS
 from .scalars import Contrast as Contrast
 from .score_maps import normalize_maps as normalize_maps
+from .score_maps import resize_maps as resize_maps

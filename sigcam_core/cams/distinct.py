@@ -45,7 +45,31 @@ def same_as_earlier(maps: Tensor) -> NDArray[np.int64]:
     flat = maps.flatten(2).double()  # (N, R, h w)
     low = flat.amin(dim=2, keepdim=True)
     span = flat.amax(dim=2, keepdim=True) - low
-    flat = torch.where(span > 0, (flat - low) / span, 0.0)
+    return _first_of_same(torch.where(span > 0, (flat - low) / span, 0.0))
+
+
+def same_up_to_scale(maps: Tensor) -> NDArray[np.int64]:
+    """For each of R maps of an image, the first of them that is a positive multiple of it, signs and zeros in place.
+
+    Less is the same here than for :func:`same_as_earlier`, which also lets a constant be added.
+
+    Args:
+        maps: (N, R, h, w), raw.
+
+    Returns:
+        (N, R) indices into the R maps.
+
+    >>> ramp = torch.arange(4.0).view(2, 2)
+    >>> same_up_to_scale(torch.stack([ramp, 3 * ramp + 1, -ramp, 2 * ramp])[None])
+    array([[0, 1, 2, 0]])
+    """
+    flat = maps.flatten(2).double()  # (N, R, h w)
+    largest = flat.abs().amax(dim=2, keepdim=True)
+    return _first_of_same(torch.where(largest > 0, flat / largest, 0.0))
+
+
+def _first_of_same(flat: Tensor) -> NDArray[np.int64]:
+    """For each of R maps (N, R, P) of the same range, the first that differs by rounding alone, (N, R)."""
     # A row at a time: all R x R differences at once would be the largest tensor of an evaluation.
     rows = [(flat - flat[:, row, None]).abs().amax(dim=2) <= SAME_MAP_TOLERANCE for row in range(flat.shape[1])]
     same = torch.stack(rows, dim=1).cpu().numpy()  # (N, R, R)

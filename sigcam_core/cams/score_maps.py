@@ -1,4 +1,7 @@
-"""Score maps: class activation maps resized to the image and stretched to [0, 1], the form that metrics judge."""
+"""Score maps: class activation maps resized to the image and stretched to [0, 1], the form that most metrics judge.
+
+Metrics that ask about the sign of a map take it resized in the same way, but not stretched.
+"""
 
 from __future__ import annotations
 
@@ -30,19 +33,50 @@ def normalize_maps(maps: Tensor, size: tuple[int, int]) -> Tensor:
     tensor([[[0.0000, 0.5000],
              [1.0000, 0.0000]]], dtype=torch.float64)
     """
+    # Constant maps are found before resizing, whose rounding would otherwise be stretched to noise in [0, 1].
+    resized = _resized(maps, _varies(maps), size)
+    low = resized.amin(dim=(1, 2), keepdim=True)
+    span = resized.amax(dim=(1, 2), keepdim=True) - low
+    return resized.sub_(low).div_(span.where(span > 0, 1.0))
+
+
+def resize_maps(maps: Tensor, size: tuple[int, int]) -> Tensor:
+    """Resize maps bicubically as :func:`normalize_maps` does, and leave their values: signs and scale are kept.
+
+    Args:
+        maps: (N, h, w).
+        size: (height, width) of the result.
+
+    Returns:
+        (N, height, width) float64; a constant map stays exactly constant, and one that holds NaN becomes zeros.
+
+    Raises:
+        SigcamError: if ``maps`` is not three-dimensional.
+
+    >>> resize_maps(torch.tensor([[[1.0, -3.0]]]), size=(2, 2))
+    tensor([[[ 1., -3.],
+             [ 1., -3.]]], dtype=torch.float64)
+    """
+    varies = _varies(maps)
+    constant = maps[:, :1, :1].double().where(~varies[:, None, None], 0.0)
+    return _resized(maps, varies, size) + constant.nan_to_num(0.0, 0.0, 0.0)
+
+
+def _varies(maps: Tensor) -> Tensor:
+    """Which of the maps (N, h, w) are finite and not constant, (N,)."""
     if maps.ndim != 3:
         fail(f"maps must have shape (N, height, width), got {tuple(maps.shape)}.")
     flat = maps.flatten(1)  # (N, h w)
-    # Constant maps are found before resizing, whose rounding would otherwise be stretched to noise in [0, 1].
-    valid = flat.isfinite().all(dim=1) & (flat.amax(dim=1) > flat.amin(dim=1))
+    return flat.isfinite().all(dim=1) & (flat.amax(dim=1) > flat.amin(dim=1))
+
+
+def _resized(maps: Tensor, kept: Tensor, size: tuple[int, int]) -> Tensor:
+    """The maps that are kept (N,), resized to (N, H, W) in float64; zeros in place of the others."""
     # Bicubic interpolation is linear along each axis: two small products of matrices, ten times faster than
     # interpolating in two dimensions.
     rows, columns = (_bicubic_weights(old, new, maps.device) for old, new in zip(maps.shape[1:], size, strict=True))
     # (H, h) @ ((N, h, w) @ (w, W)) = (N, H, W)
-    resized = rows @ (maps.double().where(valid[:, None, None], 0.0) @ columns.T)
-    low = resized.amin(dim=(1, 2), keepdim=True)
-    span = resized.amax(dim=(1, 2), keepdim=True) - low
-    return resized.sub_(low).div_(span.where(span > 0, 1.0))
+    return rows @ (maps.double().where(kept[:, None, None], 0.0) @ columns.T)
 
 
 @lru_cache(maxsize=64)

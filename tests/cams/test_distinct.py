@@ -3,7 +3,7 @@
 import numpy as np
 import torch
 
-from sigcam_core.cams.distinct import distinct_maps, same_as_earlier
+from sigcam_core.cams.distinct import distinct_maps, same_as_earlier, same_up_to_scale
 
 
 def test_equal_maps_share_the_first_and_only_what_stands_for_itself_is_shared() -> None:
@@ -17,3 +17,12 @@ def test_equal_maps_share_the_first_and_only_what_stands_for_itself_is_shared() 
     owners, rank = distinct_maps(maps.repeat(2, 1, 1, 1))
     assert owners.tolist() == [[0, 0], [0, 3], [0, 4], [1, 0], [1, 3], [1, 4]]
     assert rank.tolist() == [[0, 0, 0, 1, 2], [3, 3, 3, 4, 5]]
+
+
+def test_raw_maps_are_the_same_up_to_a_positive_factor_alone() -> None:
+    ramp = torch.linspace(-1, 1, 16).view(4, 4)
+    nearly = ramp.clone()
+    nearly[1, 1] += 9e-6
+    zeros = torch.zeros(4, 4)
+    maps = torch.stack([ramp, 1e-6 * ramp, ramp + 0.1, -ramp, nearly, zeros, zeros, ramp.relu()])[None]
+    np.testing.assert_array_equal(same_up_to_scale(maps), [[0, 0, 2, 3, 0, 5, 5, 7]])
