@@ -11,7 +11,8 @@ from matplotlib.figure import Figure
 from ..cams.controls import CENTRE, CLASS_FREE, NO_HEAD, RANDOM, RANDOM_POSITIVE, SHIFTED, WRONG_CLASS
 from ..common.errors import fail
 from .controls import COMPARISONS
-from .measured import Measured
+from .measured import Measured, provenance_line
+from .saved import Value
 
 TITLES = {
     "maxboxacc_v2": "MaxBoxAccV2",
@@ -55,6 +56,8 @@ HEAD_TITLES = {
     "sigmoid optimum": "sigmoid, at its optimum",
     NO_HEAD: "no head",
 }
+COMPARED = ("softmax", "softmax optimum", "sigmoid optimum", NO_HEAD)
+"""Heads that the page's tables show; the others stand in the table of heads and in the files."""
 FACTORS = {
     "sigmoid_as_published": "as published: truncated\nsigmoid − signed softmax",
     "sigmoid_vs_softmax_signed": "head: sigmoid − softmax,\nboth signed",
@@ -171,3 +174,124 @@ def comparisons_table(one: Measured, metrics: Sequence[str]) -> pd.DataFrame:
     wide = wide.rename(columns=TITLES).fillna("–")
     wide.insert(0, "difference", [COMPARISONS[name].words for name in wide.index])
     return wide.reset_index(drop=True).rename_axis(columns=None)
+
+
+def findings(measured: Mapping[str, Measured]) -> str:
+    """The page's findings in Markdown, made from the numbers and true of them by construction."""
+    lines = []
+    beaten = [one for one in measured.values() if _centre_beats_all(one)]
+    lines.append(
+        f"On **{len(beaten)} of {len(measured)}** data sets and networks"
+        + (f" ({'; '.join(one.label for one in beaten)})" if beaten else "")
+        + " one square at the centre, which sees no image, has a higher MaxBoxAccV2 than every map of every head."
+    )
+    sentences = {
+        "truncation_sigmoid": "Truncating the sigmoid head's map",
+        "truncation_softmax": "Truncating the softmax head's map",
+        "sigmoid_vs_softmax_signed": "The sigmoid instead of the softmax head, both signed,",
+        "sigmoid_vs_softmax_truncated": "The sigmoid instead of the softmax head, both truncated,",
+        "wrong_class_sigmoid_truncated": "Asking the truncated sigmoid map for a random wrong class",
+    }
+    for comparison, start in sentences.items():
+        moves = [_moves(measured, comparison, metric) for metric in ("maxboxacc_v2_held_out", "grid_2x2")]
+        if all(moves):
+            lines.append(f"{start} moves {moves[0]}, and {moves[1]}.")
+    return "\n".join(f"- {line}" for line in lines)
+
+
+def _centre_beats_all(one: Measured) -> bool:
+    table = one.tables["figures"]
+    values = table[table["metric"] == "maxboxacc_v2"].set_index(["head", "scalar"])["value"]
+    is_of_head = values.index.get_level_values("head") != NO_HEAD
+    return bool(values[NO_HEAD, CENTRE] > values[is_of_head].max())
+
+
+def _moves(measured: Mapping[str, Measured], comparison: str, metric: str) -> str:
+    """By how much a comparison moves a metric on each data set, in words; empty where nobody measured it."""
+    parts = []
+    for one in measured.values():
+        table = one.tables["differences"]
+        rows = table[(table["comparison"] == comparison) & (table["metric"] == metric)]
+        for row in rows.to_dict("records"):
+            parts.append(f"{row['difference']:+.1f} [{row['low_all']:+.1f}, {row['high_all']:+.1f}]")
+    return f"{TITLES[metric]} by {'; '.join(parts)} points" if parts else ""
+
+
+def likeness_figures(one: Measured) -> pd.DataFrame:
+    """Mean correlation of the maps of the right and of a random wrong class, one line a head and weights."""
+    table = one.tables["likeness"]
+    return table.assign(head=table["head"].map(HEAD_TITLES), correlation=table["correlation"].map("{:.2f}".format))
+
+
+def scorer_figures(one: Measured) -> pd.DataFrame:
+    """Average drop (%) of the principal maps by each scorer, one column a scorer, whose own confidence comes first."""
+    table = one.tables["scorers"]
+    rows = table[table["head"].isin(COMPARED) & table["scalar"].isin(("logit", "centred", CLASS_FREE))]
+    wide = rows.pivot_table(index=["head", "scalar", "weights"], columns="scorer", values="average_drop", sort=False)
+    confidence = table.groupby("scorer", sort=False)["confidence"].first()
+    wide = wide[confidence.index].reset_index().rename_axis(columns=None)
+    first = {"head": "confidence on the whole image", "scalar": "", "weights": ""} | confidence.to_dict()
+    wide["head"] = wide["head"].map(HEAD_TITLES)
+    wide["scalar"] = wide["scalar"].map(SCALAR_TITLES)
+    whole = pd.concat([pd.DataFrame([first]), wide], ignore_index=True)
+    by_scorer = {name: f"by {HEAD_TITLES[name]}" for name in confidence.index}
+    return whole.rename(columns={"scalar": "explained"} | by_scorer)
+
+
+def heads_figures(one: Measured) -> pd.DataFrame:
+    """Gauge energy, and Top-1 (%) on held-out and on test images, of every head."""
+    table = one.tables["heads"]
+    text = {
+        "head": table["head"].map(HEAD_TITLES),
+        "gauge energy": table["gauge_energy"].map("{:.2g}".format),
+        "held-out Top-1": table["val_top1"].map("{:.1f}".format),
+        "test Top-1": table["test_top1"].map("{:.1f}".format),
+    }
+    return pd.DataFrame(text)
+
+
+def sources(measured: Mapping[str, Measured]) -> str:
+    """Where the numbers come from, and the seconds of every step, some lines a measurement."""
+    lines = []
+    for one in measured.values():
+        record = one.record
+        seconds = ", ".join(f"{name} {value:,.0f}" for name, value in record["seconds"].items())
+        lines += [
+            f"{one.name}\n  {provenance_line(record)}",
+            f"  manifest {record['manifest_checksum'][:12]}; {record['test_images']:,} test images, fidelity on the first "
+            f"{record['fidelity_images']:,}, insertion and deletion on the first {record['perturbed_images']:,}",
+            f"  seconds: {seconds}",
+        ]
+    return "\n".join(lines)
+
+
+def flat_controls(measured: Mapping[str, Measured]) -> tuple[dict[str, Value], dict[str, str]]:
+    """Figures and differences under flat names for the prose, such as ``NAME_sigmoid_logit_signed_grid_2x2``.
+
+    The two heads that are compared are ``softmax`` and ``sigmoid`` there. Intervals are text, simultaneous, under the
+    name with ``_interval``.
+
+    Returns:
+        The values, in % and points; and how to print those that two decimals do not suit.
+    """
+    values: dict[str, Value] = {}
+    for one in measured.values():
+        name = one.name.removeprefix("controls-").replace("-", "_")
+        short = {one.record["softmax"]: "softmax", one.record["sigmoid"]: "sigmoid", NO_HEAD: NO_HEAD}
+        for row in one.tables["figures"].to_dict("records"):
+            if row["head"] in short:
+                words = (short[row["head"]], row["scalar"], row["weights"], row["metric"])
+                values["_".join([name, *(word.replace(" ", "_").replace("-", "_") for word in words)])] = row["value"]
+        for row in one.tables["differences"].to_dict("records"):
+            key = f"{name}_{row['comparison']}_{row['metric']}"
+            values[key] = row["difference"]
+            values[f"{key}_interval"] = f"[{row['low_all']:.1f}, {row['high_all']:.1f}]"
+        for row in one.tables["likeness"].to_dict("records"):
+            if row["head"] in short:
+                values[f"{name}_likeness_{short[row['head']]}_{row['weights']}"] = row["correlation"]
+        for row in one.tables["heads"].to_dict("records"):
+            values[f"{name}_gauge_{row['head'].replace(' ', '_')}"] = row["gauge_energy"]
+    formatted = {key: f"{value:.1f}" for key, value in values.items() if isinstance(value, float)}
+    formatted |= {key: f"{values[key]:.2f}" for key in values if "_likeness_" in key}
+    formatted |= {key: f"{values[key]:.2g}" for key in values if "_gauge_" in key}
+    return values, formatted

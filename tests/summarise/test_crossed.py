@@ -1,0 +1,128 @@
+"""The page of the crossed controls, on tables that are made up."""
+
+from __future__ import annotations
+
+import matplotlib.pyplot as plt
+import pandas as pd
+import pytest
+
+from sigcam_core.common.errors import SigcamError
+from sigcam_core.summarise.controls import COMPARISONS
+from sigcam_core.summarise.crossed import (
+    CLASS_METRICS,
+    FACTORS,
+    TITLES,
+    WHERE_METRICS,
+    comparisons_table,
+    crossed_table,
+    factor_figure,
+    findings,
+    flat_controls,
+    scorer_figures,
+)
+from sigcam_core.summarise.measured import Measured
+
+ROWS = {
+    ("softmax optimum", "logit", "signed"): (50.0, 60.0),
+    ("softmax optimum", "centred", "signed"): (50.01, 60.04),
+    ("softmax optimum", "finer", "signed"): (50.01, 61.0),
+    ("sigmoid optimum", "logit", "truncated"): (58.0, 40.0),
+    ("none", "centre", "signed"): (70.0, 25.0),
+    ("none", "class-free", "signed"): (57.0, 25.01),
+}
+
+
+def one(name: str = "controls-cars", centre: float = 70.0) -> Measured:
+    figures = [
+        (*row, metric, centre if (row[1], metric) == ("centre", "maxboxacc_v2") else value, value - 1, value + 1)
+        for row, values in ROWS.items()
+        for metric, value in zip(("maxboxacc_v2", "grid_2x2"), values, strict=True)
+    ]
+    differences = [
+        ("truncation_sigmoid", "a", "b", metric, change, change - 1, change + 1, change - 2, change + 2)
+        for metric, change in (("maxboxacc_v2_held_out", 3.0), ("grid_2x2", -30.0))
+    ]
+    scorers = [
+        (*row, scorer, drop, 10.0, sure)
+        for row in ROWS
+        for scorer, drop, sure in (("softmax optimum", 30.0, 80.0), ("sigmoid optimum", 40.0, 50.0))
+    ]
+    row_keys = ["head", "scalar", "weights"]
+    tables = {
+        "figures": pd.DataFrame(figures, columns=[*row_keys, "metric", "value", "low", "high"]),
+        "differences": pd.DataFrame(
+            differences,
+            columns=["comparison", "first", "second", "metric", "difference", "low", "high", "low_all", "high_all"],
+        ),
+        "scorers": pd.DataFrame(
+            scorers, columns=[*row_keys, "scorer", "average_drop", "increase_in_confidence", "confidence"]
+        ),
+        "likeness": pd.DataFrame([{"head": "sigmoid optimum", "weights": "signed", "correlation": 0.123}]),
+        "heads": pd.DataFrame(
+            [{"head": "softmax optimum", "gauge_energy": 1.5e-9, "val_top1": 60.0, "test_top1": 61.0}]
+        ),
+    }
+    experiment = {"dataset": "cars", "backbone": "lite", "origin": "probe"}
+    return Measured(
+        name, tables, {"experiment": experiment, "softmax": "softmax optimum", "sigmoid": "sigmoid optimum"}
+    )
+
+
+def test_what_moves_nothing_is_folded_and_what_moves_something_is_not() -> None:
+    table = crossed_table(one(), ("maxboxacc_v2", "grid_2x2"))
+    softmax = table[table["head"].str.startswith("softmax")]
+    assert softmax["explained"].tolist() == ["logit, centred logit", "Finer-CAM"]
+    assert softmax["MaxBoxAccV2"].iloc[0] == "50.0 ± 1.0"
+    assert len(table) == len(ROWS) - 1
+
+
+def test_maps_without_a_head_are_never_folded() -> None:
+    table = crossed_table(one(), ("grid_2x2",), ("none",))
+    assert table["explained"].tolist() == ["centre, no image", "class-free: sum of feature maps"]
+
+
+def test_metrics_that_nobody_measured_are_left_out() -> None:
+    assert "PxAP" not in crossed_table(one(), WHERE_METRICS)
+    assert list(crossed_table(one(), CLASS_METRICS).columns[3:]) == [TITLES["grid_2x2"]]
+
+
+def test_findings_follow_the_numbers() -> None:
+    beaten = findings({"a": one()})
+    assert "On **1 of 1** data sets and networks (cars, probe) one square" in beaten
+    assert "**0 of 1** data sets and networks one square" in findings({"a": one(centre=50.0)})
+    assert "Truncating the sigmoid head's map moves" in beaten
+    assert "grid 2 × 2 by -30.0 [-32.0, -28.0] points" in beaten
+    assert "softmax head's map moves" not in beaten  # it was not measured
+
+
+def test_every_factor_is_a_comparison_and_is_drawn() -> None:
+    assert set(FACTORS) <= set(COMPARISONS)
+    figure = factor_figure({"a": one(), "b": one("controls-other")}, ("grid_2x2", "average_drop"))
+    marks = [line.get_xdata()[0] for line in figure.axes[0].lines if line.get_marker() not in ("None", None)]
+    assert marks == [-30.0, -30.0]
+    assert figure.axes[1].get_xlabel() == "points, ← better"
+    plt.close(figure)
+    with pytest.raises(SigcamError, match="nothing to draw"):
+        factor_figure({})
+
+
+def test_differences_are_in_words_with_simultaneous_intervals() -> None:
+    table = comparisons_table(one(), ("grid_2x2",))
+    assert table.to_dict("records") == [
+        {"difference": COMPARISONS["truncation_sigmoid"].words, TITLES["grid_2x2"]: "-30.0 [-32.0, -28.0]"}
+    ]
+
+
+def test_scorers_show_their_own_confidence_first() -> None:
+    table = scorer_figures(one())
+    assert table["head"].iloc[0] == "confidence on the whole image"
+    assert table["by sigmoid, at its optimum"].tolist()[:2] == [50.0, 40.0]
+
+
+def test_values_for_the_prose_name_the_two_heads_that_are_compared() -> None:
+    values, formatted = flat_controls({"a": one()})
+    assert values["cars_sigmoid_logit_truncated_grid_2x2"] == 40.0
+    assert formatted["cars_none_class_free_signed_maxboxacc_v2"] == "57.0"
+    assert formatted["cars_truncation_sigmoid_grid_2x2_interval"] == "[-32.0, -28.0]"
+    assert formatted["cars_gauge_softmax_optimum"] == "1.5e-09"
+    assert formatted["cars_likeness_sigmoid_signed"] == "0.12"
