@@ -10,14 +10,24 @@ import torch
 from matplotlib.figure import Figure
 from torch import Tensor
 
+from ..cams.scalars import Contrast, coefficients
 from ..cams.score_maps import normalize_maps
 from ..common.errors import fail
 from ..dual.branch import DualBranch, linear_head_weight
-from ..invariance import ShiftedHead, gauge_energy, shifted_head, telling_deltas
+from ..invariance import ShiftedHead, gauge_energy, shift_weights, shifted_head, telling_deltas
 from ..prepare.images import normalize
 from .figures import Panel, invariance_figure
 from .panels import to_pictures
 from .saved import Chapter, Value
+
+EXPLAINED = {
+    "logit": ("logit", Contrast()),
+    "finer": ("finer", Contrast()),
+    "finer_full": ("finer", Contrast(gamma=1.0)),
+    "centred": ("centred", Contrast()),
+    "log_odds": ("log_odds", Contrast()),
+}
+"""What the chapter explains, scalar and contrast by name: from coefficients that sum to 1 to those that sum to 0."""
 
 
 class Orbit(NamedTuple):
@@ -60,6 +70,34 @@ def orbit_of(dual: DualBranch, images: Tensor) -> Orbit:
     return Orbit(images, features, weight, class_idx, heads)
 
 
+def scalar_changes(orbit: Orbit, seed: int = 0) -> dict[str, float]:
+    """The largest change of each scalar's map under a random shift of the head, over the map's greatest magnitude.
+
+    The shift is drawn from a normal distribution with the standard deviation of the head's weights, in float64.
+
+    Args:
+        orbit: what :func:`orbit_of` gives.
+        seed: of the shift.
+
+    Returns:
+        By the names of :data:`EXPLAINED`. Up to rounding it is 0 where the coefficients sum to zero.
+    """
+    features, weight = orbit.features.double(), orbit.weight.double()
+    delta = torch.randn(len(features), generator=torch.Generator().manual_seed(seed), dtype=torch.float64)
+    delta *= weight.std()
+    before = orbit.heads["original"].logits  # (C,)
+    after = before + delta @ features.mean(dim=(1, 2))
+    class_idx = torch.tensor([orbit.class_idx])
+    changes = {}
+    for name, (scalar, contrast) in EXPLAINED.items():
+        first, second = (
+            torch.einsum("k,khw->hw", (coefficients(scalar, logits[None], class_idx, contrast) @ rows)[0], features)
+            for logits, rows in ((before, weight), (after, shift_weights(weight, delta)))
+        )
+        changes[name] = float((second - first).abs().max() / first.abs().max())
+    return changes
+
+
 def orbit_figure(orbit: Orbit, title: str, class_names: Sequence[str]) -> Figure:
     """The image, a map of every head over it, and below the three greatest probabilities by each head.
 
@@ -100,7 +138,10 @@ def invariance_chapter(orbit: Orbit, **names: str) -> Chapter:
         "gauge_energy_iid": 1 / len(orbit.weight),
         "num_classes": len(orbit.weight),
     }
+    changes = {f"change_{name}": change for name, change in scalar_changes(orbit).items()}
+    values |= changes
     tiny = ("max_probability_difference", "max_logit_shift_difference", "gauge_energy_imagenet", "gauge_energy_iid")
     formatted = {name: f"{values[name]:.1e}" for name in tiny}
     formatted |= {name: f"{value:.4f}" for name, value in values.items() if name.startswith("probability")}
+    formatted |= {name: f"{change:.2g}" for name, change in changes.items()}
     return Chapter(values, formatted=formatted)

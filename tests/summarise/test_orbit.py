@@ -6,7 +6,7 @@ import torch
 from small_networks import make_dual
 
 from sigcam_core import SigcamError
-from sigcam_core.summarise.orbit import Orbit, invariance_chapter, orbit_figure, orbit_of
+from sigcam_core.summarise.orbit import Orbit, invariance_chapter, orbit_figure, orbit_of, scalar_changes
 
 
 @pytest.fixture
@@ -33,6 +33,26 @@ def test_numbers_for_the_prose_are_those_of_the_heads(orbit: Orbit) -> None:
     assert chapter.values["num_classes"] == 5
     assert chapter.formatted["max_probability_difference"] == f"{max(orbit.changes().values()):.1e}"
     assert 0 < chapter.values["gauge_energy_imagenet"] < 1
+
+
+def test_a_shift_changes_maps_as_much_as_their_coefficients_sum_to(orbit: Orbit) -> None:
+    changes = scalar_changes(orbit)
+    assert list(changes) == ["logit", "finer", "finer_full", "centred", "log_odds"]
+    for name in ("finer_full", "centred", "log_odds"):
+        assert changes[name] < 1e-12
+    # From the same shift, drawn here again. Finer-CAM's changes by 0.4 of it, at its own scale.
+    start = orbit.heads["original"]
+    delta = torch.randn(len(orbit.features), generator=torch.Generator().manual_seed(0), dtype=torch.float64)
+    delta *= orbit.weight.double().std()
+    change = (delta[:, None, None] * orbit.features.double()).sum(0).abs().max()
+    assert changes["logit"] == pytest.approx(float(change / start.class_map.abs().max()))
+    nearest = (start.logits - start.logits[orbit.class_idx]).abs().argsort()[1:4]
+    combined = orbit.weight[orbit.class_idx] - 0.6 * orbit.weight[nearest].mean(0)
+    finer = (combined.double()[:, None, None] * orbit.features).sum(0)
+    assert changes["finer"] == pytest.approx(float(0.4 * change / finer.abs().max()), rel=1e-5)
+    chapter = invariance_chapter(orbit)
+    assert chapter.formatted["change_logit"] == f"{changes['logit']:.2g}"
+    assert scalar_changes(orbit, seed=1)["logit"] != changes["logit"]
 
 
 def test_the_figure_shows_the_image_every_head_and_three_classes(orbit: Orbit) -> None:
