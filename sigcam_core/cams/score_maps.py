@@ -1,4 +1,4 @@
-"""Score maps: class activation maps resized to the image and stretched to [0, 1], the form that metrics judge."""
+"""Score maps: class activation maps resized to the image, and stretched to [0, 1], the form that metrics judge."""
 
 from __future__ import annotations
 
@@ -35,14 +35,27 @@ def normalize_maps(maps: Tensor, size: tuple[int, int]) -> Tensor:
     flat = maps.flatten(1)  # (N, h w)
     # Constant maps are found before resizing, whose rounding would otherwise be stretched to noise in [0, 1].
     valid = flat.isfinite().all(dim=1) & (flat.amax(dim=1) > flat.amin(dim=1))
+    resized = resize_maps(maps.double().where(valid[:, None, None], 0.0), size)
+    low = resized.amin(dim=(1, 2), keepdim=True)
+    span = resized.amax(dim=(1, 2), keepdim=True) - low
+    return resized.sub_(low).div_(span.where(span > 0, 1.0))
+
+
+def resize_maps(maps: Tensor, size: tuple[int, int]) -> Tensor:
+    """Resize maps bicubically in float64, values as they are.
+
+    Args:
+        maps: (N, h, w).
+        size: (height, width) of the result.
+
+    Returns:
+        (N, height, width) float64.
+    """
     # Bicubic interpolation is linear along each axis: two small products of matrices, ten times faster than
     # interpolating in two dimensions.
     rows, columns = (_bicubic_weights(old, new, maps.device) for old, new in zip(maps.shape[1:], size, strict=True))
     # (H, h) @ ((N, h, w) @ (w, W)) = (N, H, W)
-    resized = rows @ (maps.double().where(valid[:, None, None], 0.0) @ columns.T)
-    low = resized.amin(dim=(1, 2), keepdim=True)
-    span = resized.amax(dim=(1, 2), keepdim=True) - low
-    return resized.sub_(low).div_(span.where(span > 0, 1.0))
+    return rows @ (maps.double() @ columns.T)
 
 
 @lru_cache(maxsize=64)

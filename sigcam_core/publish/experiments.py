@@ -74,5 +74,7 @@ EXPERIMENTS = {experiment.name: experiment for experiment in TABLE}
 """All experiments by name."""
 OVERHEAD = "overhead"
 """Table 3 of the paper's networks, which needs no data. Expect ratios of inference within 1 % of 1 on a CPU."""
-MEASUREMENTS = (*EXPERIMENTS, OVERHEAD)
+CUE = "cue"
+"""Where evidence lies as a context cue comes to agree with the class, on generated images that it draws itself."""
+MEASUREMENTS = (*EXPERIMENTS, OVERHEAD, CUE)
 """Names of all that can be measured."""
