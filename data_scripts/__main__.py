@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import sys
 from collections.abc import Sequence
 from inspect import signature
@@ -49,6 +50,12 @@ def main(arguments: Sequence[str] | None = None) -> None:
             "--root", type=Path, default=Path("build/data"), help="folder of the data sets (default: %(default)s)"
         )
         command.add_argument(
+            "--name",
+            dest="folder",
+            default="",
+            help="folder of the data set within ROOT, for one of several with different parameters (default: NAME)",
+        )
+        command.add_argument(
             "--generated-only",
             action="store_true",
             help="refuse a data set that is made from archives and is not there",
@@ -68,40 +75,43 @@ def main(arguments: Sequence[str] | None = None) -> None:
         check_choice("data set", given[0], tuple(DATA_SETS))
     options = vars(parser.parse_args(given))
     name, root = options.pop("name"), options.pop("root")
-    manifest = root / name / "manifest.parquet"
+    manifest = root / (options["folder"] or name) / "manifest.parquet"
     if options.pop("generated_only") and is_archived(name) and not manifest.exists():
         fail(f"{manifest} does not exist: run `python -m data_scripts {name} --root {root}` first.")
     prepare(name, root, **options)
 
 
-def prepare(name: str, root: Path, *, archives: Sequence[Path] = (), **options: object) -> Manifest:
-    """Prepare data set ``name`` in ``root/name``, unless it is there already with the same parameters.
+def prepare(name: str, root: Path, *, folder: str = "", archives: Sequence[Path] = (), **options: object) -> Manifest:
+    """Prepare data set ``name`` in a folder within ``root``, unless it is there already with the same parameters.
 
     Args:
         name: one of :data:`DATA_SETS`.
         root: folder of the data sets.
+        folder: name of the folder, of letters, digits and _; empty for that of the data set.
         archives: folders where archives lie already, for a data set that is made from them.
         options: those of the command line, by the same names; what is left out has the command line's default.
     """
+    if not re.fullmatch(r"\w*", folder):
+        fail(f"--name {folder!r} is no name of a data set: give one of letters, digits and _.")
     module = DATA_SETS[name]
     parser = CommandLine()
     module.add_options(parser)
     parameters = module.check_parameters(**(vars(parser.parse_args([])) | options))
-    folder = root / name
+    place = root / (folder or name)
     # Where archives lie is no property of the data set, so the manifest does not record it.
-    places = [archive_folders(archives, folder)] if is_archived(name) else []
+    places = [archive_folders(archives, place)] if is_archived(name) else []
     console = Console()
-    manifest = _ready(folder / "manifest.parquet", parameters, *places)
+    manifest = _ready(place / "manifest.parquet", parameters, *places)
     if manifest:
-        console.print(f"{name} is already prepared in {folder}, with the same parameters: nothing to do.")
+        console.print(f"{name} is already prepared in {place}, with the same parameters: nothing to do.")
         return manifest
     try:
-        folder.mkdir(parents=True, exist_ok=True)
+        place.mkdir(parents=True, exist_ok=True)
         # Without a manifest a data set is not ready: a run that is killed from here on leaves none behind.
-        (folder / "manifest.parquet").unlink(missing_ok=True)
-        manifest = module.prepare(folder, parameters, *places)
+        (place / "manifest.parquet").unlink(missing_ok=True)
+        manifest = module.prepare(place, parameters, *places)
     except OSError as error:
-        fail(f"cannot write to folder {folder} ({error.strerror}): choose a --root that you may write to.")
+        fail(f"cannot write to folder {place} ({error.strerror}): choose a --root that you may write to.")
     assert isinstance(manifest, Manifest)
     console.print(_summary(manifest))
     return manifest

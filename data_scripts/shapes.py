@@ -13,7 +13,7 @@ from __future__ import annotations
 import argparse
 import hashlib
 import math
-from collections.abc import Callable, Collection
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass
 from itertools import product
 from pathlib import Path
@@ -25,10 +25,11 @@ import pandas as pd
 from PIL import Image
 from rich.progress import track
 
-from sigcam_core.common.errors import fail
+from data_scripts.outlines import AREAS, SHAPES, TEXTURES, Array, Outline, Texture, capsule
+from sigcam_core.common.errors import check_choice, fail
 from sigcam_core.prepare.manifest import Manifest, write_manifest
+from sigcam_core.prepare.parts import MASK_COLUMN, PARTS, REMOVABLE, removed_column
 
-Array = npt.NDArray[np.float64]
 Box = list[int]
 T = TypeVar("T")
 
@@ -51,10 +52,15 @@ NOISE = 0.06
 
 @dataclass(frozen=True)
 class Scene:
-    """One image with the truth about it. Boxes are x0, y0, x1, y1, inclusive pixel indices."""
+    """One image with the truth about it. Boxes are x0, y0, x1, y1, inclusive pixel indices.
+
+    ``parts`` says which part each pixel shows: its position in :data:`sigcam_core.prepare.parts.PARTS`. Where a part
+    was left out, only ``pixels`` differ: all else tells of the whole scene, and so where that part was.
+    """
 
     pixels: npt.NDArray[np.uint8]
     mask: npt.NDArray[np.uint8]
+    parts: npt.NDArray[np.uint8]
     label: int
     box: Box
     context_class: int
@@ -75,10 +81,15 @@ def add_options(parser: argparse.ArgumentParser) -> None:
         default=0.6,
         help="0: the cue is independent of the class; 1: it always agrees (default: %(default)s)",
     )
+    parser.add_argument(
+        "--parts",
+        action="store_true",
+        help="also write which part each pixel of the test images shows, and these images without each part",
+    )
 
 
 def check_parameters(
-    *, seed: int, train: int, val: int, test: int, image_size: int, context_correlation: float
+    *, seed: int, train: int, val: int, test: int, image_size: int, context_correlation: float, parts: bool = False
 ) -> dict[str, Any]:
     """Return the parameters, with the generator's version, as the manifest records them.
 
@@ -101,6 +112,7 @@ def check_parameters(
         **counts,
         "image_size": image_size,
         "context_correlation": context_correlation,
+        **({"parts": True} if parts else {}),  # a data set without them is recorded as it always was
     }
 
 
@@ -108,10 +120,12 @@ def prepare(folder: Path, parameters: dict[str, Any]) -> Manifest:
     """Draw all images and write them with their masks and manifest; the manifest comes last.
 
     Args:
-        folder: where ``images/``, ``masks/`` and ``manifest.parquet`` go.
-        parameters: from :func:`check_parameters`.
+        folder: where ``images/``, ``masks/`` and ``manifest.parquet`` go; it names the data set.
+        parameters: from :func:`check_parameters`. With ``parts``, ``parts/`` and ``removed/`` hold what
+            :func:`write_parts` writes.
     """
     size, correlation = parameters["image_size"], parameters["context_correlation"]
+    with_parts = parameters.get("parts", False)
     jobs = [(split, index) for split in SPLITS for index in range(parameters[split])]
     for kind, split in product(("images", "masks"), SPLITS):
         (folder / kind / split).mkdir(parents=True, exist_ok=True)
@@ -122,29 +136,58 @@ def prepare(folder: Path, parameters: dict[str, Any]) -> Manifest:
         image_path, mask_path = f"images/{name}.png", f"masks/{name}.png"
         write_png(folder / image_path, scene.pixels)
         write_png(folder / mask_path, scene.mask)
-        rows.append(
-            {
-                "image_id": name,
-                "path": image_path,
-                "label": scene.label,
-                "split": split,
-                "width": size,
-                "height": size,
-                "boxes": [scene.box],
-                "mask": mask_path,
-                "context_class": scene.context_class,
-                "context_boxes": [scene.context_box],
-                "distractor_boxes": scene.distractor_boxes,
-                # PNG encoders differ between versions, decoded pixels do not.
-                "pixels_sha256": hashlib.sha256(scene.pixels.tobytes() + scene.mask.tobytes()).hexdigest(),
+        row = {
+            "image_id": name,
+            "path": image_path,
+            "label": scene.label,
+            "split": split,
+            "width": size,
+            "height": size,
+            "boxes": [scene.box],
+            "mask": mask_path,
+            "context_class": scene.context_class,
+            "context_boxes": [scene.context_box],
+            "distractor_boxes": scene.distractor_boxes,
+            # PNG encoders differ between versions, decoded pixels do not.
+            "pixels_sha256": hashlib.sha256(scene.pixels.tobytes() + scene.mask.tobytes()).hexdigest(),
+        }
+        if with_parts and split == "test":
+            removed = {
+                part: draw_scene(parameters["seed"], split, index, size, correlation, without=part).pixels
+                for part in REMOVABLE
             }
-        )
-    return write_manifest(
-        folder / "manifest.parquet", pd.DataFrame(rows), name="shapes", class_names=CLASS_NAMES, parameters=parameters
-    )
+            row |= write_parts(folder, name, scene.parts, removed)
+        rows.append(row)
+    path, table = folder / "manifest.parquet", pd.DataFrame(rows)
+    return write_manifest(path, table, name=folder.name, class_names=CLASS_NAMES, parameters=parameters)
 
 
-def draw_scene(seed: int, split: str, index: int, size: int, context_correlation: float) -> Scene:
+def write_parts(
+    folder: Path, name: str, parts: npt.NDArray[np.uint8], removed: Mapping[str, npt.NDArray[np.uint8]]
+) -> dict[str, str]:
+    """Write which part each pixel of an image shows, and the image without each part.
+
+    Args:
+        folder: of the data set.
+        name: of the image, such as ``test/000000``.
+        parts: (H, W) positions in :data:`sigcam_core.prepare.parts.PARTS`.
+        removed: by part, the image (H, W, 3) without it.
+
+    Returns:
+        The columns of the manifest that name these files, and a checksum of what they hold.
+    """
+    pictures = {MASK_COLUMN: (f"parts/{name}.png", parts)}
+    pictures |= {removed_column(part): (f"removed/{part}/{name}.png", pixels) for part, pixels in removed.items()}
+    digest = hashlib.sha256()
+    for path, pixels in pictures.values():
+        (folder / path).parent.mkdir(parents=True, exist_ok=True)
+        write_png(folder / path, pixels)
+        digest.update(pixels.tobytes())
+    columns = {column: path for column, (path, _) in pictures.items()}
+    return columns | {"parts_sha256": digest.hexdigest()}
+
+
+def draw_scene(seed: int, split: str, index: int, size: int, context_correlation: float, *, without: str = "") -> Scene:
     """Draw image ``index`` of a split. It depends on nothing but the arguments.
 
     Args:
@@ -154,11 +197,17 @@ def draw_scene(seed: int, split: str, index: int, size: int, context_correlation
         size: side in pixels.
         context_correlation: probability that the cue is set to the class; otherwise its class is drawn uniformly
             from all C, so it agrees with probability ``rho + (1 - rho) / C``.
+        without: a part to leave out, one of :data:`sigcam_core.prepare.parts.REMOVABLE`. What it hid is seen then, and
+            whatever it did not cover is the same to the last bit: the same random numbers are taken.
+
+    Raises:
+        SigcamError: for an unknown part.
 
     >>> scene = draw_scene(0, "train", 9, 96, 1.0)
     >>> CLASS_NAMES[scene.label], scene.pixels.shape, scene.context_class == scene.label
     ('checked disk', (96, 96, 3), True)
     """
+    check_choice("part", without, ("", *REMOVABLE))
     rng = np.random.Generator(np.random.PCG64(np.random.SeedSequence([seed, SPLITS.index(split), index])))
     label = index % len(CLASSES)
     agrees, other = rng.random() < context_correlation, int(rng.random() * len(CLASSES))
@@ -167,12 +216,18 @@ def draw_scene(seed: int, split: str, index: int, size: int, context_correlation
 
     # Painted from back to front, so a later layer hides an earlier one.
     canvas = _clutter(rng, size)
+
+    def layer(part: str) -> Array:
+        """Where a part is painted: on the image, or beside it, so that its random numbers are taken all the same."""
+        return canvas.copy() if part == without else canvas
+
     # At least one distractor with texture and one without, so neither shape nor texture alone tells the class.
     kinds = (False, True, False)[: 2 + int(rng.random() * 2)]
-    distractors = [_paint_distractor(rng, canvas, is_textured) for is_textured in kinds]
-    body = _paint_figure(rng, canvas, SHAPES[shape], TEXTURES[texture], _uniform(rng, *OBJECT_AREA))
+    behind = layer("distractors")
+    distractors = [_paint_distractor(rng, behind, is_textured) for is_textured in kinds]
+    body = _paint_figure(rng, layer("object"), SHAPES[shape], TEXTURES[texture], _uniform(rng, *OBJECT_AREA))
     cue = _place_cue(rng, body)
-    _paint(canvas, cue, _colour(context_class / len(CLASSES), 1.0, 0.95))
+    _paint(layer("cue"), cue, _colour(context_class / len(CLASSES), 1.0, 0.95))
 
     noise = NOISE * (rng.random((3, size, size)) - 0.5)
     pixels = np.floor(255 * np.clip(canvas * _light(rng, size) + noise, 0, 1) + 0.5).astype(np.uint8)
@@ -181,12 +236,21 @@ def draw_scene(seed: int, split: str, index: int, size: int, context_correlation
     return Scene(
         pixels=np.ascontiguousarray(pixels.transpose(1, 2, 0)),
         mask=mask.astype(np.uint8),
+        parts=_parts({"object": mask, "cue": cue > 0.5, "distractors": np.any(visible, axis=0)}),
         label=label,
         box=_box(mask),
         context_class=context_class,
         context_box=_box(cue > 0.5),
         distractor_boxes=[_box(pixels) for pixels in visible if pixels.any()],
     )
+
+
+def _parts(masks: Mapping[str, npt.NDArray[np.bool_]]) -> npt.NDArray[np.uint8]:
+    """The part that each pixel shows; the rest is clutter."""
+    parts = np.zeros(next(iter(masks.values())).shape, dtype=np.uint8)
+    for part, mask in masks.items():
+        parts[mask] = PARTS.index(part)
+    return parts
 
 
 def _uniform(rng: np.random.Generator, low: float, high: float) -> float:
@@ -207,84 +271,6 @@ def write_png(path: Path, pixels: npt.NDArray[np.uint8]) -> None:
     # Run-length coding: textured clutter hardly compresses, and this is the fastest that zlib offers.
     Image.fromarray(pixels).save(path, compress_level=1, compress_type=3)
 
-
-# Outlines: signed distance to the border in units of the circumradius, negative inside, and the area in the same
-# units. A signed distance gives anti-aliased edges: the covered part of a pixel is 0.5 - distance, clipped.
-
-
-def _spikes(x: Array, y: Array, count: int, valley: float) -> Array:
-    """Star with ``count`` tips at radius 1 and valleys at radius ``valley``; a triangle is ``_spikes(3, 1/2)``."""
-    # Fold the plane into one wedge between a tip and a valley; there the border is one straight line.
-    y = np.abs(y)
-    for multiple in range(count - 2, 0, -2):
-        angle = multiple * math.pi / count
-        normal_x, normal_y = -math.sin(angle), math.cos(angle)
-        beyond = 2 * np.maximum(normal_x * x + normal_y * y, 0)
-        x, y = x - beyond * normal_x, y - beyond * normal_y
-    y = np.abs(y)
-    valley_x, valley_y = valley * math.cos(math.pi / count), valley * math.sin(math.pi / count)
-    length = math.sqrt((1 - valley_x) ** 2 + valley_y**2)
-    return ((x - 1) * valley_y + y * (1 - valley_x)) / length
-
-
-def _disk(x: Array, y: Array) -> Array:
-    return np.sqrt(x * x + y * y) - 1
-
-
-def _triangle(x: Array, y: Array) -> Array:
-    return _spikes(x, y, 3, 0.5)
-
-
-def _star(x: Array, y: Array) -> Array:
-    return _spikes(x, y, 5, 0.5)
-
-
-def _cross(x: Array, y: Array) -> Array:
-    x, y = np.abs(x), np.abs(y)
-    level, upright = (np.maximum(x - a, y - b) for a, b in (CROSS_EXTENT, CROSS_EXTENT[::-1]))
-    return np.minimum(level, upright)
-
-
-def _capsule(x: Array, y: Array) -> Array:
-    """The outline of the textured distractors: the shape of no class."""
-    x = np.maximum(np.abs(x) - 0.5, 0)
-    return np.sqrt(x * x + y * y) - 0.5
-
-
-# Half the length and half the width of a bar, whose corners lie at radius 1.
-CROSS_EXTENT = (math.sqrt(1 - 0.36**2), 0.36)
-
-Outline = Callable[[Array, Array], Array]
-SHAPES: dict[str, Outline] = {"disk": _disk, "triangle": _triangle, "star": _star, "cross": _cross}
-AREAS: dict[Outline, float] = {
-    _disk: math.pi,
-    _triangle: 3 * math.sqrt(3) / 4,
-    _star: 5 * 0.5 * math.sin(math.pi / 5),
-    _cross: 4 * CROSS_EXTENT[1] * (2 * CROSS_EXTENT[0] - CROSS_EXTENT[1]),
-    _capsule: 1 + math.pi / 4,
-}
-
-
-# Textures: weight of the second colour, 0 to 1, at coordinates in units of the period.
-
-
-def _wave(position: Array, sharpness: float) -> Array:
-    """Square wave of period 1 with ramps, so that edges are anti-aliased: a clipped triangle wave."""
-    triangle = np.abs(2 * (position - np.floor(position)) - 1)
-    return np.clip((triangle - 0.5) * sharpness + 0.5, 0, 1)
-
-
-def _stripes(x: Array, y: Array, sharpness: float) -> Array:
-    return _wave(x, sharpness)
-
-
-def _checks(x: Array, y: Array, sharpness: float) -> Array:
-    first, second = _wave(x, sharpness), _wave(y, sharpness)
-    return first + second - 2 * first * second
-
-
-Texture = Callable[[Array, Array, float], Array]
-TEXTURES: dict[str, Texture] = {"striped": _stripes, "checked": _checks}
 
 CLASSES = tuple(product(SHAPES, TEXTURES))
 CLASS_NAMES = tuple(f"{texture} {shape}" for shape, texture in CLASSES)
@@ -355,7 +341,7 @@ def _paint(canvas: Array, coverage: Array, colours: Array) -> None:
 
 
 def _paint_distractor(rng: np.random.Generator, canvas: Array, is_textured: bool) -> Array:
-    outline = _capsule if is_textured else _choose(rng, SHAPES.values())
+    outline = capsule if is_textured else _choose(rng, SHAPES.values())
     texture = _choose(rng, TEXTURES.values()) if is_textured else None
     return _paint_figure(rng, canvas, outline, texture, _uniform(rng, *DISTRACTOR_AREA))
 

@@ -46,28 +46,31 @@ def load_images(manifest: Manifest, size: int) -> Tensor:
     return torch.from_numpy(images).permute(0, 3, 1, 2).contiguous()  # (N, S, S, 3) -> (N, 3, S, S)
 
 
-def load_masks(manifest: Manifest, size: int) -> Tensor:
+def load_masks(manifest: Manifest, size: int, column: str = "mask", values: Sequence[int] = (0, 1, 255)) -> Tensor:
     """Decode all masks, resized with OpenCV's nearest neighbour as wsolevaluation does.
 
     Args:
         manifest: the N images.
         size: side wanted, pixels.
+        column: of the manifest that names the masks.
+        values: that their pixels may have.
 
     Returns:
-        uint8 tensor (N, size, size): 1 object, 0 background, 255 ignore.
+        uint8 tensor (N, size, size); of the usual masks 1 object, 0 background, 255 ignore.
 
     Raises:
         SigcamError: if an image has no mask, or its mask cannot be read or holds another value.
     """
     _check_size(size)
     masks = []
-    for image_id, name in zip(manifest.table["image_id"], manifest.table["mask"], strict=True):
+    for image_id, name in zip(manifest.table["image_id"], manifest.table[column], strict=True):
         if not isinstance(name, str):
             fail(f"image {image_id} of {manifest.name} has no mask: use a data set or a split that has masks.")
         path = manifest.root / name
         mask = cv2.resize(_open(path, "L"), (size, size), interpolation=cv2.INTER_NEAREST)
-        if not np.isin(mask, (0, 1, 255)).all():
-            fail(f"mask {path} holds values other than 0, 1 and 255: prepare the data set again.")
+        if not np.isin(mask, values).all():
+            known = f"{', '.join(map(str, values[:-1]))} and {values[-1]}"
+            fail(f"mask {path} holds values other than {known}: prepare the data set again.")
         masks.append(mask)
     return torch.from_numpy(np.stack(masks))
 

@@ -92,5 +92,7 @@ OVERHEAD = "overhead"
 """Table 3 of the paper's networks, which needs no data. Expect ratios of inference within 1 % of 1 on a CPU."""
 CROSSED = {f"controls-{name}": experiment for name, experiment in EXPERIMENTS.items() if experiment.is_crossed}
 """Experiments whose heads are crossed with scalars and weights, by the name of that measurement."""
-MEASUREMENTS = (*EXPERIMENTS, *CROSSED, OVERHEAD)
+CUE = "cue"
+"""Where evidence lies as a context cue comes to agree with the class, on generated images that it draws itself."""
+MEASUREMENTS = (*EXPERIMENTS, *CROSSED, OVERHEAD, CUE)
 """Names of all that can be measured."""

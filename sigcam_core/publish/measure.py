@@ -29,7 +29,8 @@ from ..summarise.saved import write_csv
 from ..summarise.tables import table_with_intervals, tables_of
 from ..train.heads import top1_accuracy
 from .controls import publish_controls
-from .experiments import CROSSED, EXPERIMENTS, MEASUREMENTS, OVERHEAD, Experiment
+from .cue import publish_cue
+from .experiments import CROSSED, CUE, EXPERIMENTS, MEASUREMENTS, OVERHEAD, Experiment
 from .freezing import compare_freezing
 from .heads import run_of, train_heads
 from .overhead import publish_overhead
@@ -40,6 +41,7 @@ CONTROLS: dict[str, Callable[[Run, Report], pd.DataFrame]] = {"freezing": compar
 """Further comparisons by the name of their table, which an experiment may ask for."""
 OTHERS: dict[str, Callable[[Path, Path, Report], None]] = {
     OVERHEAD: lambda folder, work_dir, report: publish_overhead(folder, report),
+    CUE: publish_cue,
 }
 """What is no experiment: from the folder of its tables, the work dir and a report."""
 
