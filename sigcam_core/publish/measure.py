@@ -32,7 +32,8 @@ from ..train.heads import Splits, top1_accuracy
 from ..train.origins import starting_point
 from ..train.recipes import CLASSIFIER_RECIPES, SIGMOID_RECIPES, Recipe
 from ..train.tuning import compare_recipes, grid_around
-from .experiments import EXPERIMENTS, MEASUREMENTS, OVERHEAD, Experiment
+from .centre import publish_centre
+from .experiments import CENTRE, EXPERIMENTS, MEASUREMENTS, OVERHEAD, Experiment
 from .freezing import compare_freezing
 from .overhead import publish_overhead
 from .ship import ship
@@ -61,6 +62,9 @@ def publish(name: str, work_dir: Path, results: Path = MEASURED, report: Report 
     folder = results / name
     if name == OVERHEAD:
         publish_overhead(folder, report)
+        return folder
+    if name == CENTRE:
+        publish_centre(folder, work_dir, RESAMPLES, report)
         return folder
     experiment = EXPERIMENTS[name]
     runs = [run_of(experiment, work_dir, seed) for seed in experiment.seeds]
