@@ -9,6 +9,7 @@ import csv
 from collections.abc import Sequence
 from importlib.resources import files
 from pathlib import Path
+from typing import Any
 
 from data_scripts.archive import Archive, obtain
 from sigcam_core.common.errors import fail
@@ -54,3 +55,13 @@ def read_metadata(
     if not found.published:
         fail(f"{found.path} is not the published {name} ({pin.checksum}): delete it, and it will be downloaded.")
     return [line.split(",") for line in found.path.read_text(encoding="utf-8").splitlines()]
+
+
+def metadata_record(data_set: str, kind: str) -> dict[str, Any]:
+    """What a manifest records of a text file that :func:`read_metadata` has read, which is the pinned one for certain.
+
+    >>> metadata_record("CUB/test", "localization")["bytes"]
+    391543
+    """
+    pin = pinned()[f"metadata/{data_set}/{kind}.txt"]
+    return {"name": pin.name, "bytes": pin.size, "checksum": pin.checksum, "published": True}

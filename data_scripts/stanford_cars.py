@@ -43,6 +43,8 @@ BY_HAND = (
     f"or put cars_train.tgz or the Parquet files of {HUB}/{REPOSITORY}/tree/{REVISION}/data into a folder of archives"
 )
 TEST_FRACTION = 0.25
+METADATA = "CARS/train"
+METADATA_KINDS = ("class_labels", "image_sizes", "localization")
 
 
 def add_options(parser: argparse.ArgumentParser) -> None:
@@ -67,15 +69,36 @@ def prepare(folder: Path, parameters: dict[str, Any], archives: Sequence[Path]) 
         parameters: from :func:`check_parameters`.
         archives: folders where the images and the text files may lie.
     """
-    labels = {name: int(label) for name, label in _metadata("class_labels", archives)}
-    sizes = {name: (int(width), int(height)) for name, width, height in _metadata("image_sizes", archives)}
-    boxes = {name: [int(edge) for edge in box] for name, *box in _metadata("localization", archives)}
+    table = published_rows(parameters, archives)
+    names = [PurePosixPath(path).name for path in table["path"]]
+    labels = dict(zip(names, table["label"].tolist(), strict=True))
+    sizes = dict(zip(names, zip(table["width"].tolist(), table["height"].tolist(), strict=True), strict=True))
     found = _unpack_images(folder, labels, sizes, archives)
-    names = list(labels)
     refuse_missing(folder / "images", names)
+    return write_manifest(
+        folder / "manifest.parquet",
+        table,
+        name="stanford_cars",
+        class_names=(files("data_scripts") / "stanford_cars_classes.txt").read_text(encoding="utf-8").splitlines(),
+        parameters=parameters | {"archives": [archive.record() for archive in found]},
+    )
+
+
+def published_rows(parameters: dict[str, Any], archives: Sequence[Path]) -> pd.DataFrame:
+    """The rows of the manifest, which need the text files and no image.
+
+    Args:
+        parameters: from :func:`check_parameters`.
+        archives: folders where the text files may lie.
+    """
+    label_lines, size_lines, box_lines = (_metadata(kind, archives) for kind in METADATA_KINDS)
+    labels = {name: int(label) for name, label in label_lines}
+    sizes = {name: (int(width), int(height)) for name, width, height in size_lines}
+    boxes = {name: [int(edge) for edge in box] for name, *box in box_lines}
+    names = list(labels)
     image_ids = [name.removesuffix(".jpg") for name in names]
     is_test = stratified_share(image_ids, list(labels.values()), parameters["test_fraction"], parameters["seed"])
-    table = pd.DataFrame(
+    return pd.DataFrame(
         {
             "image_id": image_ids,
             "path": [f"images/{name}" for name in names],
@@ -87,17 +110,10 @@ def prepare(folder: Path, parameters: dict[str, Any], archives: Sequence[Path]) 
             "mask": None,
         }
     )
-    return write_manifest(
-        folder / "manifest.parquet",
-        table,
-        name="stanford_cars",
-        class_names=(files("data_scripts") / "stanford_cars_classes.txt").read_text(encoding="utf-8").splitlines(),
-        parameters=parameters | {"archives": [archive.record() for archive in found]},
-    )
 
 
 def _metadata(kind: str, archives: Sequence[Path]) -> list[list[str]]:
-    return read_metadata("CARS/train", kind, archives, other_names=(f"stanford_cars/metadata/{kind}.txt",))
+    return read_metadata(METADATA, kind, archives, other_names=(f"stanford_cars/metadata/{kind}.txt",))
 
 
 def _unpack_images(

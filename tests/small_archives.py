@@ -83,7 +83,7 @@ def pin_metadata(monkeypatch: pytest.MonkeyPatch, folder: Path, texts: Files) ->
     """Write miniature metadata below ``folder`` and pin their checksums in place of the published ones."""
     pins = {name: f"sha256:{hashlib.sha256(content).hexdigest()}" for name, content in texts.items()}
     published = metadata.pinned()
-    own = {name: replace(published[name], size=None, checksum=pin) for name, pin in pins.items()}
+    own = {name: replace(published[name], size=len(texts[name]), checksum=pin) for name, pin in pins.items()}
     monkeypatch.setattr(metadata, "pinned", lambda: own)
     for name, content in texts.items():
         (folder / name).parent.mkdir(parents=True, exist_ok=True)

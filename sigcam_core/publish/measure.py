@@ -28,9 +28,10 @@ from ..summarise.measured import MEASURED
 from ..summarise.saved import write_csv
 from ..summarise.tables import table_with_intervals, tables_of
 from ..train.heads import top1_accuracy
+from .centre import publish_centre
 from .controls import publish_controls
 from .cue import publish_cue
-from .experiments import CROSSED, CUE, EXPERIMENTS, MEASUREMENTS, OVERHEAD, Experiment
+from .experiments import CENTRE, CROSSED, CUE, EXPERIMENTS, MEASUREMENTS, OVERHEAD, Experiment
 from .freezing import compare_freezing
 from .heads import run_of, train_heads
 from .overhead import publish_overhead
@@ -39,9 +40,10 @@ from .ship import ship
 RESAMPLES = 1000  # of the bootstrap over images
 CONTROLS: dict[str, Callable[[Run, Report], pd.DataFrame]] = {"freezing": compare_freezing}
 """Further comparisons by the name of their table, which an experiment may ask for."""
-OTHERS: dict[str, Callable[[Path, Path, Report], None]] = {
+STUDIES: dict[str, Callable[[Path, Path, Report], None]] = {
     OVERHEAD: lambda folder, work_dir, report: publish_overhead(folder, report),
     CUE: publish_cue,
+    CENTRE: lambda folder, work_dir, report: publish_centre(folder, work_dir, RESAMPLES, report),
 }
 """What is no experiment: from the folder of its tables, the work dir and a report."""
 
@@ -65,8 +67,8 @@ def publish(name: str, work_dir: Path, results: Path | None = None, report: Repo
     check_choice("measurement", name, MEASUREMENTS)
     results = results or work_dir / "results"
     folder = results / name
-    if name in OTHERS:
-        OTHERS[name](folder, work_dir, report)
+    if name in STUDIES:
+        STUDIES[name](folder, work_dir, report)
     elif name in CROSSED:
         publish_controls(CROSSED[name], folder, work_dir, report)
     else:

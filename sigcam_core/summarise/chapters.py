@@ -24,9 +24,12 @@ from ..fidelity.evidence import (
     perturbation_statistics,
 )
 from ..invariance import gauge_energy
+from ..localization.centre import centre_box_accuracy
+from ..localization.contours import BoxArray
 from ..localization.evidence import WSOL_METRICS, wsol_statistics
 from ..prepare.manifest import Manifest
 from ..train.heads import top1_accuracy
+from .centre import CENTRE, NOBODY
 from .saved import Chapter, Value, flat_values
 from .tables import head_differences, matched_coverage, table_of
 
@@ -88,9 +91,14 @@ def training_histories(records: Mapping[str, tuple[Any, Any]]) -> dict[str, pd.D
 
 
 def localization_chapter(
-    evidence: pd.DataFrame, dataset: str, protocol: str = "standard", resamples: int = 1000, seed: int = 0
+    evidence: pd.DataFrame,
+    dataset: str,
+    protocol: str = "standard",
+    resamples: int = 1000,
+    seed: int = 0,
+    boxes: Sequence[BoxArray] = (),
 ) -> Chapter:
-    """Table 1: every method and head, and sigmoid minus softmax with paired intervals.
+    """Table 1: every method and head, the centre beside them, and sigmoid minus softmax with paired intervals.
 
     Args:
         evidence: what :func:`sigcam_core.evaluate.schema.read_evidence` returns.
@@ -98,9 +106,15 @@ def localization_chapter(
         protocol: see :func:`sigcam_core.localization.evidence.wsol_statistics`.
         resamples: draws of the bootstrap over images.
         seed: of the draws.
+        boxes: of each test image, scaled to the maps' size, for the row of
+            :func:`sigcam_core.localization.centre.centre_box_accuracy`; there is none where an image has no box.
     """
     statistics = partial(wsol_statistics, protocol=protocol)
     ours = table_of(evidence, statistics)
+    if boxes and all(map(len, boxes)):
+        figures = {name: value.item() for name, value in centre_box_accuracy(boxes, protocol=protocol).items()}
+        row = dict.fromkeys(KEYS, NOBODY) | {"method": CENTRE} | figures
+        ours = pd.concat([ours, pd.DataFrame([row])], ignore_index=True)
     differences = head_differences(evidence, statistics, resamples, seed)
     counts: dict[str, Value] = {"dataset": dataset, "test_images": evidence["image_id"].nunique()}
     values = counts | flat_values(ours, WSOL_METRICS) | flat_values(differences, ("difference", "low", "high"))

@@ -7,16 +7,16 @@ from dataclasses import asdict
 import pytest
 
 from sigcam_core.common.files import read_json
-from sigcam_core.publish.experiments import CUE, EXPERIMENTS, MEASUREMENTS, OVERHEAD, TABLE, Experiment
+from sigcam_core.publish.experiments import CROSSED, EXPERIMENTS, MEASUREMENTS, OTHERS, OVERHEAD, TABLE, Experiment
 from sigcam_core.summarise.measured import MEASURED
 from sigcam_core.train.origins import ORIGINS
 
-COMMITTED = sorted({path.parent.name for path in MEASURED.glob("*/record.json")} - {CUE})
+COMMITTED = sorted({path.parent.name for path in MEASURED.glob("*/record.json")} - {*OTHERS, *CROSSED})
 
 
 def test_names_are_told_apart() -> None:
     assert len(EXPERIMENTS) == len(TABLE)
-    assert set(MEASUREMENTS) == {*EXPERIMENTS, OVERHEAD, CUE}
+    assert set(MEASUREMENTS) == {*EXPERIMENTS, *CROSSED, *OTHERS}
     assert {one.origin for one in TABLE} <= set(ORIGINS)
 
 
