@@ -25,6 +25,7 @@ from ..fidelity.evidence import (
 )
 from ..invariance import gauge_energy
 from ..localization.evidence import WSOL_METRICS, wsol_statistics
+from ..pointing.evidence import POINTING_METRICS, pointing_statistics
 from ..prepare.manifest import Manifest
 from ..train.heads import top1_accuracy
 from .saved import Chapter, Value, flat_values
@@ -90,7 +91,7 @@ def training_histories(records: Mapping[str, tuple[Any, Any]]) -> dict[str, pd.D
 def localization_chapter(
     evidence: pd.DataFrame, dataset: str, protocol: str = "standard", resamples: int = 1000, seed: int = 0
 ) -> Chapter:
-    """Table 1: every method and head, and sigmoid minus softmax with paired intervals.
+    """Table 1 and whether maps know their class: every method and head, and sigmoid minus softmax, paired.
 
     Args:
         evidence: what :func:`sigcam_core.evaluate.schema.read_evidence` returns.
@@ -102,9 +103,19 @@ def localization_chapter(
     statistics = partial(wsol_statistics, protocol=protocol)
     ours = table_of(evidence, statistics)
     differences = head_differences(evidence, statistics, resamples, seed)
+    pointing = table_of(evidence, pointing_statistics)
+    pointing_differences = head_differences(evidence, pointing_statistics, resamples, seed)
     counts: dict[str, Value] = {"dataset": dataset, "test_images": evidence["image_id"].nunique()}
-    values = counts | flat_values(ours, WSOL_METRICS) | flat_values(differences, ("difference", "low", "high"))
-    return Chapter(values, {"table1": ours, "table1_differences": differences})
+    values = counts | flat_values(ours, WSOL_METRICS) | flat_values(pointing, POINTING_METRICS)
+    for table in (differences, pointing_differences):
+        values |= flat_values(table, ("difference", "low", "high"))
+    tables = {
+        "table1": ours,
+        "table1_differences": differences,
+        "table1_pointing": pointing,
+        "table1_pointing_differences": pointing_differences,
+    }
+    return Chapter(values, tables)
 
 
 def fidelity_chapter(
