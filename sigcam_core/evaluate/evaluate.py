@@ -25,6 +25,7 @@ from ..common.progress import Report, print_to_stderr, progress_bar
 from ..dual.branch import HEADS, DualBranch
 from ..localization.evidence import LOCALIZATION
 from ..localization.protocol import MAP_SIZE
+from ..pointing.evidence import POINTING
 from ..prepare.images import image_batches, load_masks, scaled_boxes
 from ..prepare.manifest import Manifest
 from .schema import FAMILIES, SCHEMA
@@ -40,7 +41,7 @@ class EvaluationOptions:
         heads: the heads to evaluate.
         batch_size: images a batch, and a forward pass. More than 32 at 224 pixels gains nothing on a CPU and costs
             memory.
-        with_fidelity: without it, only localisation is measured, in one pass an image.
+        with_fidelity: without it, only localisation and pointing are measured, in one pass an image.
         perturbation_images: how many images get insertion and deletion, the first in the order of the manifest.
         perturbation_steps: of these curves. Ten give points at 10, 20, ... % of the pixels, which tables show.
 
@@ -77,9 +78,9 @@ def evaluate(
 ) -> Path:
     """Write the evidence of a network on a split: one Parquet row an image, head and method.
 
-    Localisation uses the map of the image's label, as the protocol does; fidelity uses the map of the class that
-    the softmax branch predicts. Rows are written batch by batch, so memory does not grow with the data set. An
-    image with M distinct maps costs 1 + M forward passes, and (2 S - 1) M more where it is perturbed in S steps.
+    Localisation and pointing use the map of the image's label, as the protocols do; fidelity uses the map of the
+    class that the softmax branch predicts. Rows are written batch by batch, so memory does not grow with the data set.
+    An image with M distinct maps costs 1 + M forward passes, and (2 S - 1) M more where it is perturbed in S steps.
 
     Args:
         dual: the network.
@@ -100,7 +101,7 @@ def evaluate(
         fail(f"there are no images to evaluate in {manifest.name}: choose a split that has some.")
     methods = options.methods or methods_of(dual.softmax_head)
     map_options = MapOptions(methods, options.heads, batch_size=options.batch_size)
-    families = FAMILIES if options.with_fidelity else (LOCALIZATION,)
+    families = FAMILIES if options.with_fidelity else (LOCALIZATION, POINTING)
     device = next(dual.parameters()).device
     # Convolutions take up to half the time in this layout.
     dual.to(memory_format=torch.channels_last)  # type: ignore[call-overload]  # missing in torch's stubs

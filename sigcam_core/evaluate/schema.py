@@ -12,8 +12,9 @@ from ..common.errors import fail
 from ..common.families import MetricFamily
 from ..fidelity.evidence import FIDELITY, PERTURBATION
 from ..localization.evidence import LOCALIZATION
+from ..pointing.evidence import POINTING
 
-FAMILIES: tuple[MetricFamily, ...] = (LOCALIZATION, FIDELITY, PERTURBATION)
+FAMILIES: tuple[MetricFamily, ...] = (LOCALIZATION, POINTING, FIDELITY, PERTURBATION)
 """Every family of metrics; evaluation, tables and pages loop over them."""
 KEYS = ["network", "method", "head"]
 """Columns that name a row of a table. All rows of the evidence in which they are the same are one figure's images."""
@@ -28,7 +29,8 @@ SCHEMA = pa.schema(
         *(column for family in FAMILIES for column in family.columns),
     ]
 )
-"""Columns of the evidence. Localisation is of the map of the label, fidelity of that of the predicted class."""
+"""Columns of the evidence. Localisation and pointing are of the map of the label, fidelity is of that of the predicted
+class."""
 METRIC_TITLES = {name: title for family in FAMILIES for name, title in family.titles.items()}
 """Of every metric that tables show, as people write it."""
 

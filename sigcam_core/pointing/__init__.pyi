@@ -1,3 +1,4 @@
+from .evidence import POINTING as POINTING
 from .grids import choose_grids as choose_grids
 from .grids import compose_grids as compose_grids
 from .grids import grid_shares as grid_shares

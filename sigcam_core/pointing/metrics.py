@@ -282,14 +282,14 @@ def check_raw_maps(maps: Any, ndim: int) -> Tensor:
     Raises:
         SigcamError: if they do not.
     """
-    maps = to_tensor(maps)
-    if maps.ndim != ndim or 0 in maps.shape[-2:]:
+    tensor = to_tensor(maps)
+    if tensor.ndim != ndim or 0 in tensor.shape[-2:]:
         form = "(N, height, width)" if ndim == 3 else "(G, n*n, height, width)"
-        fail(f"raw maps must have shape {form}, at least one pixel each, got {tuple(maps.shape)}.")
-    finite = maps.isfinite().flatten(1).all(dim=1)
+        fail(f"raw maps must have shape {form}, at least one pixel each, got {tuple(tensor.shape)}.")
+    finite = tensor.isfinite().flatten(1).all(dim=1)
     if not bool(finite.all()):
         fail(f"raw map {int((~finite).nonzero()[0, 0])} holds NaN or infinity: leave it out, and say so.")
-    return maps
+    return tensor
 
 
 def check_grid_size(n: int) -> None:

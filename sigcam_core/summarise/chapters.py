@@ -27,6 +27,7 @@ from ..invariance import gauge_energy
 from ..localization.centre import centre_box_accuracy
 from ..localization.contours import BoxArray
 from ..localization.evidence import WSOL_METRICS, wsol_statistics
+from ..pointing.evidence import POINTING_METRICS, pointing_statistics
 from ..prepare.manifest import Manifest
 from ..train.heads import top1_accuracy
 from .centre import CENTRE, NOBODY
@@ -98,7 +99,11 @@ def localization_chapter(
     seed: int = 0,
     boxes: Sequence[BoxArray] = (),
 ) -> Chapter:
+<<<<<<< HEAD
     """Table 1: every method and head, the centre beside them, and sigmoid minus softmax with paired intervals.
+=======
+    """Table 1 and whether maps know their class: every method and head, and sigmoid minus softmax, paired.
+>>>>>>> 27bf1127e37c0fb72edcdeaebca52e01d19f9f90
 
     Args:
         evidence: what :func:`sigcam_core.evaluate.schema.read_evidence` returns.
@@ -116,9 +121,19 @@ def localization_chapter(
         row = dict.fromkeys(KEYS, NOBODY) | {"method": CENTRE} | figures
         ours = pd.concat([ours, pd.DataFrame([row])], ignore_index=True)
     differences = head_differences(evidence, statistics, resamples, seed)
+    pointing = table_of(evidence, pointing_statistics)
+    pointing_differences = head_differences(evidence, pointing_statistics, resamples, seed)
     counts: dict[str, Value] = {"dataset": dataset, "test_images": evidence["image_id"].nunique()}
-    values = counts | flat_values(ours, WSOL_METRICS) | flat_values(differences, ("difference", "low", "high"))
-    return Chapter(values, {"table1": ours, "table1_differences": differences})
+    values = counts | flat_values(ours, WSOL_METRICS) | flat_values(pointing, POINTING_METRICS)
+    for table in (differences, pointing_differences):
+        values |= flat_values(table, ("difference", "low", "high"))
+    tables = {
+        "table1": ours,
+        "table1_differences": differences,
+        "table1_pointing": pointing,
+        "table1_pointing_differences": pointing_differences,
+    }
+    return Chapter(values, tables)
 
 
 def fidelity_chapter(

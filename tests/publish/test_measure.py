@@ -41,6 +41,8 @@ def test_every_table_is_there_with_its_columns(made: Made) -> None:
     assert columns == {
         "wsol": [*KEYS, "metric", *interval, "protocol"],
         "wsol_differences": ["network", "method", "metric", *difference, "protocol"],
+        "pointing": [*KEYS, "metric", *interval],
+        "pointing_differences": ["network", "method", "metric", *difference],
         "fidelity": [*KEYS, "metric", *interval, "scorer"],
         "fidelity_differences": ["network", "method", "metric", *difference, "scorer"],
         "choice_sigmoid": CHOICE,

@@ -1,0 +1,97 @@
+"""Class specificity in the evidence: what is kept of each map, how it is measured, and the metrics computed from it."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+import pandas as pd
+import pyarrow as pa
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+
+from ..cams.batch import MapBatch
+from ..cams.distinct import same_up_to_scale
+from ..cams.score_maps import resize_maps
+from ..common.families import MetricFamily
+from ..common.resampling import FloatArray, Statistics
+from ..localization.contours import BoxArray
+from ..localization.protocol import IGNORE, MAP_SIZE, OBJECT, over_cores
+from .metrics import boxes_to_masks, energy_shares, pointing_hits
+
+COLUMNS = (
+    # Whether the maximum lies in a box, or within 15 of 224 pixels of one.
+    ("pointing_hit", pa.bool_()),
+    # Share of the positive energy in any box, and on the object of the mask.
+    ("energy_in_box", pa.float32()),
+    ("energy_in_mask", pa.float32()),
+)
+TITLES = {
+    "pointing_game": "pointing game",
+    "energy_pointing": "energy in box",
+    "energy_pointing_mask": "energy in mask",
+}
+POINTING_METRICS = tuple(TITLES)
+COLUMN_OF_METRIC = dict(zip(POINTING_METRICS, (name for name, _ in COLUMNS), strict=True))
+
+
+def measure(batch: MapBatch) -> dict[str, list[Any]]:
+    """The columns of N x R raw maps of the labels, image-major; None where an image has no boxes or no mask."""
+    source = same_up_to_scale(batch.label_maps)  # (N, R)
+    masks = [None] * len(source) if batch.masks is None else batch.masks
+    rows = over_cores(_measure_image, batch.label_maps, source, batch.boxes, masks)
+    return {name: [row.get(name) for image_rows in rows for row in image_rows] for name, _ in COLUMNS}
+
+
+def _measure_image(
+    maps: Tensor, source: NDArray[np.int64], boxes: BoxArray, mask: NDArray[np.uint8] | None
+) -> list[dict[str, Any]]:
+    """The quantities of each of an image's R maps (R, h, w); multiples of one another are measured once."""
+    distinct, index = np.unique(source, return_inverse=True)
+    measured = measure_maps(resize_maps(maps[distinct], (MAP_SIZE, MAP_SIZE)), boxes, mask)
+    return [measured[position] for position in index]
+
+
+def measure_maps(maps: Tensor, boxes: BoxArray, mask: NDArray[np.uint8] | None) -> list[dict[str, Any]]:
+    """The raw quantities of several maps of one image.
+
+    Args:
+        maps: (R, H, W) raw maps at the size of boxes and mask.
+        boxes: (M, 4); with M = 0 there are no box quantities.
+        mask: (H, W), or ``None`` for no mask quantity.
+
+    Returns:
+        R rows of those columns that there are.
+    """
+    columns: dict[str, list[Any]] = {}
+    if len(boxes):
+        inside = boxes_to_masks([boxes], (maps.shape[1], maps.shape[2])).to(maps.device)
+        columns["pointing_hit"] = pointing_hits(maps, [boxes] * len(maps)).tolist()
+        columns["energy_in_box"] = energy_shares(maps, inside).tolist()
+    if mask is not None:
+        values = torch.from_numpy(mask).to(maps.device)
+        columns["energy_in_mask"] = energy_shares(maps, values == OBJECT, values != IGNORE).tolist()
+    return [{name: values[row] for name, values in columns.items()} for row in range(len(maps))]
+
+
+def pointing_statistics(rows: pd.DataFrame, weights: FloatArray) -> Statistics:
+    """Class specificity in % of one network, method and head (Zhang et al. 2018; Wang et al. 2020).
+
+    Args:
+        rows: evidence, one row an image.
+        weights: (B, N) resampling weights.
+
+    Returns:
+        Each metric as (B,): ``pointing_game`` and ``energy_pointing`` where there are boxes, and
+        ``energy_pointing_mask`` where there are masks. A map without positive energy counts as 0.
+    """
+    count = weights.sum(axis=1)
+    return {
+        metric: 100 * (weights @ rows[column].to_numpy(np.float64)) / count
+        for metric, column in COLUMN_OF_METRIC.items()
+        if rows[column].notna().all()
+    }
+
+
+POINTING = MetricFamily("pointing", COLUMNS, measure, pointing_statistics, TITLES)
