@@ -99,11 +99,7 @@ def localization_chapter(
     seed: int = 0,
     boxes: Sequence[BoxArray] = (),
 ) -> Chapter:
-<<<<<<< HEAD
-    """Table 1: every method and head, the centre beside them, and sigmoid minus softmax with paired intervals.
-=======
-    """Table 1 and whether maps know their class: every method and head, and sigmoid minus softmax, paired.
->>>>>>> 27bf1127e37c0fb72edcdeaebca52e01d19f9f90
+    """Table 1 and whether maps know their class: every method and head, the centre, and paired differences.
 
     Args:
         evidence: what :func:`sigcam_core.evaluate.schema.read_evidence` returns.
