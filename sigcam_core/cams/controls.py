@@ -82,7 +82,11 @@ class Control:
 
 
 def control_maps(
-    features: Tensor, class_idx: Tensor, controls: Sequence[Control], heads: Mapping[str, LinearHead], image_seeds: Tensor
+    features: Tensor,
+    class_idx: Tensor,
+    controls: Sequence[Control],
+    heads: Mapping[str, LinearHead],
+    image_seeds: Tensor,
 ) -> Tensor:
     """All control maps of a batch, before normalisation.
 
@@ -150,9 +154,7 @@ def channel_weights(
     return torch.stack(rows, dim=1)
 
 
-def _weights_of_head(
-    scalar: str, head: LinearHead, pooled: Tensor, class_idx: Tensor, image_seeds: Tensor
-) -> Tensor:
+def _weights_of_head(scalar: str, head: LinearHead, pooled: Tensor, class_idx: Tensor, image_seeds: Tensor) -> Tensor:
     """Channel weights (N, K): the gradient of the scalar with respect to the pooled features."""
     if scalar == SHIFTED:
         return head.weight[class_idx] + head.shift * head.weight.abs().mean()

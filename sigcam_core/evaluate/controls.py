@@ -57,9 +57,7 @@ class ControlBatch:
         return control_maps(self.features, self.class_idx, self.controls, self.heads, self.image_seeds)
 
 
-def locate_controls(
-    batch: ControlBatch, boxes: Sequence[BoxArray], masks: NDArray[np.uint8] | None = None
-) -> Arrays:
+def locate_controls(batch: ControlBatch, boxes: Sequence[BoxArray], masks: NDArray[np.uint8] | None = None) -> Arrays:
     """Localisation and pointing of N x R control maps.
 
     Args:
@@ -195,7 +193,9 @@ def perturb_controls(
     return {name: values.cpu().numpy() for name, values in both.items()}
 
 
-def grid_controls(batch: GridBatch, features: Tensor, controls: Sequence[Control], heads: Mapping[str, LinearHead]) -> Tensor:
+def grid_controls(
+    batch: GridBatch, features: Tensor, controls: Sequence[Control], heads: Mapping[str, LinearHead]
+) -> Tensor:
     """The grid pointing game of R control maps, made at the grid.
 
     Args:

@@ -53,12 +53,8 @@ COMPARISONS: dict[str, Comparison] = {
     "sigmoid_vs_softmax_truncated": Comparison(
         (SOFTMAX, "logit", "truncated"), _PUBLISHED, "truncated sigmoid minus truncated softmax"
     ),
-    "truncation_softmax": Comparison(
-        _SIGNED, (SOFTMAX, "logit", "truncated"), "truncated minus signed, softmax head"
-    ),
-    "truncation_sigmoid": Comparison(
-        (SIGMOID, "logit", "signed"), _PUBLISHED, "truncated minus signed, sigmoid head"
-    ),
+    "truncation_softmax": Comparison(_SIGNED, (SOFTMAX, "logit", "truncated"), "truncated minus signed, softmax head"),
+    "truncation_sigmoid": Comparison((SIGMOID, "logit", "signed"), _PUBLISHED, "truncated minus signed, sigmoid head"),
     # What needs no second head: the softmax head's own contrasts, which its predictions do fix.
     "centring_softmax": Comparison(_SIGNED, (SOFTMAX, "centred", "signed"), "centred minus as trained, softmax head"),
     "centring_softmax_truncated": Comparison(

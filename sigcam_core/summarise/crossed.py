@@ -94,7 +94,9 @@ def crossed_table(one: Measured, metrics: Sequence[str], heads: Sequence[str] = 
     lines: list[tuple[str, list[str], str, pd.DataFrame]] = []
     for (head, scalar, weights), rows in table.groupby(["head", "scalar", "weights"], sort=False):
         figures = rows.set_index("metric").reindex(there)
-        same = next((line for line in lines if line[0] == head and line[2] == weights and _same(line[3], figures)), None)
+        same = next(
+            (line for line in lines if line[0] == head and line[2] == weights and _same(line[3], figures)), None
+        )
         if same is not None and head != NO_HEAD:
             same[1].append(SCALAR_TITLES[scalar])
         else:
@@ -133,7 +135,11 @@ def factor_figure(measured: Mapping[str, Measured], metrics: Sequence[str] = FIG
         fail("there is nothing to draw: measure the controls of an experiment first.")
     labels = [one.label for one in measured.values()]
     figure, axes = plt.subplots(
-        1, len(metrics), figsize=(2.3 * len(metrics) + 1.6, 0.55 * len(FACTORS) + 1.4), sharey=True, layout="constrained"
+        1,
+        len(metrics),
+        figsize=(2.3 * len(metrics) + 1.6, 0.55 * len(FACTORS) + 1.4),
+        sharey=True,
+        layout="constrained",
     )
     for metric, ax in zip(metrics, axes, strict=True):
         for position, one in enumerate(measured.values()):
@@ -168,7 +174,9 @@ def comparisons_table(one: Measured, metrics: Sequence[str]) -> pd.DataFrame:
     table = one.tables["differences"]
     table = table[table["metric"].isin(metrics)]
     there = [metric for metric in metrics if metric in set(table["metric"])]
-    text = [f"{d:+.1f} [{low:+.1f}, {high:+.1f}]" for d, low, high in table[["difference", "low_all", "high_all"]].values]
+    text = [
+        f"{d:+.1f} [{low:+.1f}, {high:+.1f}]" for d, low, high in table[["difference", "low_all", "high_all"]].values
+    ]
     wide = table.assign(text=text).pivot(index="comparison", columns="metric", values="text")
     wide = wide.reindex([name for name in COMPARISONS if name in wide.index])[there]
     wide = wide.rename(columns=TITLES).fillna("–")

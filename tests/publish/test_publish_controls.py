@@ -53,7 +53,7 @@ def test_every_row_has_its_figures(crossed: tuple[Path, Path]) -> None:
 
 def test_comparisons_are_those_of_the_optimum(crossed: tuple[Path, Path]) -> None:
     differences = table(crossed, "differences")
-    assert set(differences["comparison"]) == set(COMPARISONS) 
+    assert set(differences["comparison"]) == set(COMPARISONS)
     published = differences[differences["comparison"] == "sigmoid_as_published"]
     assert set(published["second"]) == {"sigmoid optimum/logit/truncated"}
 
