@@ -46,7 +46,7 @@ def fast_extract(dual: DualBranch, images: Tensor, num_passes: int, report: Repo
 
     try:
         expected, got = plain(images), padded(images)
-    except Exception as error:  # noqa: BLE001  # whatever the compiler lacks on this machine
+    except Exception as error:  # whatever the compiler lacks on this machine
         report(f"forward passes are not compiled ({str(error).splitlines()[0][:80]})")
         return plain
     difference = float((expected - got).abs().max() / expected.abs().max())

@@ -27,12 +27,16 @@ from ..run import Run
 from ..stations import ensure_classifier, ensure_manifest, ensure_sigmoid_head, record_of
 from ..train.features import FeatureCache, cache_features
 from ..train.fit import Session
+from ..train.gauge import gauge_study
 from ..train.heads import Splits, train_head
-from ..train.optimum import penalty_path
+from ..train.optimum import Settings
+from ..train.penalties import Rows, penalty_path
 from ..train.recipes import Recipe
 
 PENALTIES = (1e-2, 3e-3, 1e-3, 3e-4, 1e-4, 3e-5, 1e-5, 3e-6)
 """Strengths of the L2 penalty that are tried for both heads, from strong to weak."""
+GAUGE_SEEDS, MANY_IMAGES = 5, 10_000
+"""Seeds of the study of gauge energy, and the number of training images above which there is one."""
 SGD_RATES = (0.3, 1.0, 3.0, 10.0)
 """Learning rates that are tried for the softmax head by SGD; features are small, so that rates are great."""
 
@@ -78,22 +82,20 @@ def control_heads(run: Run, folder: Path, report: Report) -> ControlHeads:
     recipe = Recipe(**record_of(run.sigmoid_head)["recipe"])
     started = _trained(run, "sigmoid", recipe, splits, folder / "sigmoid_from_softmax.safetensors", report)
     heads["sigmoid from softmax"] = replace(started, is_sigmoid=True)
-    caches = [_pooled(dual, split, run.features, report) for split in splits]
-    tables, solved = {}, ["sigmoid"]
-    if run.origin == "probe":
-        solved.insert(0, "softmax")
-        heads["softmax sgd"] = _softmax_by_sgd(run, splits, folder, report)
+    train, held_out = (_rows(_pooled(dual, split, run.features, report)) for split in splits)
+    tables: dict[str, pd.DataFrame] = {}
+    settings = Settings(report=report, folder=folder / "optima")
+    solved = ("softmax", "sigmoid") if run.origin == "probe" else ("sigmoid",)
     for head in solved:
-        path, optimum = penalty_path(
-            *(part for cache in caches for part in (cache.open(0), cache.labels)),
-            manifest.num_classes,
-            head,
-            PENALTIES,
-            folder=folder / "optima",
-            report=report,
-        )
+        choice = penalty_path(train, held_out, manifest.num_classes, head, PENALTIES, settings=settings)
+        optimum = choice.optimum
         heads[f"{head} optimum"] = LinearHead(optimum.weight, optimum.bias, is_sigmoid=head == "sigmoid")
-        tables[f"penalties_{head}"] = path
+        tables[f"penalties_{head}"] = choice.table
+        if head == "softmax":
+            seeds = range(GAUGE_SEEDS if len(train.labels) <= MANY_IMAGES else 1)
+            study = Session(report=report)
+            tables["gauge"] = gauge_study(train, held_out, manifest.num_classes, optimum, seeds=seeds, session=study)
+            heads["softmax sgd"] = _softmax_by_sgd(run, splits, folder, report)
     tables["heads"] = _heads_table(heads, dual, manifest, run, report)
     softmax = "softmax optimum" if "softmax optimum" in heads else "softmax"
     return ControlHeads(dual, heads, softmax, "sigmoid optimum", tables)
@@ -104,6 +106,10 @@ def linear_head(head: nn.Module, *, is_sigmoid: bool = False) -> LinearHead:
     layer = next(module for module in head.modules() if isinstance(module, nn.Linear))
     bias = layer.weight.new_zeros(len(layer.weight)) if layer.bias is None else layer.bias
     return LinearHead(layer.weight.detach().clone(), bias.detach().clone(), is_sigmoid)
+
+
+def _rows(cache: FeatureCache) -> Rows:
+    return Rows(cache.open(0), cache.labels)
 
 
 def _pooled(dual: DualBranch, images: Manifest, features: Path, report: Report) -> FeatureCache:

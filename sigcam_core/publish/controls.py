@@ -20,8 +20,16 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
-from ..cams.controls import BASELINES, CENTRE, CLASS_FREE, NO_HEAD, RANDOM_POSITIVE, SHIFTED, WEIGHTS, WRONG_CLASS
-from ..cams.controls import Control, LinearHead
+from ..cams.controls import (
+    BASELINES,
+    CLASS_FREE,
+    NO_HEAD,
+    SHIFTED,
+    WEIGHTS,
+    WRONG_CLASS,
+    Control,
+    LinearHead,
+)
 from ..common.files import write_json
 from ..common.progress import Report
 from ..common.provenance import provenance

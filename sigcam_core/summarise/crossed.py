@@ -13,6 +13,7 @@ from ..common.errors import fail
 from .controls import COMPARISONS
 from .measured import Measured, provenance_line
 from .saved import Value
+from .tables import show
 
 TITLES = {
     "maxboxacc_v2": "MaxBoxAccV2",
@@ -108,6 +109,21 @@ def crossed_table(one: Measured, metrics: Sequence[str], heads: Sequence[str] = 
     return pd.DataFrame(shown)
 
 
+def where_figures(one: Measured) -> pd.DataFrame:
+    """Localisation and pointing of the compared heads and of none, by :func:`crossed_table`."""
+    return crossed_table(one, WHERE_METRICS, COMPARED)
+
+
+def class_figures(one: Measured) -> pd.DataFrame:
+    """Class specificity of the compared heads and of none, by :func:`crossed_table`."""
+    return crossed_table(one, CLASS_METRICS, COMPARED)
+
+
+def fidelity_figures(one: Measured) -> pd.DataFrame:
+    """Fidelity of the compared heads and of none, by :func:`crossed_table`."""
+    return crossed_table(one, FIDELITY, COMPARED)
+
+
 def _same(first: pd.DataFrame, second: pd.DataFrame) -> bool:
     missing = first["value"].isna() | second["value"].isna()
     return bool(((first["value"] - second["value"]).abs() < SAME)[~missing].all())
@@ -182,6 +198,39 @@ def comparisons_table(one: Measured, metrics: Sequence[str]) -> pd.DataFrame:
     wide = wide.rename(columns=TITLES).fillna("–")
     wide.insert(0, "difference", [COMPARISONS[name].words for name in wide.index])
     return wide.reset_index(drop=True).rename_axis(columns=None)
+
+
+def all_comparisons(measured: Mapping[str, Measured]) -> list[pd.io.formats.style.Styler]:
+    """Every difference of every measurement, in three tables each: where, which class, and how faithful."""
+    tables = []
+    for one in measured.values():
+        for metrics in (WHERE_METRICS, CLASS_METRICS, FIDELITY):
+            tables.append(show(comparisons_table(one, metrics), f"Differences in points, {one.title}", wrap=True))
+    return tables
+
+
+def penalty_figures(one: Measured) -> pd.DataFrame:
+    """The penalties that were tried for each head: held-out loss and Top-1 (%), certificate, and which was chosen."""
+    tables = [table for name, table in sorted(one.tables.items()) if name.startswith("penalties_")]
+    whole = pd.concat(tables, ignore_index=True)
+    marks = {"chosen": "chosen", "highest_top1": "highest Top-1"}
+    notes = [", ".join(text for name, text in marks.items() if row[name]) for row in whole.to_dict("records")]
+    shown = whole[["head", "l2", "certificate", "iterations", "held_out_loss", "held_out_top1"]]
+    return shown.assign(
+        l2=whole["l2"].map("{:.0e}".format), certificate=whole["certificate"].map("{:.0e}".format), note=notes
+    )
+
+
+def gauge_figures(one: Measured) -> pd.DataFrame:
+    """Gauge energy by optimiser and start: the mean over seeds, the theory's, and held-out Top-1 (%)."""
+    table = one.tables["gauge"].fillna({"start": ""})
+    means = table.groupby(["optimizer", "start"], sort=False)[["gauge_energy", "theory", "top1"]].mean()
+    counts = table.groupby(["optimizer", "start"], sort=False).size().rename("seeds")
+    wide = means.join(counts).reset_index()
+    text = {
+        name: ["–" if pd.isna(value) else f"{value:.2g}" for value in wide[name]] for name in ("gauge_energy", "theory")
+    }
+    return wide.assign(**text, top1=wide["top1"].map("{:.1f}".format))
 
 
 def findings(measured: Mapping[str, Measured]) -> str:
@@ -266,8 +315,8 @@ def sources(measured: Mapping[str, Measured]) -> str:
         seconds = ", ".join(f"{name} {value:,.0f}" for name, value in record["seconds"].items())
         lines += [
             f"{one.name}\n  {provenance_line(record)}",
-            f"  manifest {record['manifest_checksum'][:12]}; {record['test_images']:,} test images, fidelity on the first "
-            f"{record['fidelity_images']:,}, insertion and deletion on the first {record['perturbed_images']:,}",
+            f"  manifest {record['manifest_checksum'][:12]}; {record['test_images']:,} test images, fidelity on the "
+            f"first {record['fidelity_images']:,}, insertion and deletion on the first {record['perturbed_images']:,}",
             f"  seconds: {seconds}",
         ]
     return "\n".join(lines)

@@ -7,7 +7,7 @@ from dataclasses import asdict
 import pytest
 
 from sigcam_core.common.files import read_json
-from sigcam_core.publish.experiments import CROSSED, EXPERIMENTS, MEASUREMENTS, OTHERS, OVERHEAD, TABLE, Experiment
+from sigcam_core.publish.experiments import CROSSED, EXPERIMENTS, MEASUREMENTS, OTHERS, TABLE, Experiment
 from sigcam_core.summarise.measured import MEASURED
 from sigcam_core.train.origins import ORIGINS
 
