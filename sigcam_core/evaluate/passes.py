@@ -54,4 +54,6 @@ def fast_extract(dual: DualBranch, images: Tensor, num_passes: int, report: Repo
         report(f"forward passes are not compiled: features would differ by {difference:.1g} of the largest")
         return plain
     report(f"forward passes are compiled; features differ by {difference:.1g} of the largest at most")
-    return lambda batch: padded(batch) if len(batch) <= full else torch.cat([padded(p) for p in batch.split(full)])
+    return lambda batch: (
+        padded(batch) if len(batch) <= full else torch.cat([padded(p) for p in torch.split(batch, full)])
+    )

@@ -258,7 +258,7 @@ def _locate(study: Study, images: Manifest, controls: Sequence[Control], name: s
 def _predicted(study: Study, maps: FeatureMaps) -> Tensor:
     """The classes (N,) that the softmax head which is compared predicts."""
     head = study.made.heads[study.made.softmax]
-    return torch.cat([head.logits(part.mean(dim=(2, 3))).argmax(dim=1) for part in maps.values.split(SHARD)])
+    return torch.cat([head.logits(part.mean(dim=(2, 3))).argmax(dim=1) for part in torch.split(maps.values, SHARD)])
 
 
 def _score(study: Study, test: Manifest) -> Arrays:
@@ -297,7 +297,9 @@ def _grids(study: Study, test: Manifest, cells: int) -> NDArray[np.float32]:
     """Shares (G, cells * cells, R) of grids of test images that the softmax head which is compared is sure of."""
     maps, made = _feature_maps(study, test), study.made
     head, controls = made.heads[made.softmax], study.scored
-    probabilities = torch.cat([head.logits(part.mean(dim=(2, 3))).softmax(dim=1) for part in maps.values.split(SHARD)])
+    probabilities = torch.cat(
+        [head.logits(part.mean(dim=(2, 3))).softmax(dim=1) for part in torch.split(maps.values, SHARD)]
+    )
     grids = choose_grids(probabilities, test.labels, cells, GRIDS, SURE, study.run.seed)
     at_once = max(1, BATCH // cells**2)
     form = made.dual.input_format

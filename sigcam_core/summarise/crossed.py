@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from typing import Any
 
 import matplotlib.pyplot as plt
 import pandas as pd
 from matplotlib.figure import Figure
+from matplotlib.lines import Line2D
 
 from ..cams.controls import CENTRE, CLASS_FREE, NO_HEAD, RANDOM, RANDOM_POSITIVE, SHIFTED, WRONG_CLASS
 from ..common.errors import fail
@@ -93,7 +95,8 @@ def crossed_table(one: Measured, metrics: Sequence[str], heads: Sequence[str] = 
     table = table[table["metric"].isin(metrics) & (table["head"].isin(heads) if heads else True)]
     there = [metric for metric in metrics if metric in set(table["metric"])]
     lines: list[tuple[str, list[str], str, pd.DataFrame]] = []
-    for (head, scalar, weights), rows in table.groupby(["head", "scalar", "weights"], sort=False):
+    for keys, rows in table.groupby(["head", "scalar", "weights"], sort=False):
+        head, scalar, weights = map(str, keys)
         figures = rows.set_index("metric").reindex(there)
         same = next(
             (line for line in lines if line[0] == head and line[2] == weights and _same(line[3], figures)), None
@@ -129,7 +132,7 @@ def _same(first: pd.DataFrame, second: pd.DataFrame) -> bool:
     return bool(((first["value"] - second["value"]).abs() < SAME)[~missing].all())
 
 
-def _with_width(row: pd.Series) -> str:
+def _with_width(row: Any) -> str:
     if pd.isna(row["value"]):
         return "–"
     return f"{row['value']:.1f} ± {(row['high'] - row['low']) / 2:.1f}"
@@ -178,8 +181,7 @@ def factor_figure(measured: Mapping[str, Measured], metrics: Sequence[str] = FIG
     axes[0].set_yticks(range(len(FACTORS)), list(FACTORS.values()), fontsize=8)
     axes[0].invert_yaxis()
     handles = [
-        plt.Line2D([], [], color=COLORS[i], marker=MARKERS[i], linestyle="-", label=label)
-        for i, label in enumerate(labels)
+        Line2D([], [], color=COLORS[i], marker=MARKERS[i], linestyle="-", label=label) for i, label in enumerate(labels)
     ]
     figure.legend(handles=handles, loc="outside lower center", ncols=2, fontsize=8, frameon=False)
     return figure
