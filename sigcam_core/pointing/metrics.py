@@ -131,7 +131,7 @@ def boxes_to_masks(boxes: Sequence[BoxArray], shape: tuple[int, int]) -> Tensor:
 
 
 class PointingGame(Metric):
-    """The pointing game: share of the maps whose maximum hits the object (Zhang et al. 2018, Section 4.1).
+    """The pointing game: share of the maps whose maximum hits the object (Zhang et al. 2018).
 
     Args:
         tolerance: pixels that the maximum may lie beside a box; 15 as published, 0 for none.
