@@ -59,18 +59,16 @@ def evidence_table(one: Judged) -> pd.DataFrame:
     """The evidence of a claim as text, one row a number: nothing is left out, also what was not measured."""
     rows = []
     for row in one.rows.to_dict("records"):
-        is_missing = row["decision"] == "missing"
-        interval = "" if is_missing or row["interval"] == "none" else f"[{row['low']:+.2f}, {row['high']:+.2f}]"
         cells = {"role": row["role"], "measured": row["measured"], "compared": row["compared"], "on": row["where"]}
-        cells |= {"value": "" if is_missing else _number(row["value"], row["interval"]), "interval": interval}
-        kind = row["interval"] if interval else ""
-        said = "not measured" if is_missing else row["decision"]
-        rows.append(cells | {"kind": kind, "expected": row["expected"], "decision": said})
-    return pd.DataFrame(rows)
-
-
-def _number(value: float, interval: str) -> str:
-    return f"{value:.3g}" if interval == "none" else f"{value:+.2f}"
+        if row["decision"] == "missing":
+            cells |= {"value": "", "interval": "", "decision": "not measured"}
+        elif row["interval"] == "none":
+            cells |= {"value": f"{row['value']:.4g}", "interval": "none", "decision": row["decision"]}
+        else:
+            text = f"{row['value']:+.2f} [{row['low']:+.2f}, {row['high']:+.2f}]"
+            cells |= {"value": text, "interval": row["interval"], "decision": row["decision"]}
+        rows.append(cells | {"expected": row["expected"]})
+    return pd.DataFrame(rows)[["role", "measured", "compared", "on", "value", "interval", "expected", "decision"]]
 
 
 def claims_page(judged: Sequence[Judged], theorems: str = "..") -> str:

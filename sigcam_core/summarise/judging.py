@@ -140,7 +140,7 @@ DECISIONS = {"favours": "for it", "against": "against it", "undecided": "undecid
 def _reason(claim: Claim, rows: pd.DataFrame) -> str:
     """Why: in what sense a theorem holds, how many numbers favour the claim, and how they range."""
     parts = [claim.sense] if claim.sense else []
-    for role, words in (("main", "of the claim's own numbers"), ("control", "of the numbers of its controls")):
+    for role, words in (("main", "The claim's own numbers"), ("control", "Numbers of its controls")):
         some = rows[rows["role"] == role] if len(rows) else rows
         if some.empty:
             continue
@@ -150,8 +150,9 @@ def _reason(claim: Claim, rows: pd.DataFrame) -> str:
             if key in set(some["decision"])
         ]
         span = some["value"].agg(["min", "max"])
-        ranging = f", from {span['min']:+.3g} to {span['max']:+.3g}" if span.notna().all() else ""
-        parts.append(f"Of {len(some)} {words}, {listed(counts)}{ranging}.")
+        sign = "+" if claim.tests[0].reference == "zero" else ""  # only a difference has a sign worth showing
+        ranging = f", from {span['min']:{sign}.3g} to {span['max']:{sign}.3g}" if span.notna().all() else ""
+        parts.append(f"{words}: {listed(counts)}{ranging}.")
     return " ".join([*parts, *_paper_rows(claim)])
 
 

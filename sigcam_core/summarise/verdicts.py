@@ -180,10 +180,10 @@ def _where(favouring: Sequence[Outcome], measured: Sequence[Outcome]) -> str:
     places, labels = _unique(one.place for one in favouring), _unique(one.label for one in favouring)
     not_places, not_labels = _unique(one.place for one in failing), _unique(one.label for one in failing)
     if set(places).isdisjoint(not_places):
-        return f"some conditions: on {listed(places)}, not on {listed(not_places)}"
+        return f"these conditions: on {listed(places)}, not on {listed(not_places)}"
     if whole := [label for label in labels if label not in not_labels]:
-        return f"some conditions: for {listed(whole)}, not everywhere for {listed(not_labels)}"
-    return f"some conditions: {listed(_unique(f'{one.label} on {one.place}' for one in favouring))}"
+        return f"these conditions: for {listed(whole)}, not everywhere for {listed(not_labels)}"
+    return f"these conditions: {listed(_unique(f'{one.label} on {one.place}' for one in favouring))}"
 
 
 def _conditions(failed: Sequence[Outcome]) -> str:
