@@ -1,0 +1,122 @@
+"""The page of claims: its tables and fold-outs as HTML, in the order of the ML reproducibility report.
+
+HTML, since a fold-out is beyond Markdown, and reads the same in the book, in Jupyter and on Colab.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from html import escape
+
+import pandas as pd
+
+from .judging import Judged
+from .saved import Value
+from .tables import show
+from .verdicts import WORDS
+
+WORDING = {
+    "quotation": "the paper's words",
+    "paraphrase": "our paraphrase of the paper",
+    "ours": "our words",
+}
+RULE_WORDS = {
+    "proved": "A proof. Only a measurement against it, where its premises fail in practice, leaves a condition.",
+    "shown": "All numbers of the claim must favour it, on two data sets or more.",
+    "survives_controls": "The same, and every control must favour it too; one that does not leaves its condition.",
+    "shown_for_networks": "All numbers of the claim must favour it, for two networks or more.",
+}
+"""The rules of :data:`sigcam_core.summarise.verdicts.RULES` in words."""
+BOX = "border-left: 3px solid #888; padding: 0.2rem 0 0.2rem 0.8rem; margin: 1rem 0;"
+
+
+def of_paper(judged: Sequence[Judged]) -> list[Judged]:
+    """The claims that are the paper's."""
+    return [one for one in judged if one.claim.wording != "ours"]
+
+
+def beyond_paper(judged: Sequence[Judged]) -> list[Judged]:
+    """The claims that this book adds."""
+    return [one for one in judged if one.claim.wording == "ours"]
+
+
+def scope_table(judged: Sequence[Judged]) -> pd.DataFrame:
+    """What is claimed, where it stands, and the word of the verdict: one row a claim, in the order given."""
+    rows = [(one.claim.title, one.claim.kind, one.claim.stands, one.verdict.word) for one in judged]
+    return pd.DataFrame(rows, columns=["claim", "kind", "where it stands", "verdict"])
+
+
+def rules_table(judged: Sequence[Judged]) -> pd.DataFrame:
+    """The rules in words, and the claims that each judges."""
+    rows = [
+        (rule.replace("_", " "), words, ", ".join(one.claim.title for one in judged if one.claim.rule == rule))
+        for rule, words in RULE_WORDS.items()
+    ]
+    return pd.DataFrame(rows, columns=["rule", "what it asks", "claims"])
+
+
+def evidence_table(one: Judged) -> pd.DataFrame:
+    """The evidence of a claim as text, one row a number: nothing is left out, also what was not measured."""
+    rows = []
+    for row in one.rows.to_dict("records"):
+        cells = {"role": row["role"], "measured": row["measured"], "compared": row["compared"], "on": row["where"]}
+        if row["decision"] == "missing":
+            cells |= {"value": "", "interval": "", "decision": "not measured"}
+        elif row["interval"] == "none":
+            cells |= {"value": f"{row['value']:.4g}", "interval": "none", "decision": row["decision"]}
+        else:
+            text = f"{row['value']:+.2f} [{row['low']:+.2f}, {row['high']:+.2f}]"
+            cells |= {"value": text, "interval": row["interval"], "decision": row["decision"]}
+        rows.append(cells | {"expected": row["expected"]})
+    return pd.DataFrame(rows)[["role", "measured", "compared", "on", "value", "interval", "expected", "decision"]]
+
+
+def claims_page(judged: Sequence[Judged], theorems: str = "..") -> str:
+    """Claim by claim: the sentence, where it stands, the verdict and why, and a fold-out with the evidence.
+
+    Args:
+        judged: in the order of the page.
+        theorems: folder of the book's pages as seen from the page, for the links to what is proved.
+
+    Returns:
+        HTML.
+    """
+    return "\n".join(_block(one, theorems) for one in judged)
+
+
+def _block(one: Judged, theorems: str) -> str:
+    claim, quote = one.claim, ("“{}”" if one.claim.wording == "quotation" else "{}").format(one.claim.sentence)
+    parts = [
+        f'<div style="{BOX}" id="claim-{claim.id}">',
+        f"<p><strong>{escape(claim.title)}: {escape(one.verdict.word)}</strong></p>",
+        f"<p><em>{escape(quote)}</em> ({escape(claim.stands)}; {WORDING[claim.wording]})</p>",
+        f"<p>Verdict: <strong>{escape(str(one.verdict))}</strong>. {escape(one.reason)}{_proof(one, theorems)}</p>",
+    ]
+    if len(one.rows):
+        table = show(evidence_table(one), "", wrap=True).to_html()
+        parts.append(f"<details><summary>Evidence: {len(one.rows)} numbers</summary>{table}</details>")
+    return "\n".join([*parts, "</div>"])
+
+
+def _proof(one: Judged, theorems: str) -> str:
+    if not one.claim.theorem:
+        return ""
+    page, label = one.claim.theorem.split("#")
+    return f' <a href="{theorems}/{page}.html#{label}">See the book, {page.replace("_", " ")}.</a>'
+
+
+def verdict_values(judged: Sequence[Judged]) -> dict[str, Value]:
+    """The verdicts for the book's prose.
+
+    Returns:
+        For each claim ``ID_verdict``, the word, ``ID_in_full``, the word with its condition or why, and ``ID_reason``;
+        and ``paper_HOLDS``, for each word with ``_`` for spaces, how many of the paper's claims have it.
+    """
+    values: dict[str, Value] = {}
+    for one in judged:
+        values[f"{one.claim.id}_verdict"] = one.verdict.word
+        values[f"{one.claim.id}_in_full"] = str(one.verdict)
+        values[f"{one.claim.id}_reason"] = one.reason
+    for word in WORDS:
+        values[f"paper_{word.replace(' ', '_')}"] = sum(one.verdict.word == word for one in of_paper(judged))
+    return values
