@@ -32,10 +32,11 @@ from ..train.heads import Splits, top1_accuracy
 from ..train.origins import starting_point
 from ..train.recipes import CLASSIFIER_RECIPES, SIGMOID_RECIPES, Recipe
 from ..train.tuning import compare_recipes, grid_around
-from .experiments import EXPERIMENTS, MEASUREMENTS, OVERHEAD, Experiment
+from .experiments import EXPERIMENTS, MEASUREMENTS, OVERHEAD, THRESHOLD_BIAS, Experiment
 from .freezing import compare_freezing
 from .overhead import publish_overhead
 from .ship import ship
+from .threshold_bias import publish_threshold_bias
 
 RESAMPLES = 1000  # of the bootstrap over images
 CONTROLS: dict[str, Callable[[Run, Report], pd.DataFrame]] = {"freezing": compare_freezing}
@@ -61,6 +62,10 @@ def publish(name: str, work_dir: Path, results: Path = MEASURED, report: Report 
     folder = results / name
     if name == OVERHEAD:
         publish_overhead(folder, report)
+        return folder
+    if name == THRESHOLD_BIAS:
+        first_runs = {one.name: run_of(one, work_dir, one.seeds[0]) for one in EXPERIMENTS.values()}
+        publish_threshold_bias(first_runs, folder, report)
         return folder
     experiment = EXPERIMENTS[name]
     runs = [run_of(experiment, work_dir, seed) for seed in experiment.seeds]
