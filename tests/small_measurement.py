@@ -13,7 +13,8 @@ from sigcam_core.prepare.images import image_batches
 from sigcam_core.prepare.manifest import read_manifest
 from sigcam_core.publish import measure
 from sigcam_core.publish.experiments import OVERHEAD, Experiment
-from sigcam_core.publish.measure import publish, run_of
+from sigcam_core.publish.heads import run_of
+from sigcam_core.publish.measure import publish
 from sigcam_core.run import Run
 from sigcam_core.stations import ensure_sigmoid_head
 

@@ -31,19 +31,30 @@ from ..train.heads import top1_accuracy
 from .centre import publish_centre
 from .controls import publish_controls
 from .cue import publish_cue
-from .experiments import CENTRE, CROSSED, CUE, EXPERIMENTS, MEASUREMENTS, OVERHEAD, Experiment
+from .experiments import (
+    CENTRE,
+    CROSSED,
+    CUE,
+    EXPERIMENTS,
+    MEASUREMENTS,
+    OVERHEAD,
+    THRESHOLD_BIAS,
+    Experiment,
+)
 from .freezing import compare_freezing
 from .heads import run_of, train_heads
 from .overhead import publish_overhead
 from .ship import ship
+from .threshold_bias import publish_threshold_bias
 
 RESAMPLES = 1000  # of the bootstrap over images
 CONTROLS: dict[str, Callable[[Run, Report], pd.DataFrame]] = {"freezing": compare_freezing}
 """Further comparisons by the name of their table, which an experiment may ask for."""
 STUDIES: dict[str, Callable[[Path, Path, Report], None]] = {
     OVERHEAD: lambda folder, work_dir, report: publish_overhead(folder, report),
-    CUE: publish_cue,
+    CUE: lambda folder, work_dir, report: publish_cue(folder, work_dir, report),
     CENTRE: lambda folder, work_dir, report: publish_centre(folder, work_dir, RESAMPLES, report),
+    THRESHOLD_BIAS: lambda folder, work_dir, report: publish_threshold_bias(_first_runs(work_dir), folder, report),
 }
 """What is no experiment: from the folder of its tables, the work dir and a report."""
 
@@ -74,6 +85,11 @@ def publish(name: str, work_dir: Path, results: Path | None = None, report: Repo
     else:
         _publish_experiment(EXPERIMENTS[name], results, work_dir, report)
     return folder
+
+
+def _first_runs(work_dir: Path) -> dict[str, Run]:
+    """The run of the first seed of every experiment, by the experiment's name."""
+    return {one.name: run_of(one, work_dir, one.seeds[0]) for one in EXPERIMENTS.values()}
 
 
 def _publish_experiment(experiment: Experiment, results: Path, work_dir: Path, report: Report) -> None:

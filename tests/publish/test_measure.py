@@ -22,8 +22,9 @@ from sigcam_core.fidelity.evidence import fidelity_statistics
 from sigcam_core.localization.evidence import wsol_statistics
 from sigcam_core.prepare.manifest import read_manifest
 from sigcam_core.publish import measure as module
-from sigcam_core.publish.experiments import EXPERIMENTS, OVERHEAD, Experiment
-from sigcam_core.publish.measure import CONTROLS, publish, run_of
+from sigcam_core.publish.experiments import EXPERIMENTS, OVERHEAD, THRESHOLD_BIAS, Experiment
+from sigcam_core.publish.heads import run_of
+from sigcam_core.publish.measure import CONTROLS, publish
 from sigcam_core.stations import record_of
 from sigcam_core.summarise.tables import table_of, tables_of
 from sigcam_core.train.recipes import Recipe
@@ -243,6 +244,15 @@ def test_measuring_overhead_needs_no_data(tmp_path: Path, monkeypatch: pytest.Mo
     assert publish(OVERHEAD, tmp_path / "work", tmp_path / "results") == tmp_path / "results" / "overhead"
     assert asked == [tmp_path / "results" / "overhead"]
     assert not (tmp_path / "work").exists()
+
+
+def test_the_bias_of_thresholds_is_asked_of_every_experiment(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    asked: list[Any] = []
+    monkeypatch.setattr(module, "publish_threshold_bias", lambda runs, folder, report: asked.append((runs, folder)))
+    folder = tmp_path / "results" / "threshold_bias"
+    assert publish(THRESHOLD_BIAS, tmp_path / "work", tmp_path / "results") == folder
+    runs = {one.name: run_of(one, tmp_path / "work", one.seeds[0]) for one in EXPERIMENTS.values()}
+    assert asked == [(runs, folder)]
 
 
 def test_controls_are_known_and_files_lie_in_the_folder_of_the_experiment(tmp_path: Path) -> None:
