@@ -48,14 +48,19 @@ def paper_beside_centre(centre: pd.DataFrame) -> pd.DataFrame:
         Columns ``source, network, method, head, maxboxacc_v2, above the centre``: figures in %, and points above the
         centre, negative below it.
     """
-    rows = centre[(centre["dataset"] == IMAGENET) & (centre["metric"] == METRIC)]
-    value = float(rows["value"].iloc[0])
+    value = figure_of(centre)["value"]
     ours = pd.DataFrame([{"network": NOBODY, "method": CENTRE, "head": NOBODY, METRIC: value, "source": "this book"}])
     table = paper_table("table1_wsol").rename(columns={"backbone": "network"})
     theirs = table[table["dataset"] == PAPER_IMAGENET].assign(source="paper")
     keys = ["source", "network", "method", "head", METRIC]
     whole = pd.concat([ours[keys], theirs[keys]]).sort_values(METRIC, ascending=False, kind="stable", ignore_index=True)
     return whole.assign(**{"above the centre": whole[METRIC] - value})
+
+
+def figure_of(centre: pd.DataFrame, dataset: str = IMAGENET, metric: str = METRIC) -> dict[str, float]:
+    """One figure of the centre, ``value``, and the ends of its interval, ``low`` and ``high``, in %."""
+    rows = centre[(centre["dataset"] == dataset) & (centre["metric"] == metric)]
+    return {name: float(rows[name].iloc[0]) for name in ("value", "low", "high")}
 
 
 def mark_centre(style: pd.io.formats.style.Styler) -> pd.io.formats.style.Styler:
@@ -73,9 +78,11 @@ def centre_chapter(centre: pd.DataFrame) -> Chapter:
     table = paper_beside_centre(centre)
     theirs = table[table["source"] == "paper"]
     below = theirs[theirs["above the centre"] < 0]
+    low = figure_of(centre)["low"]
     values: dict[str, Value] = {
         "paper_rows": len(theirs),
         "paper_rows_below": len(below),
+        "paper_rows_below_interval": int((theirs[METRIC] < low).sum()),
         "paper_gradcam_rows": int((theirs["method"] == "gradcam").sum()),
         "paper_gradcam_rows_below": int((below["method"] == "gradcam").sum()),
         "paper_most_above": float(theirs["above the centre"].max()),

@@ -1,5 +1,6 @@
 """Chapters say of evidence what its tables say, under the names that the prose uses."""
 
+import numpy as np
 import pandas as pd
 import pytest
 from made_up_evidence import NUM_IMAGES, made_up_evidence
@@ -13,7 +14,7 @@ from sigcam_core.summarise.chapters import (
     overhead_chapter,
     training_histories,
 )
-from sigcam_core.summarise.tables import table_of
+from sigcam_core.summarise.tables import beside_paper, table_of
 
 
 @pytest.fixture
@@ -30,6 +31,32 @@ def test_values_of_table_1_are_those_of_its_tables(evidence: pd.DataFrame) -> No
     row = chapter.tables["table1_differences"].set_index("metric").loc["pxap"]
     change = expected.loc["sigmoid", "pxap"] - expected.loc["softmax", "pxap"]
     assert chapter.values["gap_cam_pxap_difference"] == row["difference"] == pytest.approx(change)
+
+
+@pytest.mark.parametrize(("protocol", "gt_loc"), [("standard", 100), ("paper", 0)])
+def test_the_centre_is_a_row_of_table_1(evidence: pd.DataFrame, protocol: str, gt_loc: float) -> None:
+    boxes = [np.array([[0, 0, 20, 20], [12, 12, 212, 212]])] * NUM_IMAGES
+    chapter = localization_chapter(evidence, "shapes", protocol, 20, boxes=boxes)
+    without = localization_chapter(evidence, "shapes", protocol, 20)
+    table = chapter.tables["table1"]
+    pd.testing.assert_frame_equal(table.iloc[:-1], without.tables["table1"])
+    row = table.iloc[-1]
+    assert row[["network", "method", "head"]].tolist() == ["none", "centre", "none"]
+    assert (row["maxboxacc_v2"], row["gt_loc"]) == (100, gt_loc)
+    assert row[["top1_cls", "top1_loc", "pxap"]].isna().all()  # it names no class
+    assert chapter.values["none_centre_none_maxboxacc_v2"] == 100
+    pd.testing.assert_frame_equal(chapter.tables["table1_differences"], without.tables["table1_differences"])
+    beside = beside_paper(table, "shapes", "table1_wsol")
+    assert beside.loc[beside["method"] == "centre", ["source", "dataset"]].to_numpy().tolist() == [
+        ["this book", "shapes"]
+    ]
+
+
+def test_there_is_no_centre_where_an_image_has_no_box(evidence: pd.DataFrame) -> None:
+    boxes = [np.array([[12, 12, 212, 212]]), np.zeros((0, 4), dtype=np.int64)]
+    assert "centre" not in set(
+        localization_chapter(evidence, "photos", resamples=5, boxes=boxes).tables["table1"].method
+    )
 
 
 def test_values_of_table_2_are_those_of_its_tables(evidence: pd.DataFrame) -> None:

@@ -19,13 +19,18 @@ def made_up(value: float) -> pd.DataFrame:
 
 
 @pytest.mark.parametrize(
-    ("value", "below", "gradcam"), [(10, 0, 0), (52.4, 1, 1), (60.17, 6, 5), (60.2, 7, 6), (99, 12, 6)]
+    ("value", "below", "gradcam", "below_interval"),
+    [(10, 0, 0, 0), (52.4, 1, 1, 0), (60.17, 6, 5, 5), (60.2, 7, 6, 5), (99, 12, 6, 12)],
 )
-def test_the_papers_rows_below_the_centre_are_counted(value: float, below: int, gradcam: int) -> None:
-    # Its rows, sorted: 52.30 52.49 53.06 57.04 57.98 60.00 60.17 60.25 63.51 63.53 64.73 64.98.
+def test_the_papers_rows_below_the_centre_are_counted(
+    value: float, below: int, gradcam: int, below_interval: int
+) -> None:
+    # Its rows, sorted: 52.30 52.49 53.06 57.04 57.98 60.00 60.17 60.25 63.51 63.53 64.73 64.98; 60.00 and those from
+    # 60.25 on are CAM. The made-up interval begins a point below the figure.
     values = centre_chapter(made_up(value)).values
     assert (values["paper_rows"], values["paper_rows_below"]) == (12, below)
     assert (values["paper_gradcam_rows"], values["paper_gradcam_rows_below"]) == (6, gradcam)
+    assert values["paper_rows_below_interval"] == below_interval
     assert values["paper_most_above"] == pytest.approx(64.98 - value)
 
 
