@@ -18,53 +18,8 @@ from typing import Any, Literal
 import pandas as pd
 
 from ..common.errors import check_choice
+from .controls import COMPARISONS, TITLES
 from .verdicts import RULES, Sign
-
-
-@dataclass(frozen=True)
-class Comparison:
-    """A comparison of two rows of maps, which of them is subtracted, and how to say it.
-
-    Attributes:
-        words: what is compared, the side from which is subtracted first.
-        minus: part of the name of the side that is subtracted, such as ``softmax`` in ``softmax/logit/signed``. A table
-            may hold the difference the other way round; it is then turned.
-    """
-
-    words: str
-    minus: str
-
-
-COMPARISONS = {
-    "sigmoid_vs_softmax_signed": Comparison("truncated sigmoid minus signed softmax", "softmax"),
-    "sigmoid_vs_softmax_truncated": Comparison("truncated sigmoid minus truncated softmax", "softmax"),
-    "sigmoid_vs_softmax_centred": Comparison("truncated sigmoid minus centred softmax", "softmax"),
-    "truncation_softmax": Comparison("truncated minus signed, softmax head", "signed"),
-    "truncation_sigmoid": Comparison("truncated minus signed, sigmoid head", "signed"),
-    "centring_softmax": Comparison("centred minus as trained, softmax head", "logit"),
-    "log_odds_softmax": Comparison("log-odds minus logit, softmax head", "logit"),
-    "class_free_vs_sigmoid_truncated": Comparison("truncated sigmoid minus mean feature map", "class-free"),
-    "centre_vs_best": Comparison("best map of a head minus one centred square", "centre"),
-    "wrong_class_softmax_truncated": Comparison("wrong class minus right class, truncated softmax", "logit"),
-}
-"""The comparisons that claims may name, by their names in ``differences.csv``."""
-METRICS = {
-    "maxboxacc_v2": "MaxBoxAccV2",
-    "maxboxacc_v2_held_out": "MaxBoxAccV2 at a held-out threshold",
-    "gt_loc": "GT-Loc",
-    "pxap": "PxAP",
-    "pointing_game": "pointing game",
-    "energy_pointing": "energy pointing",
-    "grid_2x2": "grid pointing, 2×2",
-    "grid_3x3": "grid pointing, 3×3",
-    "average_drop": "average drop",
-    "increase_in_confidence": "increase in confidence",
-    "coverage": "coverage",
-    "drop_at_50": "average drop at 50 % coverage",
-    "insertion_auc": "area under insertion",
-    "deletion_auc": "area under deletion",
-}
-"""The metrics of ``differences.csv`` that claims may name, as people write them."""
 
 
 @dataclass(frozen=True)
@@ -221,7 +176,7 @@ def _expand(evidence: Mapping[str, Any], content: Mapping[str, Any]) -> list[Tes
         where = evidence.get("where", {}) | dict(zip(each, values, strict=True))
         label, compared = evidence.get("label", ""), layout.compared
         if evidence["table"] == "differences":
-            label = METRICS[check_choice("metric", where["metric"], METRICS)]
+            label = TITLES[check_choice("metric", where["metric"], TITLES)]
             compared = COMPARISONS[check_choice("comparison", where["comparison"], COMPARISONS)].words
         elif "method" in each:
             label = f"{label} of {METHOD_NAMES[where['method']]}"

@@ -24,6 +24,23 @@ from ..fidelity.scores import relative_drop
 from ..localization.hits import best_levels, box_acc_at, hit_rates, max_box_acc
 from ..localization.protocol import GT_LOC_IOU, pixel_average_precision
 
+TITLES = {
+    "maxboxacc_v2": "MaxBoxAccV2",
+    "maxboxacc_v2_held_out": "MaxBoxAccV2, held-out threshold",
+    "gt_loc": "GT-Loc",
+    "pxap": "PxAP",
+    "pointing_game": "pointing game",
+    "energy_pointing": "energy in box",
+    "grid_2x2": "grid 2 × 2",
+    "grid_3x3": "grid 3 × 3",
+    "average_drop": "average drop",
+    "increase_in_confidence": "increase in confidence",
+    "coverage": "coverage",
+    "drop_at_50": "drop at half the pixels",
+    "insertion_auc": "insertion",
+    "deletion_auc": "deletion",
+}
+"""Metrics of the crossed controls, as people write them."""
 SOFTMAX, SIGMOID = "softmax", "sigmoid"  # in the table below, the two that are compared: at their optimum, or given
 Row = tuple[str, str, str]
 

@@ -12,28 +12,11 @@ from matplotlib.lines import Line2D
 
 from ..cams.controls import CENTRE, CLASS_FREE, NO_HEAD, RANDOM, RANDOM_POSITIVE, SHIFTED, WRONG_CLASS
 from ..common.errors import fail
-from .controls import COMPARISONS
+from .controls import COMPARISONS, TITLES
 from .measured import Measured, provenance_line
 from .saved import Value
 from .tables import show
 
-TITLES = {
-    "maxboxacc_v2": "MaxBoxAccV2",
-    "maxboxacc_v2_held_out": "MaxBoxAccV2, held-out threshold",
-    "gt_loc": "GT-Loc",
-    "pxap": "PxAP",
-    "pointing_game": "pointing game",
-    "energy_pointing": "energy in box",
-    "grid_2x2": "grid 2 × 2",
-    "grid_3x3": "grid 3 × 3",
-    "average_drop": "average drop",
-    "increase_in_confidence": "increase in confidence",
-    "coverage": "coverage",
-    "drop_at_50": "drop at half the pixels",
-    "insertion_auc": "insertion",
-    "deletion_auc": "deletion",
-}
-"""Metrics of the crossed controls, as people write them."""
 LOWER_IS_BETTER = ("average_drop", "drop_at_50", "deletion_auc")
 WHERE_METRICS = tuple(TITLES)[:6]
 CLASS_METRICS = ("grid_2x2", "grid_3x3", "energy_pointing", "pointing_game")

@@ -5,13 +5,12 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 import pandas as pd
 
 from ..common.errors import fail
 from ..common.files import read_json
-from .claims import COMPARISONS, LAYOUTS, Claim, Test, load_claims
+from .claims import LAYOUTS, Claim, Test, load_claims
 from .paper import paper_table
 from .verdicts import RULES, WORDS, Decision, Outcome, Verdict, decide, listed
 
@@ -71,17 +70,16 @@ def judge_all(results: Path, claims: Sequence[Claim] | None = None) -> list[Judg
 
 
 def read_numbers(test: Test, results: Path) -> tuple[float, float, float] | None:
-    """The number of a test and the ends of its interval, or None where it was not measured.
+    """The number of a test and the ends of its interval, or ``None`` where it was not measured.
 
-    A measurement counts once its record is there, which is written last. Differences are turned so that what
-    :class:`Comparison` names is subtracted.
+    A measurement counts once its record is there, which is written last.
 
     Args:
         test: what to look up.
         results: folder of all that was measured.
 
     Raises:
-        SigcamError: if the table lacks a column, several rows answer, or the sides of a comparison are not as named.
+        SigcamError: if the table lacks a column, or several rows answer.
     """
     folder, is_record = results / test.experiment, test.table == "record"
     record = folder / ("cpu.json" if test.table == "cpu" else "record.json")
@@ -101,19 +99,7 @@ def read_numbers(test: Test, results: Path) -> tuple[float, float, float] | None
         fail(f"{path} has {len(table)} rows of {dict(test.where)}: name more columns in the claim's evidence.")
     row = table.iloc[0]
     number, low, high = (float(row[name]) for name in columns)
-    return (-number, -high, -low) if test.table == "differences" and _is_turned(row, path) else (number, low, high)
-
-
-def _is_turned(row: pd.Series[Any], path: Path) -> bool:
-    """Whether the second side, from which the table subtracts, is the one that the comparison subtracts."""
-    minus = COMPARISONS[row["comparison"]].minus
-    found = [
-        any(part == minus or part.startswith(f"{minus} ") for part in row[side].split("/"))
-        for side in ("first", "second")
-    ]
-    if sum(found) != 1:
-        fail(f"{path}: one side of {row['comparison']} should be {minus!r}, not {row['first']!r}, {row['second']!r}.")
-    return found[1]
+    return number, low, high
 
 
 def reference_of(test: Test) -> float:

@@ -7,7 +7,8 @@ import pytest
 
 from sigcam_core.common.errors import SigcamError
 from sigcam_core.publish.experiments import EXPERIMENTS, OVERHEAD
-from sigcam_core.summarise.claims import COMPARISONS, LAYOUTS, METRICS, Claim, load_claims, untested_cells
+from sigcam_core.summarise.claims import LAYOUTS, Claim, load_claims, untested_cells
+from sigcam_core.summarise.controls import COMPARISONS, TITLES
 from sigcam_core.summarise.paper import paper_table
 from sigcam_core.summarise.verdicts import RULES
 
@@ -49,7 +50,7 @@ def test_evidence_names_experiments_tables_comparisons_and_metrics_that_there_ar
         if test.table == "differences":
             assert test.experiment.startswith("controls-")
             assert test.where["comparison"] in COMPARISONS
-            assert test.where["metric"] in METRICS
+            assert test.where["metric"] in TITLES
         if test.reference == "twice_chance":
             assert test.facts["classes"] > 1
     names = [(test.experiment, test.table, tuple(sorted(test.where.items()))) for test in claim.tests]
