@@ -123,6 +123,6 @@ def test_values_for_the_prose_name_the_two_heads_that_are_compared() -> None:
     values, formatted = flat_controls({"a": one()})
     assert values["cars_sigmoid_logit_truncated_grid_2x2"] == 40.0
     assert formatted["cars_none_class_free_signed_maxboxacc_v2"] == "57.0"
-    assert formatted["cars_truncation_sigmoid_grid_2x2_interval"] == "[-32.0, -28.0]"
+    assert values["cars_truncation_sigmoid_grid_2x2_interval"] == "[-32.0, -28.0]"
     assert formatted["cars_gauge_softmax_optimum"] == "1.5e-09"
     assert formatted["cars_likeness_sigmoid_signed"] == "0.12"
