@@ -20,7 +20,7 @@ from ..common.errors import check_choice, fail
 from ..common.progress import Report, print_to_stderr, progress_bar
 from ..common.seeds import derived_seed
 from .checkpoints import Checkpoint, Position
-from .recipes import Recipe
+from .recipes import MOMENTUM, Recipe
 
 if TYPE_CHECKING:
     from lightning_fabric import Fabric
@@ -266,6 +266,7 @@ def _finite(loss: float, epoch: int) -> float:
 
 def _optimizer(recipe: Recipe, groups: list[dict[str, Any]]) -> Any:
     if recipe.optimizer == "sgd":
-        options: dict[str, Any] = {"momentum": 0.9, "nesterov": True}
+        options: dict[str, Any] = {"momentum": MOMENTUM, "nesterov": True}
         return torch.optim.SGD(groups, lr=recipe.learning_rate, weight_decay=recipe.weight_decay, **options)
-    return torch.optim.AdamW(groups, lr=recipe.learning_rate, weight_decay=recipe.weight_decay)
+    kind = torch.optim.AdamW if recipe.optimizer == "adamw" else torch.optim.Adam
+    return kind(groups, lr=recipe.learning_rate, weight_decay=recipe.weight_decay)

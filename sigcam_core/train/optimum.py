@@ -18,6 +18,7 @@ import time
 from collections import deque
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import NamedTuple
 
 import torch
@@ -44,11 +45,13 @@ class Settings:
         tolerance: greatest relative duality gap of a solution.
         max_iterations: a head that is not solved by then is refused.
         report: gets a line now and then.
+        folder: where :func:`sigcam_core.train.penalties.penalty_path` keeps solutions; ``None`` keeps none.
     """
 
     tolerance: float = 1e-3
     max_iterations: int = 1000
     report: Report = field(default_factory=lambda: print_to_stderr)  # a function would pass for a method
+    folder: Path | None = None
 
 
 USUAL = Settings()

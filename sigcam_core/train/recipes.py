@@ -16,7 +16,8 @@ ORIGINS = ("scratch", "finetune", "probe", "restricted", "pretrained")
 frozen, with a new last layer that is trained. ``restricted``: ImageNet weights, of whose 1,000 classes those of the
 data set are kept; nothing is trained. ``pretrained``: ImageNet weights as they are."""
 UNTRAINED = ("restricted", "pretrained")
-OPTIMIZERS = ("adamw", "sgd")
+OPTIMIZERS = ("adamw", "adam", "sgd")
+MOMENTUM = 0.9  # of SGD, in Nesterov's form
 SCHEDULES = ("one_cycle", "step")
 FREEZINGS = ("eval", "official")
 CACHE_TYPES = ("float16", "float32")
@@ -33,7 +34,8 @@ class Recipe:
         batch_size: images a step, over all devices together.
         learning_rate: the greatest rate.
         weight_decay: of the optimizer.
-        optimizer: ``"adamw"``, or ``"sgd"`` with Nesterov momentum of 0.9.
+        optimizer: ``"adamw"``; ``"adam"``, whose decay is a part of the gradient; or ``"sgd"`` with Nesterov momentum
+            of 0.9.
         schedule: ``"one_cycle"`` rises for a quarter of the steps and falls to nothing, both as a cosine; ``"step"``
             divides by 10 at the beginning of epochs ``decay_every``, 2 ``decay_every``, ..., counted from 1, as the
             official code does (its first plateau is one epoch shorter than the others).
