@@ -1,8 +1,8 @@
 """Who moves the gauge: the part of a softmax head that its loss cannot see, after training by several optimisers.
 
 The gradient of cross-entropy sums to zero over the classes, batch by batch. So SGD, with momentum or without, never
-moves the mean weight of a head, and weight decay shrinks it at a rate that the schedule alone decides. Adam divides each
-weight's gradient by a scale of its own, which breaks the sum. At the optimum with an L2 penalty the mean is zero.
+moves the mean weight of a head, and weight decay shrinks it at a rate that the schedule alone decides. Adam divides
+each weight's gradient by a scale of its own, which breaks the sum. At the optimum with an L2 penalty the mean is zero.
 """
 
 from __future__ import annotations

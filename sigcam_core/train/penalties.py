@@ -1,10 +1,10 @@
 """The penalty of a head, chosen on held-out images along a path of optima from strong to weak.
 
-**One grid serves both heads, as it is.** Cross-entropy pulls an image's own logit up by 1 - p and pushes all others down
-by as much. Class-balanced BCE, the mean over N x C with positives weighted by C - 1, pulls it up by (1 - s) (C - 1) / C
-and pushes the others down by their mean s. So a head that knows nothing is pulled with about the same strength by both
-losses, 1 - 1/C against (C - 1) / 2C, and a penalty of the same size restrains both alike. Each head still gets the
-penalty that suits it; the table says where the choice lies at the edge of the grid.
+**One grid serves both heads, as it is.** Cross-entropy pulls an image's own logit up by 1 - p and pushes all others
+down by as much. Class-balanced BCE, the mean over N x C with positives weighted by C - 1, pulls it up by
+(1 - s) (C - 1) / C and pushes each other one down by s / C. So a head that knows nothing is pulled about as hard by
+either loss, by 1 - 1/C against (1 - 1/C) / 2, and a penalty of the same size restrains both alike. Each head still gets
+the penalty that suits it; the table says where the choice lies at the edge of the grid.
 """
 
 from __future__ import annotations

@@ -3,7 +3,7 @@
 import copy
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import replace
-from functools import cache
+from functools import cache, partial
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -19,6 +19,7 @@ from sigcam_core.train.fit import Session, Task, batches_of_epoch, fit, start_fa
 from sigcam_core.train.recipes import Recipe
 
 ADAMW = Recipe(epochs=2, batch_size=8, learning_rate=0.02, weight_decay=0.1)
+ADAM = replace(ADAMW, optimizer="adam")
 SGD = replace(ADAMW, optimizer="sgd", schedule="step", decay_every=2)
 ITEMS = 50
 STEPS = 2 * 7
@@ -96,7 +97,7 @@ def test_every_image_is_shown_once_an_epoch_in_an_order_of_the_epoch_and_the_see
     assert all(not torch.equal(orders[0], other) for other in orders[1:])
 
 
-@pytest.mark.parametrize("recipe", [ADAMW, SGD], ids=["adamw", "sgd"])
+@pytest.mark.parametrize("recipe", [ADAMW, ADAM, SGD], ids=["adamw", "adam", "sgd"])
 def test_the_loop_is_a_plain_loop(recipe: Recipe) -> None:
     tasks = [fresh_task(dropout=0) for _ in range(2)]
     for task in tasks:
@@ -105,11 +106,9 @@ def test_the_loop_is_a_plain_loop(recipe: Recipe) -> None:
     fit(tasks[0], recipe, Session(5, quiet, fabric()))
     plain = tasks[1]
     groups = [{"params": group["params"]} for group in plain.groups]
-    optimizer: Any = (
-        torch.optim.AdamW(groups, weight_decay=0.1)
-        if recipe is ADAMW
-        else torch.optim.SGD(groups, lr=1.0, weight_decay=0.1, momentum=0.9, nesterov=True)
-    )
+    kinds: dict[str, Callable[..., Any]] = {"adamw": torch.optim.AdamW, "adam": torch.optim.Adam}
+    kinds["sgd"] = partial(torch.optim.SGD, lr=1.0, momentum=0.9, nesterov=True)
+    optimizer = kinds[recipe.optimizer](groups, weight_decay=0.1)
     for epoch in range(2):
         rows = batches_of_epoch(ITEMS, 8, 5, epoch)
         for step, (inputs, labels) in enumerate(plain.batches(epoch, rows)):
