@@ -13,7 +13,7 @@ from ..dual.branch import DualBranch
 from ..dual.split import evaluation_mode
 
 Score = Callable[[Tensor, Tensor], Tensor]
-"""What a network says of M masked images: of their logits (M, C) and of which image each is (M,), to scores (M,)."""
+"""What turns the logits (M, C) of M masked images, and the image (M,) that each shows, into scores (M,)."""
 
 
 @torch.no_grad()

@@ -27,7 +27,7 @@ EXPLAINED = {
     "centred": ("centred", Contrast()),
     "log_odds": ("log_odds", Contrast()),
 }
-"""What the chapter explains, scalar and contrast by name: from coefficients that sum to 1 to those that sum to 0."""
+"""Scalar and contrast by name, from coefficients that sum to 1 to those that sum to 0."""
 
 
 class Orbit(NamedTuple):
