@@ -26,7 +26,7 @@ from .protocol import (
 )
 
 DEVIATION = 0.25
-"""Standard deviation of the Gaussian, in sides of the map: two of them reach the edge.
+"""Standard deviation of the Gaussian, in sides of the map; two of them reach the edge.
 
 It decides which square stands at which threshold. MaxBoxAcc, a maximum over thresholds, does not depend on it as long
 as the squares that matter are among those that 8 bits tell apart; GT-Loc, at one threshold, does.
