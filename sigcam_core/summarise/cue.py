@@ -48,12 +48,12 @@ def shares_table(evidence: pd.DataFrame, resamples: int = 1000, seed: int = 0) -
     """
     top1_drop = evidence["is_correct"].astype(float) - evidence["is_correct_without"].astype(float)
     measured = evidence.assign(share=100 * evidence["share"], top1_drop=100 * top1_drop)
+    weights = figure_and_resamples(evidence["image_id"].nunique(), resamples, seed)
     rows = []
     for keys, by_part in _groups(measured, ("share", *EFFECTS, "top1_drop")):
         for part, metrics in by_part.items():
             for metric, values in metrics.items():
                 if part in REMOVABLE or metric == "share":
-                    weights = figure_and_resamples(values.shape[1], resamples, seed)
                     means = np.stack([_mean(one, weights) for one in values])
                     rows.append((*keys, part, metric, *_summary(means)))
     return pd.DataFrame(rows, columns=[*KEYS, "part", "metric", *COLUMNS])
@@ -73,16 +73,18 @@ def agreement_table(evidence: pd.DataFrame, resamples: int = 1000, seed: int = 0
         images for one part; for ``all``, over images and parts together, where the three parts of an image are
         drawn together.
     """
+    one_part = figure_and_resamples(evidence["image_id"].nunique(), resamples, seed)
+    all_parts = np.tile(one_part, len(REMOVABLE))  # the parts of an image are drawn together
     rows = []
     for keys, by_part in _groups(evidence, ("share", *EFFECTS)):
         for part in (*REMOVABLE, ALL_PARTS):
             chosen = [by_part[name] for name in (REMOVABLE if part == ALL_PARTS else (part,))]
-            weights = figure_and_resamples(chosen[0]["share"].shape[1], resamples, seed)
+            weights = all_parts if part == ALL_PARTS else one_part
             shares = np.concatenate([metrics["share"] for metrics in chosen], axis=1)  # (seeds, parts x N)
             for effect in EFFECTS:
                 effects = np.concatenate([metrics[effect] for metrics in chosen], axis=1)
                 pairs = zip(shares, effects, strict=True)
-                values = [rank_correlation(one, other, np.tile(weights, len(chosen))) for one, other in pairs]
+                values = [rank_correlation(one, other, weights) for one, other in pairs]
                 rows.append((*keys, part, effect, *_summary(np.stack(values))))
     return pd.DataFrame(rows, columns=[*KEYS, "part", "metric", *COLUMNS])
 
@@ -158,6 +160,8 @@ def cue_figure(shares: pd.DataFrame) -> Figure:
         below.axhline(0, color="gray", linewidth=1)
         for ax in (above, below):
             ax.grid(alpha=0.3)
+    axes[0, 0].set_yscale("log")  # a cue is a hundredth of the image: what counts is its share beside its area
+    axes[0, 0].yaxis.set_major_formatter("{x:g}")
     axes[0, 0].set_ylabel("share of positive evidence (%)")
     axes[1, 0].set_ylabel("drop of the log-odds when removed")
     entries = [Line2D([], [], color=color, linewidth=4, label=part) for part, color in PART_COLORS.items()]
