@@ -9,12 +9,15 @@ What this project makes of it:
 
 - Figures at the threshold that is best on the test set stay the protocol's, to be compared with those of others. Their
   percentile intervals cover too seldom in small data sets, since figure and resamples lean the same way.
-- Subtracting the bias that the bootstrap estimates brings the figure nearer to the truth, but does not mend its
-  interval, and makes that of a paired difference worse: the biases of two maps partly cancel, while their corrections
-  add noise of their own. So nothing is corrected.
-- Conclusions rest on thresholds that were chosen on held-out images. Such a figure is a mean over images; it has no
-  bias, and its plain percentile interval covers as it should, wherever two maps differ on more than a few images. The
-  interval is about these thresholds: how lucky the choice was is not in it.
+- Paired differences of such figures need no correction: the biases of two maps partly cancel, and the percentile
+  interval, if anything, covers more than it says. Subtracting the bias that the bootstrap estimates brings a figure
+  nearer to the truth, but does not mend its interval, and makes that of a difference cover less, since corrections add
+  noise of their own. So nothing is corrected.
+- Conclusions rest on thresholds that were chosen on held-out images. Such a figure is a mean over images and has no
+  bias about its target, and nothing of it was tuned on the test images. The plain percentile interval of MaxBoxAccV2
+  and of its differences covers about as it says, a little less for 100 images. It covers too seldom, as any bootstrap
+  of a mean does, where few images decide: where a map hits nearly all or two maps differ on a handful. And it is about
+  these thresholds: how lucky their choice was is not in it.
 
 A population of a few hundred images has a more ragged curve of accuracy over thresholds than the endless one it stands
 for, hence fewer near-ties and less bias. What is measured is rather too little.
