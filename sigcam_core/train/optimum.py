@@ -26,6 +26,7 @@ from torch import Tensor
 
 from ..common.errors import fail
 from ..common.progress import Report, print_to_stderr
+from ..invariance import center_weights
 from .certificate import ROWS, certify, check_problem, mean_loss, mean_of_rows, residual
 
 Product = Callable[[Tensor, Tensor], Tensor]
@@ -63,7 +64,7 @@ class Optimum:
     """A head whose objective is within ``certificate`` of the least there is.
 
     Attributes:
-        weight: (C, D), float32, or float64 for float64 features.
+        weight: (C, D), float32, or float64 for float64 features; those of softmax sum to zero over the classes.
         bias: (C,) of the same type.
         loss: mean loss, in float64.
         objective: the loss plus l2/2 ||weight||_F^2.
@@ -168,6 +169,8 @@ def solve_in_basis(
             )
         if gap <= needed:
             weight, bias = _out_of(basis, state.values)
+            if head == "softmax":
+                weight = center_weights(weight)  # the optimum is: the loss stays as it is, and the penalty falls
             known = certify(basis.features, labels, head, l2, weight, bias)
             if known.gap <= settings.tolerance:
                 seconds = time.perf_counter() - begin

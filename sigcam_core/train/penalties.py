@@ -28,7 +28,7 @@ from ..common.files import write_atomically
 from .certificate import check_problem, mean_loss
 from .optimum import USUAL, Basis, Optimum, Point, Settings, principal_basis, solve_in_basis
 
-PENALTIES = (1e-2, 3e-3, 1e-3, 3e-4, 1e-4, 3e-5)
+PENALTIES = (3e-3, 1e-3, 3e-4, 1e-4, 3e-5, 1e-5)
 """Tried for both heads."""
 CRITERIA = ("loss", "top1")
 SCHEME = 1  # of the digests: raise it when the same problem would be solved differently
