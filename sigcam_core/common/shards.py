@@ -9,6 +9,7 @@ from __future__ import annotations
 import hashlib
 import json
 import shutil
+import time
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -22,7 +23,7 @@ from .files import write_atomically
 from .progress import Report, progress_bar
 
 Arrays = dict[str, NDArray[Any]]
-DIGEST = "digest"
+DIGEST, SECONDS = "digest", "seconds"  # in a file's metadata
 
 
 def digest_of(facts: object) -> str:
@@ -60,26 +61,35 @@ def in_shards(
     if (whole := _read(path, digest)) is not None:
         return whole
     folder = path.with_suffix(".shards")
-    parts = []
+    parts, seconds = [], 0.0
     with progress_bar(num_items, path.stem, report) as advance:
         for start in range(0, num_items, shard_size):
             items = slice(start, min(start + shard_size, num_items))
             shard = folder / f"{start:08d}.safetensors"
             part = _read(shard, digest)
             if part is None:
+                begin = time.perf_counter()
                 part = measure(items)
-                _write(shard, part, digest)
+                _write(shard, part, digest, time.perf_counter() - begin)
             parts.append(part)
+            seconds += seconds_of(shard)
             advance(items.stop - items.start)
     whole = {name: np.concatenate([part[name] for part in parts]) for name in parts[0]}
-    _write(path, whole, digest)
+    _write(path, whole, digest, seconds)
     shutil.rmtree(folder)
     return whole
 
 
-def _write(path: Path, arrays: Arrays, digest: str) -> None:
+def seconds_of(path: Path) -> float:
+    """The seconds that a finished measurement took, over all runs that it needed."""
+    with safe_open(path, framework="np") as file:
+        return float(file.metadata()[SECONDS])
+
+
+def _write(path: Path, arrays: Arrays, digest: str, seconds: float) -> None:
     contiguous = {name: np.ascontiguousarray(values) for name, values in arrays.items()}
-    write_atomically(path, lambda temporary: save_file(contiguous, temporary, {DIGEST: digest}))
+    metadata = {DIGEST: digest, SECONDS: str(seconds)}
+    write_atomically(path, lambda temporary: save_file(contiguous, temporary, metadata))
 
 
 def _read(path: Path, digest: str) -> Arrays | None:

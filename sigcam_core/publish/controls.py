@@ -10,9 +10,8 @@ import hashlib
 import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
-from functools import partial
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -33,7 +32,7 @@ from ..cams.controls import (
 from ..common.files import write_json
 from ..common.progress import Report
 from ..common.provenance import provenance
-from ..common.shards import Arrays, in_shards
+from ..common.shards import Arrays, in_shards, seconds_of
 from ..evaluate.controls import ControlBatch, grid_controls, locate_controls, perturb_controls, score_controls
 from ..evaluate.passes import fast_extract
 from ..localization.hits import hit_rates, max_box_acc
@@ -66,10 +65,9 @@ CROSSED = ("logit", "centred", "log_odds", "finer", WRONG_CLASS)
 SHARD, BATCH = 256, 32  # images
 RESAMPLES = 1000  # of the bootstrap over images
 GRIDS, CELLS = 1000, (2, 3)
+STEPS = ("located_test", "located_val", "located_shifts", "scored", "perturbed", *(f"grids_{n}" for n in CELLS))
+PATHS = ("penalties_softmax", "penalties_sigmoid")
 SURE = 0.5  # probability of an image's class, for the grid pointing game
-
-
-Result = TypeVar("Result")
 
 
 @dataclass(frozen=True, eq=False)
@@ -129,12 +127,10 @@ def publish_controls(experiment: Experiment, folder: Path, work_dir: Path, repor
     Raises:
         SigcamError: for a network whose heads are not linear.
     """
-    start = time.perf_counter()
     run = run_of(experiment, work_dir, experiment.seeds[0])
     train_heads(experiment, [run], report)
     kept = run.work_dir / "controls" / run.full_name
     made = control_heads(run, kept, report)
-    seconds = {"heads": time.perf_counter() - start}
     for name, table in made.tables.items():
         write_csv(folder / f"{name}.csv", table)
     study = Study(run, kept, made, (), experiment.fidelity_images, experiment.perturbed_images, report)
@@ -143,11 +139,13 @@ def publish_controls(experiment: Experiment, folder: Path, work_dir: Path, repor
     shift = float(shifts["shift"][shifts["chosen"]].iloc[0])
     made.heads[made.softmax] = replace(made.heads[made.softmax], shift=shift)
     study = replace(study, controls=control_rows(made))
-    evidence = _measure(study, seconds)
+    evidence = _measure(study)
     begin = time.perf_counter()
     for name, table in control_tables(evidence, made.softmax, made.sigmoid).items():
         write_csv(folder / f"{name}.csv", table)
-    seconds["tables"] = time.perf_counter() - begin
+    seconds = {path.stem: seconds_of(path) for path in sorted(kept.glob("*.safetensors")) if path.stem in STEPS}
+    seconds |= {"optima": sum(float(table["seconds"].sum()) for name, table in made.tables.items() if name in PATHS)}
+    seconds |= {"tables": time.perf_counter() - begin}
     write_json(folder / "record.json", _record(study, experiment, seconds))
 
 
@@ -181,34 +179,22 @@ def control_rows(made: ControlHeads) -> tuple[Control, ...]:
     return tuple(row for row in rows if not (row.scalar == "log_odds" and made.heads[row.head].is_sigmoid))
 
 
-def _measure(study: Study, seconds: dict[str, float]) -> ControlEvidence:
-    """Every station of the measurement; the seconds of each are written into ``seconds``."""
-
-    def timed(name: str, step: Callable[[], Result]) -> Result:
-        begin = time.perf_counter()
-        result = step()
-        seconds[name] = time.perf_counter() - begin
-        return result
-
+def _measure(study: Study) -> ControlEvidence:
+    """Every station of the measurement."""
     test, val = (study.dataset.split(name) for name in ("test", "val"))
-    located = timed("localisation", partial(_locate, study, test, study.controls))
-    held_out = timed("held-out localisation", partial(_locate, study, val, study.controls))["hits"]
-    scored = timed("fidelity", partial(_score, study, test))
-    perturbed = timed("insertion and deletion", partial(_perturb, study, test))
     sizes = [n for n in CELLS if n**2 <= test.num_classes]  # each cell shows another class
-    grids = {n: timed(f"grids of {n} x {n}", partial(_grids, study, test, n)) for n in sizes}
     return ControlEvidence(
-        study.controls,
-        located,
-        held_out,
-        study.scored,
-        scored,
-        study.perturbed,
-        perturbed,
-        study.scored,
-        grids,
-        tuple(study.made.heads),
-        study.made.softmax,
+        controls=study.controls,
+        located=_locate(study, test, study.controls),
+        held_out_hits=_locate(study, val, study.controls)["hits"],
+        scored_controls=study.scored,
+        scored=_score(study, test),
+        perturbed_controls=study.perturbed,
+        perturbed=_perturb(study, test),
+        grid_controls=study.scored,
+        grids={n: _grids(study, test, n) for n in sizes},
+        scorers=tuple(study.made.heads),
+        judge=study.made.softmax,
     )
 
 

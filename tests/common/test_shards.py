@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+from contextlib import nullcontext
 from pathlib import Path
 
 import numpy as np
 import pytest
 
-from sigcam_core.common.shards import Arrays, in_shards
+from sigcam_core.common import shards
+from sigcam_core.common.shards import Arrays, in_shards, seconds_of
 
 
 class Counter:
@@ -70,3 +72,16 @@ def test_a_damaged_file_is_measured_again(tmp_path: Path) -> None:
     again = Counter()
     assert in_shards(path, 4, again, {}, shard_size=3)["squares"].tolist() == [0, 1, 4, 9]
     assert again.asked == [0, 3]
+
+
+def test_seconds_are_those_of_all_runs(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    clock = iter(range(100))
+    monkeypatch.setattr(shards.time, "perf_counter", lambda: next(clock))
+    monkeypatch.setattr(shards, "progress_bar", lambda *_: nullcontext(lambda _: None))
+    path = tmp_path / "a.safetensors"
+    with pytest.raises(KeyboardInterrupt):
+        in_shards(path, 10, Counter(fails_at=6), {}, shard_size=3)
+    in_shards(path, 10, Counter(), {}, shard_size=3)
+    assert seconds_of(path) == 4  # one a shard, in whichever run it was measured
+    in_shards(path, 10, Counter(), {}, shard_size=3)
+    assert seconds_of(path) == 4

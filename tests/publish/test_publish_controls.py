@@ -73,7 +73,8 @@ def test_the_shift_is_chosen_on_held_out_images(crossed: tuple[Path, Path]) -> N
 def test_the_record_says_what_was_measured(crossed: tuple[Path, Path]) -> None:
     record = read_json(crossed[1] / "record.json")
     assert (record["test_images"], record["held_out_images"], record["perturbed_images"]) == (24, 16, 3)
-    assert {"heads", "localisation", "fidelity", "grids of 2 x 2", "tables"} <= set(record["seconds"])
+    steps = {"located_test", "located_val", "scored", "perturbed", "grids_2", "optima", "tables"}
+    assert steps <= set(record["seconds"])
 
 
 def test_a_head_of_several_layers_is_refused(made: Made, tmp_path: Path) -> None:
