@@ -98,6 +98,8 @@ def control_heads(run: Run, folder: Path, report: Report) -> ControlHeads:
             heads["softmax sgd"] = _softmax_by_sgd(run, splits, folder, report)
     tables["heads"] = _heads_table(heads, dual, manifest, run, report)
     softmax = "softmax optimum" if "softmax optimum" in heads else "softmax"
+    test = _rows(_pooled(dual, manifest.split("test"), run.features, report))
+    tables["log_odds"] = log_odds_likeness(heads, softmax, test.features.float(), test.labels)
     return ControlHeads(dual, heads, softmax, "sigmoid optimum", tables)
 
 
@@ -160,6 +162,33 @@ def _heads_table(
         for name, head in heads.items():
             rows[name][f"{split}_top1"] = _top1(head.logits(inputs), cache.labels)
     return pd.DataFrame([{"head": name, **figures} for name, figures in rows.items()])
+
+
+def log_odds_likeness(heads: dict[str, LinearHead], softmax: str, inputs: Tensor, labels: Tensor) -> pd.DataFrame:
+    """How near each head's logits come to the log-odds of a softmax head: the sigmoid head is their linear stand-in.
+
+    Args:
+        heads: by name.
+        softmax: name of the head whose log-odds these are.
+        inputs: (N, K) pooled features.
+        labels: (N,) classes.
+
+    Returns:
+        Columns ``head, all_classes, label``: Pearson's correlation over all N x C pairs of an image and a class, and
+        over the N images for their labels.
+    """
+    log_p = heads[softmax].logits(inputs).double().log_softmax(dim=1)  # (N, C)
+    # log(1 - p) from p itself, save where p is 1 up to rounding: there the other classes are added up.
+    odds = log_p - torch.log1p(-log_p.exp().clamp(max=1 - 1e-12))
+    rows = []
+    for name, head in heads.items():
+        logits = head.logits(inputs).double()
+        pairs = {
+            "all_classes": torch.stack([logits.flatten(), odds.flatten()]),
+            "label": torch.stack([x.gather(1, labels[:, None])[:, 0] for x in (logits, odds)]),
+        }
+        rows.append({"head": name} | {key: float(torch.corrcoef(pair)[0, 1]) for key, pair in pairs.items()})
+    return pd.DataFrame(rows)
 
 
 def _top1(logits: Tensor, labels: Tensor) -> float:

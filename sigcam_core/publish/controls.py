@@ -128,7 +128,8 @@ def publish_controls(experiment: Experiment, folder: Path, work_dir: Path, repor
         SigcamError: for a network whose heads are not linear.
     """
     run = run_of(experiment, work_dir, experiment.seeds[0])
-    train_heads(experiment, [run], report)
+    for head, table in train_heads(experiment, [run], report).items():
+        write_csv(folder / f"choice_{head}.csv", table)
     kept = run.work_dir / "controls" / run.full_name
     made = control_heads(run, kept, report)
     for name, table in made.tables.items():

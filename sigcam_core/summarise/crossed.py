@@ -281,7 +281,7 @@ def scorer_figures(one: Measured) -> pd.DataFrame:
 
 
 def heads_figures(one: Measured) -> pd.DataFrame:
-    """Gauge energy, and Top-1 (%) on held-out and on test images, of every head."""
+    """Gauge energy, Top-1 (%), and how near logits come to the compared softmax head's log-odds, of every head."""
     table = one.tables["heads"]
     text = {
         "head": table["head"].map(HEAD_TITLES),
@@ -289,7 +289,9 @@ def heads_figures(one: Measured) -> pd.DataFrame:
         "held-out Top-1": table["val_top1"].map("{:.1f}".format),
         "test Top-1": table["test_top1"].map("{:.1f}".format),
     }
-    return pd.DataFrame(text)
+    likeness = one.tables["log_odds"].set_index("head").loc[table["head"]]
+    names = {"all_classes": "correlation with log-odds, all classes", "label": "of the label"}
+    return pd.DataFrame(text | {name: likeness[key].map("{:.3f}".format).to_numpy() for key, name in names.items()})
 
 
 def sources(measured: Mapping[str, Measured]) -> str:

@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import replace
 from typing import Any
 
 import pandas as pd
 
+from ..cams.controls import NO_HEAD, SHIFTED, WRONG_CLASS
 from ..fidelity.evidence import FIDELITY_METRICS, PERTURBATION_METRICS
 from ..localization.evidence import WSOL_METRICS
 from .chapters import SHOWN_COVERAGES, at_coverages
@@ -41,9 +43,36 @@ def with_table(measured: Mapping[str, Measured], name: str) -> dict[str, Measure
     return {key: one for key, one in sorted(measured.items()) if name in one.tables}
 
 
+def with_baselines(measured: Mapping[str, Measured], crossed: Mapping[str, Measured]) -> dict[str, Measured]:
+    """The experiments with a further table, ``baselines``: the rows of their crossed controls that know no class.
+
+    Args:
+        measured: experiments by name.
+        crossed: crossed measurements by name, ``controls-NAME``.
+    """
+    whole = {}
+    for name, one in measured.items():
+        whole[name] = one
+        if controls := crossed.get(f"controls-{name}"):
+            table = controls.tables["figures"]
+            rows = table[(table["head"] == NO_HEAD) | table["scalar"].isin((SHIFTED, WRONG_CLASS))]
+            methods = [
+                scalar if head == NO_HEAD else f"{scalar}, {weights}"
+                for head, scalar, weights in rows[["head", "scalar", "weights"]].to_numpy()
+            ]
+            whole[name] = replace(one, tables=one.tables | {"baselines": rows.assign(method=methods)})
+    return whole
+
+
 def localization_figures(one: Measured) -> pd.DataFrame:
-    """Every method and head by the standard protocol: text, in % with 95 % intervals, one column a metric."""
-    return figures_with_intervals(usual_rows(one.tables["wsol"]), WSOL_METRICS, MAP)
+    """Every method and head by the standard protocol, and what knows no class where that was measured.
+
+    Text, in % with 95 % intervals, one column a metric. Top-1 depends on no map, and is not repeated for those.
+    """
+    table = usual_rows(one.tables["wsol"])
+    if "baselines" in one.tables:
+        table = pd.concat([table, one.tables["baselines"]], ignore_index=True)
+    return figures_with_intervals(table, WSOL_METRICS, MAP).fillna("–")
 
 
 def localization_gains(one: Measured) -> pd.DataFrame:

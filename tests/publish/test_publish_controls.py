@@ -5,13 +5,17 @@ from __future__ import annotations
 from dataclasses import replace
 from pathlib import Path
 
+import numpy as np
 import pandas as pd
 import pytest
+import torch
 from small_measurement import TINY, Made, copy_of
 
+from sigcam_core.cams.controls import LinearHead
 from sigcam_core.common.errors import SigcamError
 from sigcam_core.common.files import read_json
 from sigcam_core.publish import controls
+from sigcam_core.publish.control_heads import log_odds_likeness
 from sigcam_core.publish.controls import publish_controls
 from sigcam_core.summarise.controls import COMPARISONS
 
@@ -75,6 +79,30 @@ def test_the_record_says_what_was_measured(crossed: tuple[Path, Path]) -> None:
     assert (record["test_images"], record["held_out_images"], record["perturbed_images"]) == (24, 16, 3)
     steps = {"located_test", "located_val", "scored", "perturbed", "grids_2", "optima", "tables"}
     assert steps <= set(record["seconds"])
+
+
+def test_log_odds_are_those_of_the_probabilities() -> None:
+    generator = torch.Generator().manual_seed(0)
+    inputs = torch.randn(50, 6, generator=generator)
+    softmax = LinearHead(torch.randn(4, 6, generator=generator), torch.randn(4, generator=generator))
+    labels = torch.arange(50) % 4
+    p = softmax.logits(inputs).double().softmax(dim=1)
+    odds = torch.log(p / (1 - p)).numpy()
+    table = log_odds_likeness({"softmax": softmax}, "softmax", inputs, labels).iloc[0]
+    logits = softmax.logits(inputs).numpy()
+    assert table["all_classes"] == pytest.approx(np.corrcoef(logits.ravel(), odds.ravel())[0, 1], abs=1e-6)
+    own = (np.arange(50), labels.numpy())
+    assert table["label"] == pytest.approx(np.corrcoef(logits[own], odds[own])[0, 1], abs=1e-6)
+
+
+def test_of_two_classes_a_head_of_differences_is_the_log_odds() -> None:
+    inputs = torch.randn(50, 6, generator=torch.Generator().manual_seed(0))
+    softmax = LinearHead(torch.randn(2, 6, generator=torch.Generator().manual_seed(1)), torch.zeros(2))
+    difference = LinearHead(softmax.weight - softmax.weight.flip(0), torch.zeros(2), is_sigmoid=True)
+    heads = {"softmax": softmax, "sigmoid": difference}
+    table = log_odds_likeness(heads, "softmax", inputs, torch.zeros(50, dtype=torch.int64)).set_index("head")
+    assert table.loc["sigmoid"].tolist() == pytest.approx([1, 1])
+    assert table.loc["softmax", "all_classes"] < 0.999
 
 
 def test_a_head_of_several_layers_is_refused(made: Made, tmp_path: Path) -> None:

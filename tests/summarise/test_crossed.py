@@ -18,9 +18,11 @@ from sigcam_core.summarise.crossed import (
     factor_figure,
     findings,
     flat_controls,
+    heads_figures,
     scorer_figures,
 )
 from sigcam_core.summarise.measured import Measured
+from sigcam_core.summarise.real_images import localization_figures, with_baselines
 
 ROWS = {
     ("softmax optimum", "logit", "signed"): (50.0, 60.0),
@@ -62,6 +64,7 @@ def one(name: str = "controls-cars", centre: float = 70.0) -> Measured:
             [{"head": "softmax optimum", "gauge_energy": 1.5e-9, "val_top1": 60.0, "test_top1": 61.0}]
         ),
     }
+    tables["log_odds"] = pd.DataFrame([{"head": "softmax optimum", "all_classes": 0.9, "label": 0.8}])
     experiment = {"dataset": "cars", "backbone": "lite", "origin": "probe"}
     return Measured(
         name, tables, {"experiment": experiment, "softmax": "softmax optimum", "sigmoid": "sigmoid optimum"}
@@ -117,6 +120,22 @@ def test_scorers_show_their_own_confidence_first() -> None:
     table = scorer_figures(one())
     assert table["head"].iloc[0] == "confidence on the whole image"
     assert table["by sigmoid, at its optimum"].tolist()[:2] == [50.0, 40.0]
+
+
+def test_heads_show_their_gauge_and_their_likeness() -> None:
+    (row,) = heads_figures(one()).to_dict("records")
+    assert (row["gauge energy"], row["test Top-1"]) == ("1.5e-09", "61.0")
+    assert row["correlation with log-odds, all classes"] == "0.900"
+
+
+def test_rows_without_a_class_stand_below_the_methods() -> None:
+    wsol = pd.DataFrame([("cam", "softmax", "maxboxacc_v2", 60.0, 59.0, 61.0, "standard")])
+    wsol.columns = ["method", "head", "metric", "value", "low", "high", "protocol"]
+    experiment = Measured("cars", {"wsol": wsol}, {})
+    table = localization_figures(with_baselines({"cars": experiment}, {"controls-cars": one()})["cars"])
+    assert table["method"].tolist() == ["cam", "centre", "class-free"]
+    assert table["maxboxacc_v2"].tolist()[1] == "70.00 [69.00, 71.00]"
+    assert len(localization_figures(with_baselines({"cars": experiment}, {})["cars"])) == 1
 
 
 def test_values_for_the_prose_name_the_two_heads_that_are_compared() -> None:
