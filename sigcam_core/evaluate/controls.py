@@ -68,7 +68,7 @@ def locate_controls(batch: ControlBatch, boxes: Sequence[BoxArray], masks: NDArr
     Returns:
         ``hits`` (N, R, 96) as :func:`sigcam_core.localization.hits.pack_hits` packs them; ``gt_loc_iou`` (N, R);
         ``pointing_hit`` (N, R); ``energy_in_box`` (N, R); ``correlation`` (N, R) of a wrong class's map with that of
-        the label, NaN in other rows; with masks ``histograms`` (N, R, 2, 1002).
+        the label, NaN where there are not both; with masks ``histograms`` (N, R, 2, 1002).
     """
     maps = batch.maps().cpu()  # contours are found there
     source = same_as_earlier(maps)  # (N, R)
@@ -85,9 +85,10 @@ def _correlations(maps: Tensor, controls: Sequence[Control]) -> NDArray[np.float
     flat = flat - flat.mean(dim=2, keepdim=True)
     unit = flat / flat.norm(dim=2, keepdim=True)
     values = np.full(maps.shape[:2], np.nan, dtype=np.float32)
-    for row, control in enumerate(controls):
-        if control.scalar == WRONG_CLASS:
-            own = list(controls).index(replace(control, scalar="logit"))
+    places = {control: row for row, control in enumerate(controls)}
+    for control, row in places.items():
+        own = places.get(replace(control, scalar="logit")) if control.scalar == WRONG_CLASS else None
+        if own is not None:
             values[:, row] = (unit[:, row] * unit[:, own]).sum(dim=1).numpy()
     return values
 

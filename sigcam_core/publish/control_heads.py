@@ -20,6 +20,7 @@ from ..common.files import write_atomically
 from ..common.progress import Report
 from ..dual.branch import DualBranch, linear_head_weight
 from ..dual.split import split_pooling
+from ..evaluate.baselines import linear_head
 from ..invariance import gauge_energy
 from ..prepare.manifest import Manifest
 from ..prepare.views import View
@@ -101,13 +102,6 @@ def control_heads(run: Run, folder: Path, report: Report) -> ControlHeads:
     test = _rows(_pooled(dual, manifest.split("test"), run.features, report))
     tables["log_odds"] = log_odds_likeness(heads, softmax, test.features.float(), test.labels)
     return ControlHeads(dual, heads, softmax, "sigmoid optimum", tables)
-
-
-def linear_head(head: nn.Module, *, is_sigmoid: bool = False) -> LinearHead:
-    """The weights and biases of a head of global average pooling and one linear layer."""
-    layer = next(module for module in head.modules() if isinstance(module, nn.Linear))
-    bias = layer.weight.new_zeros(len(layer.weight)) if layer.bias is None else layer.bias
-    return LinearHead(layer.weight.detach().clone(), bias.detach().clone(), is_sigmoid)
 
 
 def _rows(cache: FeatureCache) -> Rows:

@@ -33,9 +33,9 @@ from ..common.files import write_json
 from ..common.progress import Report
 from ..common.provenance import provenance
 from ..common.shards import Arrays, in_shards, seconds_of
+from ..evaluate.baselines import shift_table, shifted_heads
 from ..evaluate.controls import ControlBatch, grid_controls, locate_controls, perturb_controls, score_controls
 from ..evaluate.passes import fast_extract
-from ..localization.hits import hit_rates, max_box_acc
 from ..localization.protocol import MAP_SIZE
 from ..pointing.grids import batches_of_rows, choose_grids, grid_batches, grid_features
 from ..prepare.images import image_batches, load_masks, scaled_boxes
@@ -58,8 +58,6 @@ from .control_heads import ControlHeads, control_heads
 from .experiments import Experiment
 from .heads import run_of, train_heads
 
-SHIFTS = (-4.0, -2.0, -1.0, -0.5, 0.0, 0.25, 0.5, 1.0, 2.0, 4.0, 8.0)
-"""Of the softmax head's weights, in units of their mean absolute value, that are tried on held-out images."""
 CROSSED = ("logit", "centred", "log_odds", "finer", WRONG_CLASS)
 """Scalars that are crossed with weights for the two heads that are compared."""
 SHARD, BATCH = 256, 32  # images
@@ -319,15 +317,10 @@ def _decoded(study: Study, images: Manifest, items: slice) -> Tensor:
 
 def _best_shift(study: Study) -> pd.DataFrame:
     """MaxBoxAccV2 on held-out images of softmax weights that are all shifted by one constant; the best is chosen."""
-    head = study.made.heads[study.made.softmax]
-    heads = {f"{shift:g}": replace(head, shift=shift) for shift in SHIFTS}
+    heads = shifted_heads(study.made.heads[study.made.softmax])
     rows = tuple(Control(name, SHIFTED) for name in heads)
     tried = replace(study, made=replace(study.made, heads=heads))
-    hits = _locate(tried, study.dataset.split("val"), rows, "shifts")["hits"]  # (V, R, 96)
-    everyone = np.ones((1, len(hits)))
-    values = [float(max_box_acc(hit_rates(hits[:, row], everyone))["maxboxacc_v2"][0]) for row in range(len(rows))]
-    table = pd.DataFrame({"shift": SHIFTS, "held_out_maxboxacc_v2": values})
-    return table.assign(chosen=table.index == table["held_out_maxboxacc_v2"].idxmax())
+    return shift_table(_locate(tried, study.dataset.split("val"), rows, "shifts")["hits"])
 
 
 def _digest(head: LinearHead) -> str:

@@ -98,6 +98,7 @@ def localization_chapter(
     resamples: int = 1000,
     seed: int = 0,
     boxes: Sequence[BoxArray] = (),
+    baselines: Sequence[pd.DataFrame] = (),
 ) -> Chapter:
     """Table 1 and whether maps know their class: every method and head, the centre, and paired differences.
 
@@ -109,6 +110,7 @@ def localization_chapter(
         seed: of the draws.
         boxes: of each test image, scaled to the maps' size, for the row of
             :func:`sigcam_core.localization.centre.centre_box_accuracy`; there is none where an image has no box.
+        baselines: of each network, rows of maps that know no class, for the end of the table.
     """
     statistics = partial(wsol_statistics, protocol=protocol)
     ours = table_of(evidence, statistics)
@@ -124,7 +126,7 @@ def localization_chapter(
     for table in (differences, pointing_differences):
         values |= flat_values(table, ("difference", "low", "high"))
     tables = {
-        "table1": ours,
+        "table1": pd.concat([ours, *baselines], ignore_index=True),
         "table1_differences": differences,
         "table1_pointing": pointing,
         "table1_pointing_differences": pointing_differences,

@@ -1,0 +1,113 @@
+"""Localisation of maps that know no class, as rows to stand beside a table of methods: how much of a score is saliency?
+
+The centre of the image, which needs no network, is :mod:`sigcam_core.localization.centre`. Nothing here trains, and
+only the constant shift of the softmax weights is chosen, on held-out images.
+"""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import numpy as np
+import pandas as pd
+import torch
+from torch import nn
+
+from ..cams.controls import BASELINES, CENTRE, NO_HEAD, SHIFTED, WEIGHTS, WRONG_CLASS, Control, LinearHead
+from ..common.shards import Arrays
+from ..dual.branch import HEADS, DualBranch, linear_head_weight
+from ..localization.hits import hit_rates, max_box_acc
+from ..localization.protocol import GT_LOC_IOU, MAP_SIZE, pixel_average_precision
+from ..prepare.images import image_batches, load_masks, scaled_boxes
+from ..prepare.manifest import Manifest
+from .controls import ControlBatch, locate_controls
+
+SHIFTS = (-4.0, -2.0, -1.0, -0.5, 0.0, 0.25, 0.5, 1.0, 2.0, 4.0, 8.0)
+"""Of the softmax head's weights, in units of their mean absolute value, that are tried on held-out images."""
+BATCH_SIZE = 32
+
+
+def linear_head(head: nn.Module, *, is_sigmoid: bool = False) -> LinearHead:
+    """The weights and biases of a head of global average pooling and one linear layer."""
+    layer = next(module for module in head.modules() if isinstance(module, nn.Linear))
+    bias = layer.weight.new_zeros(len(layer.weight)) if layer.bias is None else layer.bias
+    return LinearHead(layer.weight.detach().clone(), bias.detach().clone(), is_sigmoid)
+
+
+def baseline_figures(dual: DualBranch, held_out: Manifest, test: Manifest, network: str) -> pd.DataFrame:
+    """Figures in % of maps that know no class: one row a map, with the columns of a table of localisation.
+
+    Sums of the feature maps with equal and with random weights; and where the heads are linear, the map of a random
+    wrong class, signed and truncated, and softmax weights that are all shifted by the constant that is best on held-out
+    images.
+
+    Args:
+        dual: the network.
+        held_out: images with boxes that choose the shift.
+        test: images with boxes; PxAP where all have masks.
+        network: its name, for the column.
+
+    Returns:
+        Columns ``network, method, head, gt_loc, maxboxacc_v2``, and ``pxap``.
+    """
+    controls = [Control(NO_HEAD, baseline) for baseline in BASELINES if baseline != CENTRE]
+    heads: dict[str, LinearHead] = {}
+    if linear_head_weight(dual.softmax_head) is not None:
+        heads = {name: linear_head(dual.head(name), is_sigmoid=name == "sigmoid") for name in HEADS}
+        heads["softmax"] = replace(heads["softmax"], shift=_best_shift(dual, heads["softmax"], held_out))
+        controls += [Control(head, WRONG_CLASS, weights) for head in HEADS for weights in WEIGHTS]
+        controls += [Control("softmax", SHIFTED)]
+    located = _located(dual, test, controls, heads)
+    everyone = np.ones((1, len(test)))
+    rows = []
+    for row, control in enumerate(controls):
+        method = control.scalar if control.head == NO_HEAD else f"{control.scalar}, {control.weights}"
+        figures = {
+            "gt_loc": 100 * float((located["gt_loc_iou"][:, row] >= np.float32(GT_LOC_IOU)).mean()),
+            "maxboxacc_v2": float(max_box_acc(hit_rates(located["hits"][:, row], everyone))["maxboxacc_v2"][0]),
+        }
+        if "histograms" in located:
+            figures["pxap"] = float(pixel_average_precision(located["histograms"][:, row].sum(axis=0, dtype=np.int64)))
+        rows.append({"network": network, "method": method, "head": control.head} | figures)
+    return pd.DataFrame(rows)
+
+
+def shift_table(hits: np.typing.NDArray[np.uint8]) -> pd.DataFrame:
+    """MaxBoxAccV2 of every shift on held-out images; the best is chosen, the first of equals.
+
+    Args:
+        hits: (V, S, 96) of V held-out images and the S shifts of :data:`SHIFTS`.
+
+    Returns:
+        Columns ``shift, held_out_maxboxacc_v2, chosen``.
+    """
+    everyone = np.ones((1, len(hits)))
+    values = [float(max_box_acc(hit_rates(hits[:, row], everyone))["maxboxacc_v2"][0]) for row in range(hits.shape[1])]
+    table = pd.DataFrame({"shift": SHIFTS, "held_out_maxboxacc_v2": values})
+    return table.assign(chosen=table.index == table["held_out_maxboxacc_v2"].idxmax())
+
+
+def shifted_heads(head: LinearHead) -> dict[str, LinearHead]:
+    """A head with each of the shifts that are tried, by a name."""
+    return {f"{shift:g}": replace(head, shift=shift) for shift in SHIFTS}
+
+
+def _best_shift(dual: DualBranch, head: LinearHead, held_out: Manifest) -> float:
+    heads = shifted_heads(head)
+    located = _located(dual, held_out, [Control(name, SHIFTED) for name in heads], heads)
+    table = shift_table(located["hits"])
+    return float(table.loc[table["chosen"], "shift"].iloc[0])
+
+
+def _located(dual: DualBranch, images: Manifest, controls: list[Control], heads: dict[str, LinearHead]) -> Arrays:
+    """What :func:`~sigcam_core.evaluate.controls.locate_controls` gives for all images, from one pass each."""
+    has_masks = images.table["mask"].map(lambda name: isinstance(name, str)).all()
+    parts = []
+    for rows, batch, labels in image_batches(images, BATCH_SIZE, dual.input_format):
+        part = images.take(rows.tolist())
+        features = dual.feature_maps(dual.extract(batch))
+        masks = load_masks(part, MAP_SIZE).numpy() if has_masks else None
+        with torch.no_grad():
+            one = ControlBatch(features, labels, controls, heads, rows)
+            parts.append(locate_controls(one, scaled_boxes(part, MAP_SIZE), masks))
+    return {name: np.concatenate([part[name] for part in parts]) for name in parts[0]}

@@ -1,0 +1,74 @@
+"""Rows that know no class, against the metrics of maps that are made by hand."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+import torch
+from small_networks import tiny_shapes
+from torch import Tensor, nn
+
+from sigcam_core.backbones.networks import build
+from sigcam_core.cams.score_maps import normalize_maps
+from sigcam_core.dual.branch import DualBranch
+from sigcam_core.evaluate.baselines import SHIFTS, baseline_figures, shift_table
+from sigcam_core.localization.metrics import MaxBoxAcc, PixelAP
+from sigcam_core.prepare.images import image_batches, load_masks, scaled_boxes
+from sigcam_core.prepare.manifest import Manifest
+
+
+@pytest.fixture(scope="module")
+def shapes(tmp_path_factory: pytest.TempPathFactory) -> Manifest:
+    return tiny_shapes(tmp_path_factory.mktemp("shapes"))
+
+
+def dual_of(name: str) -> DualBranch:
+    torch.manual_seed(0)
+    made = DualBranch.from_classifier(build(name, 8))
+    for parameter in (*made.softmax_head.parameters(), *made.sigmoid_head.parameters()):
+        nn.init.normal_(parameter)
+    return made
+
+
+def features_of(dual: DualBranch, images: Manifest) -> Tensor:
+    ((_, batch, _),) = image_batches(images, len(images), dual.input_format)
+    return dual.extract(batch)
+
+
+def test_rows_are_figures_of_their_maps(shapes: Manifest) -> None:
+    dual, test = dual_of("small_cnn"), shapes.split("test")
+    table = baseline_figures(dual, shapes.split("val"), test, "small_cnn-gap").set_index("method")
+    assert set(table["head"]) == {"none", "softmax", "sigmoid"}
+    score_maps = normalize_maps(features_of(dual, test).sum(dim=1), (224, 224))
+    boxes, pixels = MaxBoxAcc(), PixelAP()
+    boxes.update(score_maps, scaled_boxes(test, 224))
+    pixels.update(score_maps, load_masks(test, 224))
+    row = table.loc["class-free"]
+    assert row["maxboxacc_v2"] == pytest.approx(float(boxes.compute()["maxboxacc_v2"]))
+    assert row["pxap"] == pytest.approx(float(pixels.compute()["pxap"]))
+
+
+def test_the_shift_is_the_best_of_held_out_images(shapes: Manifest) -> None:
+    dual, test = dual_of("small_cnn"), shapes.split("test")
+    table = baseline_figures(dual, test, test, "small_cnn-gap").set_index("method")
+    layer = dual.softmax_head[-1]
+    features = features_of(dual, test)
+    best = -1.0
+    for shift in SHIFTS:
+        weight = layer.weight.detach() + shift * layer.weight.detach().abs().mean()
+        maps = torch.einsum("nk,nkhw->nhw", weight[test.labels], features)
+        metric = MaxBoxAcc()
+        metric.update(normalize_maps(maps, (224, 224)), scaled_boxes(test, 224))
+        best = max(best, float(metric.compute()["maxboxacc_v2"]))
+    # Chosen on the very images here, so that the row is the maximum over the shifts.
+    assert table.loc["best shift, signed", "maxboxacc_v2"] == pytest.approx(best)
+
+
+def test_a_head_of_several_layers_has_rows_of_its_feature_maps_alone(shapes: Manifest) -> None:
+    table = baseline_figures(dual_of("small_cnn_mlp"), shapes.split("val"), shapes.split("test"), "small_cnn-mlp")
+    assert table["method"].tolist() == ["class-free", "random weights", "random positive weights"]
+
+
+def test_the_first_of_equal_shifts_is_chosen() -> None:
+    table = shift_table(np.full((3, len(SHIFTS), 96), 255, dtype=np.uint8))
+    assert table["chosen"].tolist() == [True] + [False] * (len(SHIFTS) - 1)
