@@ -24,5 +24,7 @@ def test_raw_maps_are_the_same_up_to_a_positive_factor_alone() -> None:
     nearly = ramp.clone()
     nearly[1, 1] += 9e-6
     zeros = torch.zeros(4, 4)
-    maps = torch.stack([ramp, 1e-6 * ramp, ramp + 0.1, -ramp, nearly, zeros, zeros, ramp.relu()])[None]
-    np.testing.assert_array_equal(same_up_to_scale(maps), [[0, 0, 2, 3, 0, 5, 5, 7]])
+    maps = torch.stack([ramp, 1e-6 * ramp, ramp + 0.1, -ramp, nearly, zeros, zeros, ramp.relu(), ramp - 2, -ramp - 2])[
+        None
+    ]
+    np.testing.assert_array_equal(same_up_to_scale(maps), [[0, 0, 2, 3, 0, 5, 5, 7, 8, 9]])

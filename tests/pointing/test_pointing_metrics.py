@@ -86,6 +86,13 @@ def test_shifting_box_and_map_together_changes_nothing_and_apart_ends_the_hit() 
     assert hits == [True] * 6 + [False] * 2
 
 
+def test_the_maximum_is_found_in_maps_that_are_not_square() -> None:
+    for height, width in ((12, 15), (15, 12)):
+        maps = torch.zeros(1, height, width)
+        maps[0, height - 2, 3] = 1
+        assert pointing_hits(maps, [[[3, height - 2, 3, height - 2]]], tolerance=0).item()
+
+
 def test_boxes_belong_to_their_own_maps_and_a_constant_map_points_nowhere() -> None:
     maps = torch.cat([one_peak(3, 3), one_peak(30, 30), torch.ones(1, 40, 40)])
     boxes = [[[25, 25, 35, 35]], [[0, 0, 5, 5], [25, 25, 35, 35]], [[0, 0, 39, 39]]]
