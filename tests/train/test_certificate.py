@@ -72,3 +72,21 @@ def test_the_residual_is_the_gradient_of_the_loss(head: str) -> None:
         loss = torch.where(own, -(NUM_CLASSES - 1) * logits.sigmoid().log(), -(-logits).sigmoid().log()).mean()
     (expected,) = torch.autograd.grad(loss, logits)
     torch.testing.assert_close(residual(logits.detach(), labels, head), expected)
+
+
+@pytest.mark.parametrize("head", HEADS)
+@pytest.mark.parametrize("sign", [-1, 1])
+def test_a_bias_that_is_a_little_off_does_not_break_the_bound(
+    head: str, sign: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Columns that do not sum to zero would lift the "bound" above the optimum on one side, to first order."""
+    monkeypatch.setattr(certificate, "NEWTON_STEPS", 0)
+    features, labels = images()
+    weight, bias = reference(head, features, labels)
+    best = least_objective(head, features, labels)
+    for position in range(NUM_CLASSES):
+        moved = bias.clone()
+        moved[position] += sign * 1e-3
+        known = certify(features, labels, head, L2, weight, moved)
+        assert known.dual <= best * (1 + 1e-10)
+        assert known.gap < 1e-2

@@ -80,7 +80,7 @@ def test_steps_are_torchs_multi_step_schedule() -> None:
         ({"new_layers_ratio": -1.0}, r"new_layers_ratio must be a positive number, got -1\.0"),
         ({"weight_decay": -0.1}, r"weight_decay must be 0 or a positive number, got -0\.1"),
         ({"weight_decay": float("nan")}, "weight_decay must be 0 or a positive number, got nan"),
-        ({"optimizer": "adam"}, "unknown optimizer 'adam': choose one of adamw, sgd"),
+        ({"optimizer": "rmsprop"}, "unknown optimizer 'rmsprop': choose one of adamw, adam, sgd"),
         ({"schedule": "constant"}, "unknown schedule 'constant': choose one of one_cycle, step"),
         ({"augment": "cutout"}, "unknown augmentation 'cutout': choose one of none, flip, crop_flip"),
         ({"cache_type": "int8"}, "unknown type of the cache 'int8': choose one of float16, float32"),
