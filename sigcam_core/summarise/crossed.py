@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from pathlib import Path
 from typing import Any
 
 import matplotlib.pyplot as plt
@@ -292,6 +293,43 @@ def heads_figures(one: Measured) -> pd.DataFrame:
     likeness = one.tables["log_odds"].set_index("head").loc[table["head"]]
     names = {"all_classes": "correlation with log-odds, all classes", "label": "of the label"}
     return pd.DataFrame(text | {name: likeness[key].map("{:.3f}".format).to_numpy() for key, name in names.items()})
+
+
+def read_cue(results: Path) -> tuple[pd.DataFrame, pd.DataFrame]:
+    """Shares of evidence and their agreement with removal, of :func:`sigcam_core.publish.cue.publish_cue`.
+
+    Args:
+        results: folder of all that was measured.
+
+    Raises:
+        SigcamError: if it was not measured.
+    """
+    return _committed(results, "cue", "shares"), _committed(results, "cue", "agreement")
+
+
+def bias_figures(results: Path) -> pd.DataFrame:
+    """Bias (points) of MaxBoxAccV2 and coverage (%) of its 95 % intervals: text, one line a quantity and estimator.
+
+    Args:
+        results: folder of all that was measured.
+
+    Raises:
+        SigcamError: if it was not measured.
+    """
+    table = _committed(results, "threshold_bias", "bias")
+    aims = {"maximum_percentile": "maximum", "maximum_corrected": "maximum", "held_out_percentile": "at_thresholds"}
+    rows = table[(table["metric"] == "maxboxacc_v2") & (table["estimator"].map(aims) == table["target"])]
+    names = ["experiment", "method", "quantity", "estimator", "N", "bias", "coverage", "mean_width"]
+    shown = rows[names].assign(estimator=rows["estimator"].str.replace("_", " "))
+    text = {"bias": "{:+.2f}", "coverage": "{:.1f}", "mean_width": "{:.1f}"}
+    return shown.assign(**{name: shown[name].map(form.format) for name, form in text.items()})
+
+
+def _committed(results: Path, name: str, table: str) -> pd.DataFrame:
+    path = results / name / f"{table}.csv"
+    if not path.exists():
+        fail(f"{path} does not exist: run `python -m sigcam_core publish {name} --results {results}`.")
+    return pd.read_csv(path)
 
 
 def sources(measured: Mapping[str, Measured]) -> str:

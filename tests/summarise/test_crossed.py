@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 import matplotlib.pyplot as plt
 import pandas as pd
 import pytest
@@ -13,16 +15,19 @@ from sigcam_core.summarise.crossed import (
     FACTORS,
     TITLES,
     WHERE_METRICS,
+    bias_figures,
     comparisons_table,
     crossed_table,
     factor_figure,
     findings,
     flat_controls,
     heads_figures,
+    read_cue,
     scorer_figures,
 )
 from sigcam_core.summarise.measured import Measured
 from sigcam_core.summarise.real_images import localization_figures, with_baselines
+from sigcam_core.summarise.saved import write_csv
 
 ROWS = {
     ("softmax optimum", "logit", "signed"): (50.0, 60.0),
@@ -145,3 +150,33 @@ def test_values_for_the_prose_name_the_two_heads_that_are_compared() -> None:
     assert values["cars_truncation_sigmoid_grid_2x2_interval"] == "[-32.0, -28.0]"
     assert formatted["cars_gauge_softmax_optimum"] == "1.5e-09"
     assert formatted["cars_likeness_sigmoid_signed"] == "0.12"
+
+
+def test_bias_is_told_of_the_estimators_at_what_they_aim_at(tmp_path: Path) -> None:
+    columns = [
+        "experiment",
+        "method",
+        "quantity",
+        "metric",
+        "estimator",
+        "target",
+        "N",
+        "bias",
+        "coverage",
+        "mean_width",
+    ]
+    table = pd.DataFrame(
+        [
+            ("a", "cam", "figure", "maxboxacc_v2", "maximum_percentile", "maximum", 100, 0.9, 85.0, 8.0),
+            ("a", "cam", "figure", "maxboxacc_v2", "held_out_percentile", "at_thresholds", 100, -0.01, 94.6, 9.0),
+            ("a", "cam", "figure", "maxboxacc_v2", "held_out_percentile", "maximum", 100, -0.7, 90.0, 9.0),
+            ("a", "cam", "figure", "maxboxacc@30", "maximum_percentile", "maximum", 100, 0.1, 90.0, 8.0),
+        ],
+        columns=columns,
+    )
+    write_csv(tmp_path / "threshold_bias" / "bias.csv", table)
+    shown = bias_figures(tmp_path)
+    assert shown["estimator"].tolist() == ["maximum percentile", "held out percentile"]
+    assert shown["bias"].tolist() == ["+0.90", "-0.01"]
+    with pytest.raises(SigcamError, match=r"cue/shares.csv does not exist: run `python -m sigcam_core publish cue"):
+        read_cue(tmp_path)
