@@ -34,7 +34,7 @@ def linear_head(head: nn.Module, *, is_sigmoid: bool = False) -> LinearHead:
     return LinearHead(layer.weight.detach().clone(), bias.detach().clone(), is_sigmoid)
 
 
-def baseline_figures(dual: DualBranch, held_out: Manifest, test: Manifest, network: str) -> pd.DataFrame:
+def baseline_figures(dual: DualBranch, manifest: Manifest, network: str) -> pd.DataFrame:
     """Figures in % of maps that know no class: one row a map, with the columns of a table of localisation.
 
     Sums of the feature maps with equal and with random weights; and where the heads are linear, the map of a random
@@ -43,13 +43,13 @@ def baseline_figures(dual: DualBranch, held_out: Manifest, test: Manifest, netwo
 
     Args:
         dual: the network.
-        held_out: images with boxes that choose the shift.
-        test: images with boxes; PxAP where all have masks.
+        manifest: a data set with boxes, whose split ``val`` chooses the shift; PxAP where all test images have masks.
         network: its name, for the column.
 
     Returns:
         Columns ``network, method, head, gt_loc, maxboxacc_v2``, and ``pxap``.
     """
+    held_out, test = manifest.split("val"), manifest.split("test")
     controls = [Control(NO_HEAD, baseline) for baseline in BASELINES if baseline != CENTRE]
     heads: dict[str, LinearHead] = {}
     if linear_head_weight(dual.softmax_head) is not None:

@@ -17,6 +17,8 @@ from .tables import show
 
 MAP = ["method", "head"]  # what tells the rows of one network apart
 COVERAGE_METHODS = ("cam", "gradcam", "layercam")  # the others coincide with one of these on a linear head
+GAINS_WHERE, GAINS_FAITHFUL = ("top1_loc", "gt_loc", "maxboxacc_v2"), ("average_drop", "increase_in_confidence")
+"""Metrics whose gains stand beside the paper's."""
 FREEZING_COLUMNS = ["head", "method", "metric", "eval", "official", "difference", "low", "high"]
 
 

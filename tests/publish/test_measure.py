@@ -21,6 +21,7 @@ from sigcam_core.evaluate.schema import read_evidence
 from sigcam_core.fidelity.evidence import fidelity_statistics
 from sigcam_core.localization.evidence import wsol_statistics
 from sigcam_core.prepare.manifest import read_manifest
+from sigcam_core.publish import heads as heads_module
 from sigcam_core.publish import measure as module
 from sigcam_core.publish.experiments import EXPERIMENTS, OVERHEAD, THRESHOLD_BIAS, Experiment
 from sigcam_core.publish.heads import run_of
@@ -190,7 +191,7 @@ def test_a_probe_chooses_a_recipe_for_each_head_without_the_test_images(
 
     probe = Experiment("shapes", "efficientnet_lite0", "probe", epochs=1, shipped_as="tiny head")
     know(probe, monkeypatch)
-    monkeypatch.setattr(module, "compare_recipes", choose)
+    monkeypatch.setattr(heads_module, "compare_recipes", choose)
     monkeypatch.setattr("sigcam_core.stations.evaluate", evaluate)
     shipped: list[Any] = []
     monkeypatch.setattr(module, "ship", lambda *arguments: shipped.append(arguments))
