@@ -50,17 +50,21 @@ def in_shards(
         path: safetensors file of the whole; shards lie in a folder beside it until all are there.
         num_items: N.
         measure: from a slice of the items to arrays, one row an item.
-        facts: all that decides the numbers, plain values.
+        facts: all that decides the numbers of an item, plain values. Their count is none of it: a file of more items
+            than are asked for is cut, and one of fewer is completed.
         shard_size: items a shard.
         report: gets a line now and then.
 
     Returns:
         The arrays, N rows each, in the order of the items.
     """
-    digest = digest_of([facts, num_items, shard_size])
-    if (whole := _read(path, digest)) is not None:
-        return whole
+    digest = digest_of([facts, shard_size])
     folder = path.with_suffix(".shards")
+    if (known := _read(path, digest)) is not None:
+        count = len(next(iter(known.values())))
+        if count >= num_items:
+            return {name: values[:num_items] for name, values in known.items()}
+        _split(known, count - count % shard_size, shard_size, folder, digest, seconds_of(path))
     parts, seconds = [], 0.0
     with progress_bar(num_items, path.stem, report) as advance:
         for start in range(0, num_items, shard_size):
@@ -78,6 +82,13 @@ def in_shards(
     _write(path, whole, digest, seconds)
     shutil.rmtree(folder)
     return whole
+
+
+def _split(known: Arrays, count: int, shard_size: int, folder: Path, digest: str, seconds: float) -> None:
+    """Shards again of the first items of a whole that has too few, so that only the others are measured."""
+    for start in range(0, count, shard_size):
+        part = {name: values[start : start + shard_size] for name, values in known.items()}
+        _write(folder / f"{start:08d}.safetensors", part, digest, seconds * shard_size / count)
 
 
 def seconds_of(path: Path) -> float:

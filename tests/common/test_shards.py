@@ -61,8 +61,19 @@ def test_shards_of_another_measurement_are_not_taken(tmp_path: Path) -> None:
     in_shards(path, 10, other, {"seed": 1}, shard_size=3)
     assert other.asked == [0, 3, 6, 9]
     third = Counter()
-    in_shards(path, 9, third, {"seed": 1}, shard_size=3)
-    assert third.asked == [0, 3, 6]
+    in_shards(path, 10, third, {"seed": 1}, shard_size=5)
+    assert third.asked == [0, 5]
+
+
+def test_more_items_are_added_to_those_that_are_there(tmp_path: Path) -> None:
+    path = tmp_path / "a.safetensors"
+    in_shards(path, 7, Counter(), {}, shard_size=3)
+    fewer, more = Counter(), Counter()
+    assert in_shards(path, 4, fewer, {}, shard_size=3)["squares"].tolist() == [0, 1, 4, 9]
+    assert fewer.asked == []
+    arrays = in_shards(path, 10, more, {}, shard_size=3)
+    assert more.asked == [6, 9]  # the last shard had one item only
+    assert arrays["squares"].tolist() == [n**2 for n in range(10)]
 
 
 def test_a_damaged_file_is_measured_again(tmp_path: Path) -> None:
