@@ -18,15 +18,22 @@ from ..common.errors import check_choice, fail
 from .scalars import SCALARS, coefficients, scalar_of_head
 
 NO_HEAD = "none"
+"""The head of a map that has none."""
 WEIGHTS = ("signed", "truncated")
 """Negative channel weights as they are, or cut to zero, as Oh and Noh 2025 do with those of the sigmoid head."""
-SHIFTED, WRONG_CLASS = "best shift", "wrong class"
+SHIFTED = "best shift"
+"""The logit of weights that are all shifted by one constant."""
+WRONG_CLASS = "wrong class"
+"""The logit of a random other class."""
 HEAD_SCALARS = (*SCALARS, SHIFTED, WRONG_CLASS)
-"""What may be explained of a head: a scalar of its logits; the logit of weights that are all shifted by one constant;
-or the logit of a random other class."""
-CENTRE, CLASS_FREE, RANDOM, RANDOM_POSITIVE = "centre", "class-free", "random weights", "random positive weights"
+"""What may be explained of a head, a scalar of its logits or one of the two above."""
+CENTRE = "centre"
+"""A Gaussian at the centre, the same for every image."""
+CLASS_FREE = "class-free"
+"""The sum of the feature maps."""
+RANDOM, RANDOM_POSITIVE = "random weights", "random positive weights"
 BASELINES = (CENTRE, CLASS_FREE, RANDOM, RANDOM_POSITIVE)
-"""Maps without a head: a Gaussian at the centre, the sum of the feature maps, and random sums of them."""
+"""Maps without a head, with the random sums of feature maps."""
 CENTRE_WIDTH = 0.25  # standard deviation, of the side; the boxes are the same squares for any width
 
 

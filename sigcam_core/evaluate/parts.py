@@ -27,8 +27,8 @@ HEADS = ("softmax", "softmax centred", "sigmoid")
 """``softmax centred`` is the softmax head with weights and logits that sum to zero over the classes, the one member of
 its orbit that the predictions determine (:func:`sigcam_core.invariance.center_weights`)."""
 MAPS = ("signed", "truncated", "uniform")
-"""CAM with its sign, CAM without negative weights, and a map that is the same everywhere and so knows nothing: its
-shares are the parts' areas."""
+"""CAM with its sign, CAM without negative weights, and a map that is the same everywhere and so knows nothing. Its
+shares are the areas of the parts."""
 BATCH_SIZE = 64
 
 

@@ -11,7 +11,8 @@ from ..common.progress import Report
 from ..dual.branch import DualBranch
 
 TOLERANCE = 1e-3  # of the largest feature; compiled kernels add up in another order, which leaves about 1e-6
-MANY_PASSES = 4000  # images; compilation takes about as long as a thousand of them
+MANY_PASSES = 4000
+"""Images. Compilation takes about as long as a thousand of them."""
 
 Extract = Callable[[Tensor], Tensor]
 """Images (B, 3, H, W) to feature maps (B, K, h, w)."""

@@ -97,14 +97,14 @@ class Study:
 
     @property
     def perturbed(self) -> tuple[Control, ...]:
-        """The rows that get insertion and deletion: the paper's two maps, what each is made of, and no class."""
+        """The rows that get insertion and deletion, the paper's two maps, what each is made of, and no class."""
         softmax, sigmoid = self.made.softmax, self.made.sigmoid
         rows = [Control(head, "logit", weights) for head in (softmax, sigmoid) for weights in WEIGHTS]
         return (*rows, Control(softmax, "centred"), Control(NO_HEAD, CLASS_FREE))
 
     @property
     def scored(self) -> tuple[Control, ...]:
-        """The rows that get fidelity: all but random signed weights."""
+        """The rows that get fidelity, which are all but random signed weights."""
         return tuple(control for control in self.controls if control.scalar != "random weights")
 
     def facts(self, controls: Sequence[Control], features: Path) -> dict[str, Any]:

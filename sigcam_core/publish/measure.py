@@ -56,7 +56,7 @@ STUDIES: dict[str, Callable[[Path, Path, Report], None]] = {
     CENTRE: lambda folder, work_dir, report: publish_centre(folder, work_dir, RESAMPLES, report),
     THRESHOLD_BIAS: lambda folder, work_dir, report: publish_threshold_bias(_first_runs(work_dir), folder, report),
 }
-"""What is no experiment: from the folder of its tables, the work dir and a report."""
+"""What is no experiment, called with the folder of its tables, the work dir and a report."""
 
 
 def publish(name: str, work_dir: Path, results: Path | None = None, report: Report = print_to_stderr) -> Path:

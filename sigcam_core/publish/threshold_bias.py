@@ -45,13 +45,14 @@ from ..stations import record_of
 from ..summarise.saved import write_csv
 
 METHODS = ("cam", "layercam")
-"""Whose two heads are compared: they differ much in the first, by truncation too, and little in the second."""
+"""Whose two heads are compared. They differ much in the first, by truncation too, and little in the second."""
 SIZES = (100, 300, 1000)
 """Images of the data sets that are drawn, as far as the evidence has so many."""
 COLUMNS = ["quantity", "metric", "estimator", "target", "N", "bias", "bootstrap_bias", "coverage", "mean_width"]
+"""Of the table of one simulation."""
 ROUNDING = 1e-9  # points; an interval without width holds what equals it but for rounding
 Estimates = dict[str, tuple[FloatArray, FloatArray, FloatArray]]
-"""By estimator: point estimates, lower and upper ends, of S data sets each."""
+"""By estimator, point estimates, lower and upper ends, of S data sets each."""
 Population = tuple[NDArray[np.uint8], FloatArray]
 """Packed hits of one map of every image (P, 96), and their rates (1, 3, 255)."""
 

@@ -60,7 +60,8 @@ FACTORS = {
 }
 """Comparisons that the figure shows, with their labels."""
 FIGURE_METRICS = ("maxboxacc_v2_held_out", "gt_loc", "grid_2x2", "average_drop", "drop_at_50")
-SAME = 0.05  # points; rows that differ by less in every metric are one line of a table
+SAME = 0.05
+"""Points. Rows that differ by less in every metric are one line of a table."""
 MARKERS, COLORS = "osD^v", ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#56B4E9")
 
 

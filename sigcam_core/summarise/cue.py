@@ -25,7 +25,7 @@ from .measured import figures_with_intervals
 
 KEYS = ["correlation", "head", "map"]
 EFFECTS = ("logit_drop", "log_odds_drop")
-"""What removing a part does to the class: to the head's logit, and to its log-odds, which no shift changes."""
+"""What removing a part does to the class, to the head's logit and to its log-odds, which no shift changes."""
 ALL_PARTS = "all"
 PART_COLORS = {"object": "#009E73", "cue": "#D55E00", "distractors": "#0072B2", "clutter": "#777777"}
 MAP_LINES: dict[str, Literal["-", "--", ":"]] = {"signed": "-", "truncated": "--", "uniform": ":"}

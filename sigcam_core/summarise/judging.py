@@ -37,7 +37,7 @@ def judge(claim: Claim, results: Path) -> Judged:
     """The verdict on a claim.
 
     Args:
-        claim: one of :func:`load_claims`.
+        claim: one of :func:`sigcam_core.summarise.claims.load_claims`.
         results: folder of all that was measured; what is missing there is decided as ``"missing"``.
 
     Raises:

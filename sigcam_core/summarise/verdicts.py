@@ -16,7 +16,7 @@ Sign = Literal["positive", "negative", "none"]
 Decision = Literal["favours", "against", "undecided", "missing"]
 Word = Literal["holds", "does not hold", "holds only under", "not tested"]
 WORDS: tuple[Word, ...] = ("holds", "holds only under", "does not hold", "not tested")
-"""The verdicts, in the order in which pages show them: first where the paper is right."""
+"""The verdicts, in the order in which pages show them, first where the paper is right."""
 
 
 def decide(low: float, high: float, expected: Sign, reference: float = 0.0) -> Decision:

@@ -25,6 +25,7 @@ from .penalties import Rows
 from .recipes import MOMENTUM, Recipe
 
 STARTS = ("zero", "random")
+"""Where training begins."""
 START_SPREAD = 0.01  # standard deviation of a random start, as in the official code
 _USUAL = Recipe(epochs=20, batch_size=256, learning_rate=3e-3, weight_decay=0.0, augment="none")
 GAUGE_RECIPES = {
@@ -33,7 +34,7 @@ GAUGE_RECIPES = {
     "Adam": replace(_USUAL, optimizer="adam"),
     "AdamW": replace(_USUAL, weight_decay=1e-2),
 }
-"""Optimisers that are compared. Rates are usual ones, not chosen: the accuracy in the table shows what they reach."""
+"""Optimisers that are compared. Rates are usual ones and not chosen; the table shows the accuracy that they reach."""
 
 
 def gauge_study(
