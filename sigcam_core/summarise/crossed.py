@@ -18,6 +18,7 @@ from .measured import Measured, provenance_line
 from .saved import Value
 from .tables import show
 
+SHORT = {"maxboxacc_v2_held_out": "MaxBoxAccV2", "grid_2x2": "the share of evidence in the right cell of a grid"}
 LOWER_IS_BETTER = ("average_drop", "drop_at_50", "deletion_auc")
 WHERE_METRICS = tuple(TITLES)[:6]
 CLASS_METRICS = ("grid_2x2", "grid_3x3", "energy_pointing", "pointing_game")
@@ -43,8 +44,6 @@ HEAD_TITLES = {
     "sigmoid optimum": "sigmoid, at its optimum",
     NO_HEAD: "no head",
 }
-COMPARED = ("softmax", "softmax optimum", "sigmoid optimum", NO_HEAD)
-"""Heads that the page's tables show; the others stand in the table of heads and in the files."""
 FACTORS = {
     "sigmoid_as_published": "as published: truncated\nsigmoid − signed softmax",
     "sigmoid_vs_softmax_signed": "head: sigmoid − softmax,\nboth signed",
@@ -74,10 +73,12 @@ def crossed_table(one: Measured, metrics: Sequence[str], heads: Sequence[str] = 
     Args:
         one: of a crossed measurement.
         metrics: which to show; those that no row has are left out, and so are rows that have none.
-        heads: names of the heads to show; empty for all.
+        heads: names of the heads to show, in this order; empty for all.
     """
     table = one.tables["figures"]
-    table = table[table["metric"].isin(metrics) & (table["head"].isin(heads) if heads else True)]
+    order = list(heads) or list(dict.fromkeys(table["head"]))
+    table = table[table["metric"].isin(metrics) & table["head"].isin(order)]
+    table = table.sort_values("head", key=lambda column: column.map(order.index), kind="stable")
     there = [metric for metric in metrics if metric in set(table["metric"])]
     lines: list[tuple[str, list[str], str, pd.DataFrame]] = []
     for keys, rows in table.groupby(["head", "scalar", "weights"], sort=False):
@@ -97,19 +98,24 @@ def crossed_table(one: Measured, metrics: Sequence[str], heads: Sequence[str] = 
     return pd.DataFrame(shown)
 
 
+def _compared(one: Measured) -> tuple[str, str, str]:
+    """No head, and the two that are compared; the others stand in the table of heads and in the files."""
+    return NO_HEAD, one.record["softmax"], one.record["sigmoid"]
+
+
 def where_figures(one: Measured) -> pd.DataFrame:
     """Localisation and pointing of the compared heads and of none, by :func:`crossed_table`."""
-    return crossed_table(one, WHERE_METRICS, COMPARED)
+    return crossed_table(one, WHERE_METRICS, _compared(one))
 
 
 def class_figures(one: Measured) -> pd.DataFrame:
     """Class specificity of the compared heads and of none, by :func:`crossed_table`."""
-    return crossed_table(one, CLASS_METRICS, COMPARED)
+    return crossed_table(one, CLASS_METRICS, _compared(one))
 
 
 def fidelity_figures(one: Measured) -> pd.DataFrame:
     """Fidelity of the compared heads and of none, by :func:`crossed_table`."""
-    return crossed_table(one, FIDELITY, COMPARED)
+    return crossed_table(one, FIDELITY, _compared(one))
 
 
 def _same(first: pd.DataFrame, second: pd.DataFrame) -> bool:
@@ -239,8 +245,9 @@ def findings(measured: Mapping[str, Measured]) -> str:
     for comparison, start in sentences.items():
         moves = [_moves(measured, comparison, metric) for metric in ("maxboxacc_v2_held_out", "grid_2x2")]
         if all(moves):
-            lines.append(f"{start} moves {moves[0]}, and {moves[1]}.")
-    return "\n".join(f"- {line}" for line in lines)
+            lines.append(f"**{start}** moves {moves[0]}; and {moves[1]}.")
+    closing = "Points, with simultaneous 95 % intervals; MaxBoxAccV2 at the threshold of held-out images."
+    return "\n".join([*(f"- {line}" for line in lines), "", closing])
 
 
 def _centre_beats_all(one: Measured) -> bool:
@@ -257,8 +264,8 @@ def _moves(measured: Mapping[str, Measured], comparison: str, metric: str) -> st
         table = one.tables["differences"]
         rows = table[(table["comparison"] == comparison) & (table["metric"] == metric)]
         for row in rows.to_dict("records"):
-            parts.append(f"{row['difference']:+.1f} [{row['low_all']:+.1f}, {row['high_all']:+.1f}]")
-    return f"{TITLES[metric]} by {'; '.join(parts)} points" if parts else ""
+            parts.append(f"{row['difference']:+.1f} [{row['low_all']:+.1f}, {row['high_all']:+.1f}] ({one.label})")
+    return f"{SHORT[metric]} by {', '.join(parts)}" if parts else ""
 
 
 def likeness_figures(one: Measured) -> pd.DataFrame:
@@ -270,7 +277,7 @@ def likeness_figures(one: Measured) -> pd.DataFrame:
 def scorer_figures(one: Measured) -> pd.DataFrame:
     """Average drop (%) of the principal maps by each scorer, one column a scorer, whose own confidence comes first."""
     table = one.tables["scorers"]
-    rows = table[table["head"].isin(COMPARED) & table["scalar"].isin(("logit", "centred", CLASS_FREE))]
+    rows = table[table["head"].isin(_compared(one)) & table["scalar"].isin(("logit", "centred", CLASS_FREE))]
     wide = rows.pivot_table(index=["head", "scalar", "weights"], columns="scorer", values="average_drop", sort=False)
     confidence = table.groupby("scorer", sort=False)["confidence"].first()
     wide = wide[confidence.index].reset_index().rename_axis(columns=None)

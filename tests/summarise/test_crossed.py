@@ -98,9 +98,9 @@ def test_findings_follow_the_numbers() -> None:
     beaten = findings({"a": one()})
     assert "On **1 of 1** data sets and networks (cars, probe) one square" in beaten
     assert "**0 of 1** data sets and networks one square" in findings({"a": one(centre=50.0)})
-    assert "Truncating the sigmoid head's map moves" in beaten
-    assert "grid 2 × 2 by -30.0 [-32.0, -28.0] points" in beaten
-    assert "softmax head's map moves" not in beaten  # it was not measured
+    assert "**Truncating the sigmoid head's map** moves" in beaten
+    assert "right cell of a grid by -30.0 [-32.0, -28.0] (cars, probe)." in beaten
+    assert "softmax head's map" not in beaten  # it was not measured
 
 
 def test_every_factor_is_a_comparison_and_is_drawn() -> None:
