@@ -23,8 +23,8 @@ def simultaneous_intervals(
 
     With s_m the standard deviation of figure m's resamples, c is the quantile over the draws of
     ``max_m |resample_m - figure_m| / s_m``, and interval m is figure_m -+ c s_m: the max-t method of Westfall and Young
-    1993 (Section 2.3), as Romano and Wolf 2005 use it for many comparisons. Deviations are from the figure, not from the mean of its
-    resamples, so that a biased figure gets the wider interval that it needs.
+    1993 (Section 2.3), as Romano and Wolf 2005 use it for many comparisons. Deviations are from the figure, not from
+    the mean of its resamples, so that a biased figure gets the wider interval that it needs.
 
     Args:
         figures: (M,) of the whole data.
