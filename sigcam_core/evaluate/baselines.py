@@ -18,7 +18,7 @@ from ..common.shards import Arrays
 from ..dual.branch import HEADS, DualBranch, linear_head_weight
 from ..localization.hits import hit_rates, max_box_acc
 from ..localization.protocol import GT_LOC_IOU, MAP_SIZE, pixel_average_precision
-from ..prepare.images import image_batches, load_masks, scaled_boxes
+from ..prepare.images import has_masks, image_batches, load_masks, scaled_boxes
 from ..prepare.manifest import Manifest
 from .controls import ControlBatch, locate_controls
 
@@ -101,12 +101,12 @@ def _best_shift(dual: DualBranch, head: LinearHead, held_out: Manifest) -> float
 
 def _located(dual: DualBranch, images: Manifest, controls: list[Control], heads: dict[str, LinearHead]) -> Arrays:
     """What :func:`~sigcam_core.evaluate.controls.locate_controls` gives for all images, from one pass each."""
-    has_masks = images.table["mask"].map(lambda name: isinstance(name, str)).all()
+    masked = has_masks(images)
     parts = []
     for rows, batch, labels in image_batches(images, BATCH_SIZE, dual.input_format):
         part = images.take(rows.tolist())
         features = dual.feature_maps(dual.extract(batch))
-        masks = load_masks(part, MAP_SIZE).numpy() if has_masks else None
+        masks = load_masks(part, MAP_SIZE).numpy() if masked else None
         with torch.no_grad():
             one = ControlBatch(features, labels, controls, heads, rows)
             parts.append(locate_controls(one, scaled_boxes(part, MAP_SIZE), masks))

@@ -26,7 +26,7 @@ from ..dual.branch import HEADS, DualBranch
 from ..localization.evidence import LOCALIZATION
 from ..localization.protocol import MAP_SIZE
 from ..pointing.evidence import POINTING
-from ..prepare.images import image_batches, load_masks, scaled_boxes
+from ..prepare.images import has_masks, image_batches, load_masks, scaled_boxes
 from ..prepare.manifest import Manifest
 from .schema import FAMILIES, SCHEMA
 
@@ -137,7 +137,6 @@ def _batch(
     logits, predicted = predict(dual, features, part.num_classes)
     judged = predicted if options.with_fidelity else labels
     label_maps, predicted_maps = maps_of_labels_and_predictions(dual, images, features, labels, judged, map_options)
-    has_masks = part.table["mask"].map(lambda name: isinstance(name, str)).all()
     return MapBatch(
         dual,
         images,
@@ -148,7 +147,7 @@ def _batch(
         label_maps,
         predicted_maps,
         boxes=scaled_boxes(part, MAP_SIZE),
-        masks=load_masks(part, MAP_SIZE).numpy() if has_masks else None,
+        masks=load_masks(part, MAP_SIZE).numpy() if has_masks(part) else None,
         num_perturbed=num_perturbed,
         perturbation_steps=options.perturbation_steps,
     )

@@ -15,6 +15,7 @@ import torch
 from torch import Tensor
 
 from ..cams.methods import cam
+from ..cams.scalars import log_odds
 from ..cams.score_maps import resize_maps
 from ..common.errors import fail
 from ..common.progress import Report, print_to_stderr, progress_bar
@@ -89,24 +90,6 @@ def positive_shares(maps: Tensor, masks: Tensor) -> Tensor:
     return on_parts / on_parts.sum(dim=1, keepdim=True)
 
 
-def class_log_odds(logits: Tensor, labels: Tensor) -> Tensor:
-    """Log-odds of the softmax probability of one class, log(p / (1 - p)): its logit against all others together.
-
-    Args:
-        logits: (N, C), C at least 2.
-        labels: (N,) the classes.
-
-    Returns:
-        (N,). Adding a number to all logits of an image changes nothing.
-
-    >>> class_log_odds(torch.tensor([[2.0, 0.0, 0.0]]), torch.tensor([0])).exp()  # e^2 against 1 + 1
-    tensor([3.6945])
-    """
-    own = logits.gather(1, labels[:, None])
-    others = logits.scatter(1, labels[:, None], -torch.inf)
-    return own[:, 0] - others.logsumexp(dim=1)
-
-
 def _weights(dual: DualBranch) -> dict[str, Tensor]:
     """Weights (C, K) of each head."""
     softmax, sigmoid = linear_head_weight(dual.softmax_head), linear_head_weight(dual.sigmoid_head)
@@ -127,8 +110,8 @@ def _values(dual: DualBranch, features: Tensor, labels: Tensor) -> dict[str, Ten
     by_head = {}
     for head, logits in zip(HEADS, (softmax, _centred(softmax, dim=1), sigmoid), strict=True):
         own = logits.gather(1, labels[:, None])[:, 0]
-        log_odds = own if head == "sigmoid" else class_log_odds(logits, labels)  # a sigmoid's logit is its log-odds
-        by_head[head] = torch.stack([own, log_odds, (logits.argmax(dim=1) == labels).double()])
+        odds = own if head == "sigmoid" else log_odds(logits, labels)  # a sigmoid's logit is its log-odds
+        by_head[head] = torch.stack([own, odds, (logits.argmax(dim=1) == labels).double()])
     return by_head
 
 

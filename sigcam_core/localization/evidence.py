@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import numpy as np
@@ -50,24 +51,42 @@ TITLES = {
 }
 WSOL_METRICS = tuple(TITLES)
 """Columns of the paper's Table 1."""
+MeasureMaps = Callable[[Tensor, BoxArray, NDArray[np.uint8] | None], list[dict[str, Any]]]
+"""From an image's maps, boxes and mask to the quantities of each map."""
 
 
 def measure(batch: MapBatch) -> dict[str, list[Any]]:
     """The columns of N x R maps of the labels, image-major; None where an image has no boxes or no mask."""
-    source = same_as_earlier(batch.label_maps)  # (N, R)
+    return measure_once(batch, same_as_earlier(batch.label_maps), _measure_maps, [name for name, _ in COLUMNS])
+
+
+def measure_once(
+    batch: MapBatch, source: NDArray[np.int64], measure_maps: MeasureMaps, columns: Sequence[str]
+) -> dict[str, list[Any]]:
+    """Columns of N x R maps of the labels, image-major and over the cores; maps that are the same are measured once.
+
+    Args:
+        batch: the images.
+        source: (N, R) for each map, the first of its image that is the same.
+        measure_maps: from an image's different maps (D, h, w), its boxes and mask to the quantities of each.
+        columns: names of the quantities; None where an image has not what one needs.
+    """
+
+    def of_image(
+        maps: Tensor, same: NDArray[np.int64], boxes: BoxArray, mask: NDArray[np.uint8] | None
+    ) -> list[dict[str, Any]]:
+        distinct, index = np.unique(same, return_inverse=True)
+        measured = measure_maps(maps[distinct], boxes, mask)
+        return [measured[position] for position in index]
+
     masks = [None] * len(source) if batch.masks is None else batch.masks
-    rows = over_cores(_measure_image, batch.label_maps, source, batch.boxes, masks)
-    return {name: [row.get(name) for image_rows in rows for row in image_rows] for name, _ in COLUMNS}
+    rows = over_cores(of_image, batch.label_maps, source, batch.boxes, masks)
+    return {name: [row.get(name) for image_rows in rows for row in image_rows] for name in columns}
 
 
-def _measure_image(
-    maps: Tensor, source: NDArray[np.int64], boxes: BoxArray, mask: NDArray[np.uint8] | None
-) -> list[dict[str, Any]]:
-    """The quantities of each of an image's R maps (R, h, w); equal maps are measured once."""
-    distinct, index = np.unique(source, return_inverse=True)
-    score_maps = normalize_maps(maps[distinct], (MAP_SIZE, MAP_SIZE)).cpu().numpy()
-    measured = [measure_map(score_map, boxes, mask) for score_map in score_maps]
-    return [measured[position] for position in index]
+def _measure_maps(maps: Tensor, boxes: BoxArray, mask: NDArray[np.uint8] | None) -> list[dict[str, Any]]:
+    score_maps = normalize_maps(maps, (MAP_SIZE, MAP_SIZE)).cpu().numpy()
+    return [measure_map(score_map, boxes, mask) for score_map in score_maps]
 
 
 def measure_map(score_map: NDArray[np.float64], boxes: BoxArray, mask: NDArray[np.uint8] | None) -> dict[str, Any]:

@@ -17,7 +17,8 @@ from ..cams.score_maps import resize_maps
 from ..common.families import MetricFamily
 from ..common.resampling import FloatArray, Statistics
 from ..localization.contours import BoxArray
-from ..localization.protocol import IGNORE, MAP_SIZE, OBJECT, over_cores
+from ..localization.evidence import measure_once
+from ..localization.protocol import IGNORE, MAP_SIZE, OBJECT
 from .metrics import boxes_to_masks, energy_shares, pointing_hits
 
 COLUMNS = (
@@ -38,19 +39,11 @@ COLUMN_OF_METRIC = dict(zip(POINTING_METRICS, (name for name, _ in COLUMNS), str
 
 def measure(batch: MapBatch) -> dict[str, list[Any]]:
     """The columns of N x R raw maps of the labels, image-major; None where an image has no boxes or no mask."""
-    source = same_up_to_scale(batch.label_maps)  # (N, R)
-    masks = [None] * len(source) if batch.masks is None else batch.masks
-    rows = over_cores(_measure_image, batch.label_maps, source, batch.boxes, masks)
-    return {name: [row.get(name) for image_rows in rows for row in image_rows] for name, _ in COLUMNS}
+    return measure_once(batch, same_up_to_scale(batch.label_maps), _measure_resized, [name for name, _ in COLUMNS])
 
 
-def _measure_image(
-    maps: Tensor, source: NDArray[np.int64], boxes: BoxArray, mask: NDArray[np.uint8] | None
-) -> list[dict[str, Any]]:
-    """The quantities of each of an image's R maps (R, h, w); multiples of one another are measured once."""
-    distinct, index = np.unique(source, return_inverse=True)
-    measured = measure_maps(resize_maps(maps[distinct], (MAP_SIZE, MAP_SIZE)), boxes, mask)
-    return [measured[position] for position in index]
+def _measure_resized(maps: Tensor, boxes: BoxArray, mask: NDArray[np.uint8] | None) -> list[dict[str, Any]]:
+    return measure_maps(resize_maps(maps, (MAP_SIZE, MAP_SIZE)), boxes, mask)
 
 
 def measure_maps(maps: Tensor, boxes: BoxArray, mask: NDArray[np.uint8] | None) -> list[dict[str, Any]]:

@@ -75,6 +75,11 @@ def load_masks(manifest: Manifest, size: int, column: str = "mask", values: Sequ
     return torch.from_numpy(np.stack(masks))
 
 
+def has_masks(manifest: Manifest) -> bool:
+    """Whether every image has a mask, so that :func:`load_masks` can read them."""
+    return bool(manifest.table["mask"].map(lambda name: isinstance(name, str)).all())
+
+
 def scale_boxes(
     boxes: npt.ArrayLike, image_size: tuple[int, int], target_size: tuple[int, int]
 ) -> npt.NDArray[np.int64]:

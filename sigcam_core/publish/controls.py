@@ -38,7 +38,7 @@ from ..evaluate.controls import ControlBatch, grid_controls, locate_controls, pe
 from ..evaluate.passes import fast_extract
 from ..localization.protocol import MAP_SIZE
 from ..pointing.grids import batches_of_rows, choose_grids, grid_batches, grid_features
-from ..prepare.images import image_batches, load_masks, scaled_boxes
+from ..prepare.images import has_masks, image_batches, load_masks, scaled_boxes
 from ..prepare.manifest import Manifest
 from ..prepare.views import View
 from ..run import Run
@@ -182,16 +182,18 @@ def _measure(study: Study) -> ControlEvidence:
     """Every station of the measurement."""
     test, val = (study.dataset.split(name) for name in ("test", "val"))
     sizes = [n for n in CELLS if n**2 <= test.num_classes]  # each cell shows another class
+    maps = _feature_maps(study, test)
+    logits = _logits(study, maps)
     return ControlEvidence(
         controls=study.controls,
         located=_locate(study, test, study.controls),
         held_out_hits=_locate(study, val, study.controls)["hits"],
         scored_controls=study.scored,
-        scored=_score(study, test),
+        scored=_score(study, test, maps, logits),
         perturbed_controls=study.perturbed,
-        perturbed=_perturb(study, test),
+        perturbed=_perturb(study, test, maps, logits),
         grid_controls=study.scored,
-        grids={n: _grids(study, test, n) for n in sizes},
+        grids={n: _grids(study, test, n, maps, logits) for n in sizes},
         scorers=tuple(study.made.heads),
         judge=study.made.softmax,
     )
@@ -231,8 +233,7 @@ def _locate(study: Study, images: Manifest, controls: Sequence[Control], name: s
 
     def measure(items: slice) -> Arrays:
         part = images.take(list(range(items.start, items.stop)))
-        has_masks = part.table["mask"].map(lambda mask: isinstance(mask, str)).all()
-        masks = load_masks(part, MAP_SIZE).numpy() if has_masks else None
+        masks = load_masks(part, MAP_SIZE).numpy() if has_masks(part) else None
         batch = _batch(study, maps, items, images.labels, controls)
         return locate_controls(batch, scaled_boxes(part, MAP_SIZE), masks)
 
@@ -241,16 +242,15 @@ def _locate(study: Study, images: Manifest, controls: Sequence[Control], name: s
     return in_shards(path, len(images), measure, facts, shard_size=64, report=study.report)
 
 
-def _predicted(study: Study, maps: FeatureMaps) -> Tensor:
-    """The classes (N,) that the softmax head which is compared predicts."""
+def _logits(study: Study, maps: FeatureMaps) -> Tensor:
+    """Logits (N, C) of the softmax head which is compared."""
     head = study.made.heads[study.made.softmax]
-    return torch.cat([head.logits(part.mean(dim=(2, 3))).argmax(dim=1) for part in torch.split(maps.values, SHARD)])
+    return torch.cat([head.logits(part.mean(dim=(2, 3))) for part in torch.split(maps.values, SHARD)])
 
 
-def _score(study: Study, test: Manifest) -> Arrays:
-    maps = _feature_maps(study, test)
+def _score(study: Study, test: Manifest, maps: FeatureMaps, logits: Tensor) -> Arrays:
     images = test.take(list(range(min(len(test), study.fidelity_images))))
-    classes, controls = _predicted(study, maps), study.scored
+    classes, controls = logits.argmax(dim=1), study.scored
     extract = _extractor(study, images, len(images) * len(controls))
 
     def measure(items: slice) -> Arrays:
@@ -263,10 +263,9 @@ def _score(study: Study, test: Manifest) -> Arrays:
     )
 
 
-def _perturb(study: Study, test: Manifest) -> Arrays:
-    maps = _feature_maps(study, test)
+def _perturb(study: Study, test: Manifest, maps: FeatureMaps, logits: Tensor) -> Arrays:
     images = test.take(list(range(min(len(test), study.perturbed_images))))
-    classes, controls = _predicted(study, maps), study.perturbed
+    classes, controls = logits.argmax(dim=1), study.perturbed
     extract = _extractor(study, images, 7 * len(images) * len(controls))
 
     def measure(items: slice) -> Arrays:
@@ -279,14 +278,10 @@ def _perturb(study: Study, test: Manifest) -> Arrays:
     )
 
 
-def _grids(study: Study, test: Manifest, cells: int) -> NDArray[np.float32]:
+def _grids(study: Study, test: Manifest, cells: int, maps: FeatureMaps, logits: Tensor) -> NDArray[np.float32]:
     """Shares (G, cells * cells, R) of grids of test images that the softmax head which is compared is sure of."""
-    maps, made = _feature_maps(study, test), study.made
-    head, controls = made.heads[made.softmax], study.scored
-    probabilities = torch.cat(
-        [head.logits(part.mean(dim=(2, 3))).softmax(dim=1) for part in torch.split(maps.values, SHARD)]
-    )
-    grids = choose_grids(probabilities, test.labels, cells, GRIDS, SURE, study.run.seed)
+    made, controls = study.made, study.scored
+    grids = choose_grids(logits.softmax(dim=1), test.labels, cells, GRIDS, SURE, study.run.seed)
     at_once = max(1, BATCH // cells**2)
     form = made.dual.input_format
 

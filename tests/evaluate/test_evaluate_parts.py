@@ -13,10 +13,11 @@ from torch.nn.functional import interpolate
 from data_scripts.__main__ import prepare
 from sigcam_core.backbones.small_cnn import small_cnn
 from sigcam_core.cams.maps import cam_maps
+from sigcam_core.cams.scalars import log_odds
 from sigcam_core.common.errors import SigcamError
 from sigcam_core.dual.branch import DualBranch
 from sigcam_core.evaluate import parts as module
-from sigcam_core.evaluate.parts import HEADS, MAPS, class_log_odds, measure_parts, positive_shares
+from sigcam_core.evaluate.parts import HEADS, MAPS, measure_parts, positive_shares
 from sigcam_core.invariance import center_weights
 from sigcam_core.prepare.images import normalize
 from sigcam_core.prepare.manifest import Manifest
@@ -153,7 +154,7 @@ def test_a_map_without_positive_evidence_has_no_shares() -> None:
 
 def test_log_odds_survive_logits_that_probabilities_do_not() -> None:
     logits = torch.tensor([[90.0, 0.0, 0.0], [0.0, 0.0, 500.0]], dtype=torch.float64)
-    odds = class_log_odds(logits, torch.tensor([0, 0]))
+    odds = log_odds(logits, torch.tensor([0, 0]))
     assert odds.tolist() == pytest.approx([90 - math.log(2), -500])
 
 
