@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import hashlib
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -19,6 +19,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
+from ..backbones.passes import Pass, fast_pass
 from ..cams.controls import (
     BASELINES,
     CLASS_FREE,
@@ -35,7 +36,6 @@ from ..common.provenance import provenance
 from ..common.shards import Arrays, in_shards, seconds_of
 from ..evaluate.baselines import shift_table, shifted_heads
 from ..evaluate.controls import ControlBatch, grid_controls, locate_controls, perturb_controls, score_controls
-from ..evaluate.passes import fast_extract
 from ..localization.protocol import MAP_SIZE
 from ..pointing.grids import batches_of_rows, choose_grids, grid_batches, grid_features
 from ..prepare.images import has_masks, image_batches, load_masks, scaled_boxes
@@ -298,10 +298,10 @@ def _grids(study: Study, test: Manifest, cells: int, maps: FeatureMaps, logits: 
     return in_shards(path, len(grids), measure, facts, shard_size=2 * at_once, report=study.report)["shares"]
 
 
-def _extractor(study: Study, images: Manifest, num_passes: int) -> Callable[[Tensor], Tensor]:
+def _extractor(study: Study, images: Manifest, num_passes: int) -> Pass:
     study.made.dual.to(memory_format=torch.channels_last)  # type: ignore[call-overload]  # missing in torch's stubs
     example = _decoded(study, images, slice(0, min(BATCH, len(images))))
-    return fast_extract(study.made.dual, example, num_passes, study.report)
+    return fast_pass(study.made.dual.backbone, example, num_passes, study.report)
 
 
 def _decoded(study: Study, images: Manifest, items: slice) -> Tensor:

@@ -26,6 +26,7 @@ import torch
 from torch import Tensor, nn
 
 from ..backbones.formats import required_format
+from ..backbones.passes import Pass, fast_pass
 from ..common.errors import fail
 from ..common.files import write_json
 from ..common.progress import Report, progress_bar
@@ -174,12 +175,17 @@ def _compute(
     own = todo[rank::num_ranks]
     flushed, written = time.perf_counter(), []
     label = f"features of {manifest.name}"
-    with progress_bar(sum(len(batches[i]) for i in own), label, report, silent=rank > 0) as advance:
-        rows_to_show = [batches[i] for i in own]
+    rows_to_show = [batches[i] for i in own]
+    num_images = sum(map(len, rows_to_show))
+    run: Pass | None = None
+    with progress_bar(num_images, label, report, silent=rank > 0) as advance:
         shown = image_batches(manifest, BATCH_SIZE, form, view=view, batches=rows_to_show, memory_budget=0)
         for number, (rows, images, _) in zip(own, shown, strict=True):
-            with torch.inference_mode(), fabric.autocast() if fabric else nullcontext():
-                inputs = network(images.to(device, memory_format=torch.channels_last)).float().cpu()  # (B, D)
+            images = images.to(device, memory_format=torch.channels_last)
+            if run is None:
+                run = fast_pass(network, images, num_images if _is_plain(fabric) else 0, report)
+            with torch.no_grad(), fabric.autocast() if fabric else nullcontext():
+                inputs = run(images).float().cpu()  # (B, D)
             values[rows.numpy()] = _converted(inputs, cache_type, manifest, rows)
             written.append(number)
             if time.perf_counter() - flushed > SECONDS_BETWEEN_FLUSHES or number == own[-1]:
@@ -194,6 +200,11 @@ def _compute(
         partial.rename(path)
         done_file.unlink()
     return time.perf_counter() - start
+
+
+def _is_plain(fabric: Fabric | None) -> bool:
+    """Whether passes are of one process, which alone compiles, and in the precision of the weights."""
+    return fabric is None or (fabric.world_size == 1 and fabric.strategy.precision.precision == "32-true")
 
 
 def _start(network: nn.Module, partial: Path, done_file: Path, counts: tuple[int, int], cache_type: str) -> None:

@@ -1,49 +1,46 @@
-"""Forward passes of a frozen backbone, compiled where that pays: the floor of every figure of fidelity."""
+"""Forward passes of a frozen network, compiled where that pays: the floor of features and of every fidelity figure."""
 
 from __future__ import annotations
 
 from collections.abc import Callable
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 from ..common.progress import Report
-from ..dual.branch import DualBranch
 
-TOLERANCE = 1e-3  # of the largest feature; compiled kernels add up in another order, which leaves about 1e-6
+TOLERANCE = 1e-4
+"""Of the largest number a pass gives. Compiled kernels add up in another order, which leaves about 1e-6."""
 MANY_PASSES = 4000
 """Images. Compilation takes about as long as a thousand of them."""
 
-Extract = Callable[[Tensor], Tensor]
-"""Images (B, 3, H, W) to feature maps (B, K, h, w)."""
+Pass = Callable[[Tensor], Tensor]
+"""Images (B, 3, H, W) to what the network gives of them, B rows."""
 
 
-def fast_extract(dual: DualBranch, images: Tensor, num_passes: int, report: Report = lambda _: None) -> Extract:
-    """The backbone's pass, compiled with frozen weights where a compiler is found and passes are many.
+def fast_pass(network: nn.Module, images: Tensor, num_passes: int, report: Report = lambda _: None) -> Pass:
+    """The network's pass without gradients, compiled with frozen weights where a compiler is found and passes are many.
 
-    Compiled and plain features are compared on the images given; where they differ by more than rounding, and where
-    compilation fails, the plain pass is used and a line says so.
+    Compiled and plain numbers are compared on the images given; where they differ by more than :data:`TOLERANCE`, and
+    where compilation fails, the plain pass is used and a line says so.
 
     Args:
-        dual: the network; its features must be maps.
+        network: in evaluation mode; it gives one tensor whose first axis is the images'.
         images: (B, 3, H, W) normalised, one full batch. Smaller batches are filled up to B, which costs less than
             compiling again.
-        num_passes: images that will be shown; below :data:`MANY_PASSES` nothing is compiled.
+        num_passes: images that will be shown; below :data:`MANY_PASSES` nothing is compiled, nor off the CPU.
         report: gets a line of what is used.
     """
-
-    def plain(batch: Tensor) -> Tensor:
-        return dual.feature_maps(dual.extract(batch))
-
+    plain = torch.no_grad()(network)
     if num_passes < MANY_PASSES or images.device.type != "cpu":
         return plain
     full = len(images)
-    compiled = torch.compile(dual.backbone, options={"freezing": True}, dynamic=False)
+    compiled = torch.compile(network, options={"freezing": True}, dynamic=False)
 
     @torch.no_grad()
     def padded(batch: Tensor) -> Tensor:
         filled = torch.cat([batch, batch.new_zeros((full - len(batch), *batch.shape[1:]))])
-        return dual.feature_maps(compiled(filled.contiguous(memory_format=torch.channels_last)))[: len(batch)]
+        return compiled(filled.contiguous(memory_format=torch.channels_last))[: len(batch)]  # type: ignore[no-any-return]
 
     try:
         expected, got = plain(images), padded(images)

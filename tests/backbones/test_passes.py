@@ -7,10 +7,10 @@ import torch
 from small_networks import seeded_images
 from torch import Tensor
 
+from sigcam_core.backbones import passes
+from sigcam_core.backbones.passes import fast_pass
 from sigcam_core.backbones.small_cnn import small_cnn
 from sigcam_core.dual.branch import DualBranch
-from sigcam_core.evaluate import passes
-from sigcam_core.evaluate.passes import fast_extract
 
 
 @pytest.fixture
@@ -22,7 +22,7 @@ def dual() -> DualBranch:
 def test_few_passes_are_not_worth_a_compilation(dual: DualBranch, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(torch, "compile", lambda *_, **__: pytest.fail("compiled"))
     images = seeded_images(4, 32)
-    assert torch.equal(fast_extract(dual, images, passes.MANY_PASSES - 1)(images), dual.extract(images))
+    assert torch.equal(fast_pass(dual.backbone, images, passes.MANY_PASSES - 1)(images), dual.backbone(images))
 
 
 @pytest.mark.parametrize("count", [1, 4, 9])
@@ -36,9 +36,9 @@ def test_a_batch_of_any_size_is_filled_up_or_split(
         return dual.backbone(images)
 
     monkeypatch.setattr(torch, "compile", lambda *_, **__: compiled)
-    extract = fast_extract(dual, seeded_images(4, 32), 10**6)
+    extract = fast_pass(dual.backbone, seeded_images(4, 32), 10**6)
     images = seeded_images(count, 32)
-    torch.testing.assert_close(extract(images), dual.extract(images))
+    torch.testing.assert_close(extract(images), dual.backbone(images))
     assert set(seen) == {4}
 
 
@@ -46,8 +46,8 @@ def test_other_numbers_are_refused(dual: DualBranch, monkeypatch: pytest.MonkeyP
     monkeypatch.setattr(torch, "compile", lambda *_, **__: lambda images: 1.01 * dual.backbone(images))
     told: list[str] = []
     images = seeded_images(4, 32)
-    extract = fast_extract(dual, images, 10**6, told.append)
-    assert torch.equal(extract(images), dual.extract(images))
+    extract = fast_pass(dual.backbone, images, 10**6, told.append)
+    assert torch.equal(extract(images), dual.backbone(images))
     assert "not compiled: features would differ by 0.01 of the largest" in told[0]
 
 
@@ -58,5 +58,5 @@ def test_without_a_compiler_passes_are_plain(dual: DualBranch, monkeypatch: pyte
     monkeypatch.setattr(torch, "compile", lambda *_, **__: broken)
     told: list[str] = []
     images = seeded_images(4, 32)
-    assert torch.equal(fast_extract(dual, images, 10**6, told.append)(images), dual.extract(images))
+    assert torch.equal(fast_pass(dual.backbone, images, 10**6, told.append)(images), dual.backbone(images))
     assert "no compiler was found" in told[0]
