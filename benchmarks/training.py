@@ -15,7 +15,7 @@ from benchmarks.timing import ForwardPass, Row, side_by_side
 from data_scripts.__main__ import prepare
 from sigcam_core import DualBranch
 from sigcam_core.backbones import IMAGENET_CLASSES, build
-from sigcam_core.dual.branch import linear_head_weight
+from sigcam_core.dual.linear import linear_head_weight
 from sigcam_core.prepare.images import image_batches
 from sigcam_core.prepare.manifest import Manifest
 from sigcam_core.train.features import BATCH_SIZE

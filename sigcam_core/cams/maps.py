@@ -11,8 +11,9 @@ from torch import Tensor, nn
 
 from ..common.checks import check_class_idx
 from ..common.errors import check_choice, fail
-from ..dual.branch import AUTOCAST_TYPES, HEADS, DualBranch, linear_head_weight
-from ..dual.split import evaluation_mode
+from ..dual.branch import AUTOCAST_TYPES, HEADS, DualBranch
+from ..dual.linear import linear_head_weight
+from ..dual.probe import evaluation_mode
 from .methods import CAM_METHODS, METHODS, gradcam_plus_plus
 from .scalars import (
     DEFAULT_CONTRAST,
@@ -25,6 +26,9 @@ from .scalars import (
     scalar_values,
 )
 from .score_cam import Score
+
+ROUNDINGS = 1e4
+"""Products of feature and gradient cancel where what is left of them is fewer roundings than this."""
 
 
 @dataclass(frozen=True)
@@ -87,7 +91,7 @@ def cam_maps(
     dual: DualBranch,
     images: Tensor,
     class_idx: Tensor | int,
-    methods: Sequence[str] = METHODS,
+    methods: Sequence[str] | None = None,
     heads: Sequence[str] = HEADS,
     evidence_only: bool | str = "paper",
     gradcam_plus_plus_eps: float = 0.0,
@@ -103,8 +107,8 @@ def cam_maps(
         dual: the network.
         images: (N, 3, H, W) normalised images.
         class_idx: (N,) classes to explain, or one class for all.
-        methods: names from :data:`sigcam_core.cams.methods.CAM_METHODS`. ``"scorecam"`` alone takes more passes, one
-            for every channel.
+        methods: names from :data:`sigcam_core.cams.methods.CAM_METHODS`; ``None`` takes those of the paper that the
+            head allows. ``"scorecam"`` alone takes more passes, one for every channel.
         heads: ``"softmax"``, ``"sigmoid"`` or both.
         evidence_only: cut negative channel weights to zero: ``"paper"`` for the sigmoid head only, as Oh and
             Noh do; ``True`` for both; ``False`` for neither.
@@ -136,7 +140,14 @@ def cam_maps(
     torch.Size([2, 12, 12])
     """
     options = MapOptions(
-        methods, heads, evidence_only, gradcam_plus_plus_eps, autocast, batch_size, scalar=scalar, contrast=contrast
+        methods_of(dual.softmax_head) if methods is None else methods,
+        heads,
+        evidence_only,
+        gradcam_plus_plus_eps,
+        autocast,
+        batch_size,
+        scalar=scalar,
+        contrast=contrast,
     )
     features = dual.extract(images, autocast)
     return maps_from_features(dual, features, _checked_classes(dual, features, class_idx), options, images)
@@ -229,6 +240,8 @@ def _maps_of_head(
     else:
         gradients = scalar_gradients(head, features, class_idx, scalar, options.contrast)  # as the features
         inputs["gradients"] = dual.feature_maps(gradients).to(feature_maps.dtype)  # (N, K, h, w)
+        if "hirescam" in methods and not options.truncates(head_name):
+            _check_products_add_up(feature_maps, inputs["gradients"])
     functions = {name: method.function for name, method in methods.items()}
     if "gradcam++" in functions:
         functions["gradcam++"] = partial(gradcam_plus_plus, eps=options.gradcam_plus_plus_eps)
@@ -237,6 +250,22 @@ def _maps_of_head(
         (head_name, name): functions[name](feature_maps, inputs[method.needs], truncated)
         for name, method in methods.items()
     }
+
+
+def _check_products_add_up(feature_maps: Tensor, gradients: Tensor) -> None:
+    """Refuse HiResCAM where products of feature and gradient cancel at every place, so that rounding is what is left.
+
+    A layer that takes no notice of its input's scale, such as the norm at the start of a transformer's block, has a
+    gradient at right angles to its input.
+    """
+    products = feature_maps * gradients
+    size = products.abs().sum(dim=1)
+    least = ROUNDINGS * torch.finfo(products.dtype).eps * size
+    if bool((size > 0).any()) and bool((products.sum(dim=1).abs() <= least).all()):
+        fail(
+            "HiResCAM is nothing but rounding for this network, whose features go into a norm: the products of feature "
+            "and gradient cancel at every place; choose another method, or float64."
+        )
 
 
 def _combined_weights(

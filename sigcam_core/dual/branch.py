@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+from functools import partial
 from typing import NamedTuple
 
 import torch
@@ -10,7 +11,10 @@ from torch import Tensor, nn
 
 from ..backbones.formats import InputFormat, known_format, refuse_unknown_format
 from ..common.errors import check_choice, fail
-from .split import Split, probe_logits, recomposes, split_classifier
+from .linear import draw_fresh
+from .probe import check_is_trainable, num_channels, probe_logits, unwrapped
+from .proposals import Split
+from .split import finished, recomposes, set_out_of_place, split_classifier
 
 INITS = ("fresh", "copy")
 FRESH_STD = 0.01  # the official code draws the sigmoid head from N(0, 0.01)
@@ -34,8 +38,9 @@ class DualBranch(nn.Module):
         backbone: images (N, 3, H, W) to features: maps (N, K, h, w), or the tokens (N, L, K) of a transformer.
         softmax_head: features to logits (N, C).
         sigmoid_head: features to logits (N, C).
-        to_maps: features to maps (N, K, h, w), such as :class:`~sigcam_core.dual.split.TokensToMaps`. It may leave out
-            and reorder values, nothing else: gradients go through it as features do. ``None`` where features are maps.
+        to_maps: features to maps (N, K, h, w), such as :class:`~sigcam_core.dual.modules.TokensToMaps`. It may leave
+            out and reorder values, nothing else: gradients go through it as features do. ``None`` where features are
+            maps.
         input_format: how images are made ready for the network, where that is known.
     """
 
@@ -53,6 +58,8 @@ class DualBranch(nn.Module):
         self.softmax_head = softmax_head.requires_grad_(False)
         self.sigmoid_head = sigmoid_head.requires_grad_(True)
         self.to_maps = to_maps or nn.Identity()
+        for head in (softmax_head, sigmoid_head):
+            set_out_of_place(head)  # both see the same features
         self.eval()
 
     @classmethod
@@ -73,7 +80,9 @@ class DualBranch(nn.Module):
         each kind of network is cut.
 
         Args:
-            model: a classifier, images (N, 3, H, W) to logits (N, C).
+            model: a classifier, images (N, 3, H, W) to logits (N, C), or to an object or a dict with ``logits``. What
+                PyTorch wraps around it is taken off. A softmax at its end is left out of both heads. Networks for
+                images of one channel, or of four, are taken as they are.
             num_classes: C, checked against the classifier.
             init: ``"fresh"`` draws the sigmoid head's weights from N(0, 0.01) with zero biases, as the official
                 code does; ``"copy"`` starts from the softmax head. Parameters that belong to no known layer, such as
@@ -84,11 +93,14 @@ class DualBranch(nn.Module):
             input_format: how images are made ready; by default what the classifier says, if it does.
 
         Raises:
-            SigcamError: if the network cannot be split, or the number of classes differs.
+            SigcamError: if the network cannot be split, gives probabilities or one logit, or the number of classes
+                differs.
         """
         check_choice("init", init, INITS)
         if (features is None) != (head is None) or (features is None and to_maps is not None):
             fail("pass both `features` and `head`, or neither; `to_maps` goes with them.")
+        model = unwrapped(model)
+        check_is_trainable(model)
         classes = probe_logits(model).shape[1]
         if num_classes is not None and num_classes != classes:
             fail(f"the classifier has {classes} classes, but num_classes is {num_classes}.")
@@ -101,9 +113,10 @@ class DualBranch(nn.Module):
                     "head(features(images)) differs from model(images), or features are not maps and `to_maps` is "
                     "missing: pass the parts that make up the classifier."
                 )
+        split = finished(model, split)
         sigmoid_head = copy.deepcopy(split.head)
         if init == "fresh":
-            sigmoid_head.apply(_draw_fresh)
+            sigmoid_head.apply(partial(draw_fresh, std=FRESH_STD))
         return cls(split.features, split.head, sigmoid_head, split.to_maps, input_format or known_format(model))
 
     def train(self, mode: bool = True) -> DualBranch:
@@ -147,12 +160,13 @@ class DualBranch(nn.Module):
             Feature maps (N, K, h, w), or the tokens of a transformer, from which :meth:`feature_maps` makes maps.
 
         Raises:
-            SigcamError: if the images have the wrong shape, size or type, or hold NaN or infinity; or for a type
-                that autocast does not take.
+            SigcamError: if the images have the wrong shape, size or type, lie on another device, or hold NaN or
+                infinity; or for a type that autocast does not take.
         """
-        check_images(images)
+        check_images(images, num_channels(self.backbone))
         if autocast not in (None, *AUTOCAST_TYPES):
             fail(f"autocast must be torch.float16, torch.bfloat16 or None, got {autocast}.")
+        self._check_fits(images, autocast)
         try:
             if autocast is None:
                 features: Tensor = self.backbone(images)
@@ -165,6 +179,17 @@ class DualBranch(nn.Module):
                 raise
             fail(f"the network does not take images of {images.shape[2]} x {images.shape[3]} pixels: {error}")
         return features
+
+    def _check_fits(self, images: Tensor, autocast: torch.dtype | None) -> None:
+        """Refuse images of another device or type than the backbone's weights, which PyTorch would trip over."""
+        parameter = next(self.backbone.parameters(), None)
+        if parameter is None:
+            return
+        if images.device != parameter.device:
+            fail(f"images are on {images.device}, the network is on {parameter.device}: move one with .to().")
+        mixes = autocast is not None or torch.is_autocast_enabled(images.device.type)
+        if images.dtype != parameter.dtype and not mixes:
+            fail(f"images are {images.dtype}, the network is {parameter.dtype}: convert one with .to().")
 
     def feature_maps(self, features: Tensor) -> Tensor:
         """The maps (N, K, h, w) in what :meth:`extract` gave, or in the gradient of a logit with respect to it.
@@ -192,14 +217,18 @@ HEADS = ("softmax", "sigmoid")
 AUTOCAST_TYPES = (torch.float16, torch.bfloat16)
 
 
-def check_images(images: Tensor) -> None:
+def check_images(images: Tensor, channels: int = 3) -> None:
     """Refuse anything but a finite float tensor (N, 3, H, W).
+
+    Args:
+        images: any tensor.
+        channels: that the network takes.
 
     Raises:
         SigcamError: saying which image is wrong.
     """
-    if images.ndim != 4 or images.shape[1] != 3:
-        fail(f"images must have shape (N, 3, height, width), got {tuple(images.shape)}.")
+    if images.ndim != 4 or images.shape[1] != channels:
+        fail(f"images must have shape (N, {channels}, height, width), got {tuple(images.shape)}.")
     if not images.is_floating_point():
         fail(f"images must be normalised floats, got {images.dtype}: scale and normalise them first.")
     # One quick pass is enough for most: NaN and infinity never leave a sum. Only a sum may overflow too.
@@ -208,30 +237,3 @@ def check_images(images: Tensor) -> None:
     finite = images.isfinite().flatten(1).all(dim=1)
     if not bool(finite.all()):
         fail(f"image {int((~finite).nonzero()[0, 0])} of the batch holds NaN or infinity.")
-
-
-def linear_head_weight(head: nn.Module) -> Tensor | None:
-    """Weights (C, K) of a head that is global average pooling and one linear layer, else ``None``.
-
-    Only such a head has a class activation map in the sense of Zhou et al. 2016. It must be made of
-    :class:`~torch.nn.Sequential`, which tells what is computed.
-    """
-    modules = list(head.modules())
-    leaves = [module for module in modules if not list(module.children())]
-    if any(list(module.children()) and type(module) is not nn.Sequential for module in modules):
-        return None
-    passive = (nn.Flatten, nn.Dropout, nn.Identity)
-    active = [module for module in leaves if not isinstance(module, passive)]
-    if len(active) != 2 or type(active[1]) is not nn.Linear:
-        return None
-    pool = active[0]
-    is_global = type(pool) is nn.AdaptiveAvgPool2d and pool.output_size in (1, (1, 1))
-    return active[1].weight if is_global else None
-
-
-def _draw_fresh(module: nn.Module) -> None:
-    if isinstance(module, nn.Linear | nn.Conv2d | nn.MultiheadAttention):
-        for parameter in module.parameters(recurse=False):
-            nn.init.normal_(parameter, std=FRESH_STD) if parameter.ndim > 1 else nn.init.zeros_(parameter)
-    elif not list(module.children()) and callable(reset := getattr(module, "reset_parameters", None)):
-        reset()

@@ -26,7 +26,7 @@ def class_balanced_bce(logits: Tensor, labels: Tensor, pos_weight: float | None 
         The mean over all N x C terms, a scalar tensor.
 
     Raises:
-        SigcamError: if the shapes do not fit or a label is outside [0, C).
+        SigcamError: if the shapes do not fit, there is one class only, or a label is outside [0, C).
 
     >>> class_balanced_bce(torch.zeros(2, 4), torch.tensor([0, 3])).item()  # (3 log 2 + 3 log 2) / 4
     1.0397...
@@ -37,6 +37,8 @@ def class_balanced_bce(logits: Tensor, labels: Tensor, pos_weight: float | None 
             f"{tuple(labels.shape)}."
         )
     num_classes = logits.shape[1]
+    if num_classes < 2:
+        fail("class_balanced_bce compares one class with the others: give logits of at least two classes.")
     check_class_idx(labels, num_classes)
     weight = torch.tensor(num_classes - 1.0 if pos_weight is None else pos_weight, device=logits.device)
     return _weighted_bce(logits, labels, weight)

@@ -14,8 +14,10 @@ import torch
 from torch import nn
 
 from ..cams.controls import BASELINES, CENTRE, NO_HEAD, SHIFTED, WEIGHTS, WRONG_CLASS, Control, LinearHead
+from ..common.errors import fail
 from ..common.shards import Arrays
-from ..dual.branch import HEADS, DualBranch, linear_head_weight
+from ..dual.branch import HEADS, DualBranch
+from ..dual.linear import linear_head_bias, linear_head_weight
 from ..localization.hits import hit_rates, max_box_acc
 from ..localization.protocol import GT_LOC_IOU, MAP_SIZE, pixel_average_precision
 from ..prepare.images import has_masks, image_batches, load_masks, scaled_boxes
@@ -28,10 +30,15 @@ BATCH_SIZE = 32
 
 
 def linear_head(head: nn.Module, *, is_sigmoid: bool = False) -> LinearHead:
-    """The weights and biases of a head of global average pooling and one linear layer."""
-    layer = next(module for module in head.modules() if isinstance(module, nn.Linear))
-    bias = layer.weight.new_zeros(len(layer.weight)) if layer.bias is None else layer.bias
-    return LinearHead(layer.weight.detach().clone(), bias.detach().clone(), is_sigmoid)
+    """The weights and biases of a head of global average pooling and one linear layer.
+
+    Raises:
+        SigcamError: if the head is another.
+    """
+    weight, bias = linear_head_weight(head), linear_head_bias(head)
+    if weight is None or bias is None:
+        fail(f"{type(head).__name__} is not global average pooling and one linear layer: its channels have no weights.")
+    return LinearHead(weight.detach().clone(), bias.detach().clone(), is_sigmoid)
 
 
 def baseline_figures(dual: DualBranch, manifest: Manifest, network: str) -> pd.DataFrame:

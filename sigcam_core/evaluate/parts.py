@@ -19,7 +19,8 @@ from ..cams.scalars import log_odds
 from ..cams.score_maps import resize_maps
 from ..common.errors import fail
 from ..common.progress import Report, print_to_stderr, progress_bar
-from ..dual.branch import DualBranch, linear_head_weight
+from ..dual.branch import DualBranch
+from ..dual.linear import linear_head_weight
 from ..prepare.images import image_batches
 from ..prepare.manifest import Manifest
 from ..prepare.parts import PARTS, REMOVABLE, load_parts, without_part

@@ -18,7 +18,8 @@ from ..cams.controls import LinearHead
 from ..common.errors import fail
 from ..common.files import write_atomically
 from ..common.progress import Report
-from ..dual.branch import DualBranch, linear_head_weight
+from ..dual.branch import DualBranch
+from ..dual.linear import linear_head_weight
 from ..dual.split import split_pooling
 from ..evaluate.baselines import linear_head
 from ..invariance import gauge_energy

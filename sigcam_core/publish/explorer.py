@@ -20,7 +20,8 @@ from ..cams.maps import MapOptions, maps_from_features, methods_of
 from ..cams.score_maps import normalize_maps
 from ..common.checks import check_class_idx
 from ..common.errors import check_choice, fail
-from ..dual.branch import HEADS, DualBranch, linear_head_weight
+from ..dual.branch import HEADS, DualBranch
+from ..dual.linear import linear_head_weight
 from ..invariance import sign_collapse_delta
 from ..prepare.images import load_images, normalize
 from ..prepare.manifest import Manifest, manifest_checksum

@@ -18,7 +18,7 @@ from ..common.errors import check_choice
 from ..common.files import read_json, write_json
 from ..common.progress import Report, print_to_stderr
 from ..common.provenance import provenance
-from ..dual.branch import linear_head_weight
+from ..dual.linear import linear_head_weight
 from ..evaluate.schema import KEYS, read_evidence
 from ..invariance import gauge_energy
 from ..localization.evidence import wsol_statistics

@@ -11,7 +11,8 @@ from typing import Any
 
 import pandas as pd
 
-from ..dual.branch import HEADS, DualBranch, linear_head_weight
+from ..dual.branch import HEADS, DualBranch
+from ..dual.linear import linear_head_weight
 from ..evaluate.overhead import overhead_rows
 from ..evaluate.schema import KEYS
 from ..fidelity.evidence import (

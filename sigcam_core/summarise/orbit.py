@@ -13,7 +13,8 @@ from torch import Tensor
 from ..cams.scalars import Contrast, coefficients
 from ..cams.score_maps import normalize_maps
 from ..common.errors import fail
-from ..dual.branch import DualBranch, linear_head_weight
+from ..dual.branch import DualBranch
+from ..dual.linear import linear_head_weight
 from ..invariance import ShiftedHead, gauge_energy, shift_weights, shifted_head, telling_deltas
 from ..prepare.images import normalize
 from .figures import Panel, invariance_figure

@@ -13,7 +13,8 @@ from torch import nn
 from sigcam_core import SigcamError
 from sigcam_core.backbones.formats import BACKBONES, InputFormat, input_format, known_format
 from sigcam_core.backbones.networks import CLASSIFIER_HEADS, build
-from sigcam_core.dual.branch import DualBranch, linear_head_weight
+from sigcam_core.dual.branch import DualBranch
+from sigcam_core.dual.linear import linear_head_weight
 
 PAIRS = [(name, "mlp" if name.endswith("_mlp") else "gap") for name in BACKBONES]
 

@@ -12,8 +12,9 @@ from torch import Tensor, nn
 
 from sigcam_core import DualBranch, SigcamError, class_balanced_bce
 from sigcam_core.backbones.small_cnn import small_cnn
-from sigcam_core.dual.branch import check_images, linear_head_weight
-from sigcam_core.dual.split import TokensToMaps
+from sigcam_core.dual.branch import check_images
+from sigcam_core.dual.linear import linear_head_weight
+from sigcam_core.dual.modules import TokensToMaps
 
 
 class NoisyNetwork(nn.Module):
@@ -164,11 +165,22 @@ def test_images_of_another_size_are_refused_where_the_network_is_of_one_size(
 
 def test_errors_of_a_backbone_are_its_own() -> None:
     dual = DualBranch.from_classifier(small_cnn(5))
-    with pytest.raises(RuntimeError, match="expected scalar type Double but found Float"):
-        dual(random_images())  # float64 images, float32 weights
     dual.backbone.register_forward_pre_hook(refuse)
     with pytest.raises(AssertionError, match=r"^the moon is full$"):
         dual(random_images(dtype=torch.float32))
+
+
+def test_images_of_another_type_or_device_are_refused_in_one_sentence() -> None:
+    dual = DualBranch.from_classifier(small_cnn(5))
+    with pytest.raises(SigcamError, match=r"images are torch.float64, the network is torch.float32: convert one"):
+        dual(random_images())
+    images = random_images(dtype=torch.float32)
+    with pytest.raises(SigcamError, match=r"images are torch.float32, the network is torch.bfloat16"):
+        dual.bfloat16()(images)
+    with torch.autocast("cpu", dtype=torch.bfloat16):  # which converts by itself
+        assert dual.float().extract(images.bfloat16()).isfinite().all()
+    with pytest.raises(SigcamError, match="images are on meta, the network is on cpu: move one"):
+        dual._check_fits(images.to("meta"), None)  # numbers on the meta device cannot be checked
 
 
 def refuse(*_: object) -> None:

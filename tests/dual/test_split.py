@@ -12,8 +12,10 @@ from torch import Tensor, nn
 
 from sigcam_core import DualBranch, SigcamError, cam_maps
 from sigcam_core.backbones.small_cnn import small_cnn
-from sigcam_core.dual.branch import linear_head_weight
-from sigcam_core.dual.split import Split, TokensToMaps, recomposes, split_classifier
+from sigcam_core.dual.linear import linear_head_weight
+from sigcam_core.dual.modules import TokensToMaps
+from sigcam_core.dual.proposals import Split
+from sigcam_core.dual.split import recomposes, split_classifier
 
 
 class Case(NamedTuple):

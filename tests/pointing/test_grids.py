@@ -13,7 +13,7 @@ from sigcam_core import DualBranch
 from sigcam_core.backbones.formats import InputFormat
 from sigcam_core.cams.maps import MapOptions, cam_maps
 from sigcam_core.common.errors import SigcamError
-from sigcam_core.dual.branch import linear_head_weight
+from sigcam_core.dual.linear import linear_head_weight
 from sigcam_core.invariance import erasing_delta, shift_weights
 from sigcam_core.pointing.grids import (
     batches_of_rows,

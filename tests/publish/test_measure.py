@@ -16,7 +16,7 @@ from small_measurement import KEYS, TINY, Made, copy_of, know, sigmoid_top1
 from sigcam_core.__main__ import main
 from sigcam_core.common.errors import SigcamError, run_command_line
 from sigcam_core.common.files import read_json
-from sigcam_core.dual.branch import linear_head_weight
+from sigcam_core.dual.linear import linear_head_weight
 from sigcam_core.evaluate.schema import read_evidence
 from sigcam_core.fidelity.evidence import fidelity_statistics
 from sigcam_core.localization.evidence import wsol_statistics
