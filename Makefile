@@ -7,7 +7,7 @@ SHELL := bash
 MAKEFLAGS += --no-builtin-rules --no-print-directory
 
 VENV := .venv
-BIN := $(abspath $(VENV))/bin
+BIN := $(CURDIR)/$(VENV)/bin
 
 # How many CPU cores the workflow may use.
 CORES ?= all
@@ -26,7 +26,7 @@ PYTHON_NEEDED = $(or $(PYTHON),python3) is not Python 3.11, 3.12 or 3.13 with th
 	(on Debian and Ubuntu with its -venv package) or name it, as in make setup PYTHON=/path/to/python3.11.
 
 # --nolock: every step renames whole files into place, so the lock of a killed run must not stop the next one.
-SNAKEMAKE = PATH="$(BIN):$$PATH" $(BIN)/snakemake --cores $(CORES) --rerun-incomplete --nolock
+SNAKEMAKE = PATH="$(BIN):$$PATH" "$(BIN)/snakemake" --cores $(CORES) --rerun-incomplete --nolock
 
 # Let glibc keep freed memory, for ours and peers alike: else a forward pass takes up to twice as long.
 KEEP_MEMORY = MALLOC_MMAP_THRESHOLD_=1073741824 MALLOC_TRIM_THRESHOLD_=1073741824
@@ -41,41 +41,41 @@ setup: $(VENV)/.ready-$(TORCH) ## make the virtual environment from the lock fil
 
 reproduce: setup ## run the whole pipeline and build the book, then print the headline figures
 	@$(SNAKEMAKE) --quiet host reason rules
-	@$(BIN)/python -m sigcam_core summarise --work-dir build
+	@"$(BIN)/python" -m sigcam_core summarise --work-dir build
 
 plan: setup ## show the steps that `make reproduce` would run
 	@$(SNAKEMAKE) --dry-run
 
 book: setup ## build the book again from what is already there
-	@PATH="$(BIN):$$PATH" $(BIN)/python workflow/build_book.py --work-dir build
+	@PATH="$(BIN):$$PATH" "$(BIN)/python" workflow/build_book.py --work-dir build
 
 bench: setup ## measure speed side by side with other tools, then put the page into the book
-	@$(KEEP_MEMORY) $(BIN)/python -m benchmarks
-	@$(KEEP_MEMORY) $(BIN)/python -m benchmarks.head_training
+	@$(KEEP_MEMORY) "$(BIN)/python" -m benchmarks
+	@$(KEEP_MEMORY) "$(BIN)/python" -m benchmarks.head_training
 	@$(MAKE) reproduce
 
 publish: setup ## measure an experiment anew, EXPERIMENT=name; RESULTS=results puts it in place of what is committed
-	@$(KEEP_MEMORY) $(BIN)/python -m sigcam_core publish $(EXPERIMENT) $(if $(RESULTS),--results $(RESULTS))
+	@$(KEEP_MEMORY) "$(BIN)/python" -m sigcam_core publish $(EXPERIMENT) $(if $(RESULTS),--results $(RESULTS))
 
 lab: setup ## open the notebooks in JupyterLab
-	@PATH="$(BIN):$$PATH" $(BIN)/jupyter lab notebooks
+	@PATH="$(BIN):$$PATH" "$(BIN)/jupyter" lab notebooks
 
 test: lint ## check style and types, then run the whole test suite
-	@PATH="$(BIN):$$PATH" $(BIN)/pytest
+	@PATH="$(BIN):$$PATH" "$(BIN)/pytest"
 
 lint: setup ## check style and types
-	@$(BIN)/ruff check
-	@$(BIN)/ruff format --check
-	@$(BIN)/mypy
+	@"$(BIN)/ruff" check
+	@"$(BIN)/ruff" format --check
+	@"$(BIN)/mypy"
 
 format: setup ## put the code in the house style
-	@$(BIN)/ruff check --fix
-	@$(BIN)/ruff format
+	@"$(BIN)/ruff" check --fix
+	@"$(BIN)/ruff" format
 
 # torch stays in the newest series that the results were checked with.
 lock: setup ## work out requirements.lock again from pyproject.toml
-	@$(BIN)/python -m pip install --quiet "uv>=0.7.14"
-	@$(BIN)/uv pip compile pyproject.toml --all-extras --universal --python-version 3.11 --no-annotate --no-header \
+	@"$(BIN)/python" -m pip install --quiet "uv>=0.7.14"
+	@"$(BIN)/uv" pip compile pyproject.toml --all-extras --universal --python-version 3.11 --no-annotate --no-header \
 		--quiet --output-file requirements.lock
 
 clean: ## remove everything that was made, except the virtual environment
@@ -84,7 +84,7 @@ clean: ## remove everything that was made, except the virtual environment
 # Set-up: an interrupted one leaves no stamp, and the next starts from an empty environment.
 
 $(VENV)/.ready-$(TORCH): $(VENV)/.locked-$(TORCH) pyproject.toml
-	@$(BIN)/python -m pip install --quiet --no-deps --no-build-isolation --editable .
+	@"$(BIN)/python" -m pip install --quiet --no-deps --no-build-isolation --editable .
 	@touch $@
 
 # --no-deps: the lock is complete, and grad-cam would bring opencv-python, which clashes with opencv-python-headless.
@@ -97,7 +97,7 @@ $(VENV)/.locked-$(TORCH): requirements.lock
 
 # pip's own log is long: report every fiftieth package, and the large downloads by name.
 define install-default
-set -o pipefail; $(BIN)/python -m pip install --no-deps --requirement requirements.lock | awk ' \
+set -o pipefail; "$(BIN)/python" -m pip install --no-deps --requirement requirements.lock | awk ' \
 	/^(Collecting|Processing|Requirement already satisfied)/ { if (++n % 50 == 0) print "  " n " packages fetched" } \
 	/^ *Downloading .* MB\)$$/ { size = substr($$(NF - 1), 2) + 0; if (size > 100) print "  " $$2 " (" size " MB)" } \
 	/^Installing collected packages/ { print "  writing them into the environment" } \
@@ -107,6 +107,6 @@ endef
 # The CPU wheels need none of the CUDA libraries; uv knows where they are published.
 define install-cpu
 grep -vE '^(nvidia|cuda|triton)[-=]' requirements.lock > $(VENV)/requirements-cpu.txt
-$(BIN)/python -m pip install --quiet "uv>=0.7.14"
-$(BIN)/uv pip install --python $(BIN)/python --torch-backend cpu --no-deps --requirements $(VENV)/requirements-cpu.txt
+"$(BIN)/python" -m pip install --quiet "uv>=0.7.14"
+"$(BIN)/uv" pip install --python "$(BIN)/python" --torch-backend cpu --no-deps --requirements $(VENV)/requirements-cpu.txt
 endef

@@ -4,6 +4,7 @@ Run `make reproduce`, or `snakemake --cores all`; `snakemake -n` shows the plan.
 run that is killed goes on where it stopped. Options: `--config seed=1 train=400 epochs=2`.
 """
 
+import shlex
 import sys
 from pathlib import Path
 
@@ -46,7 +47,7 @@ def code_of(station):
 
 def options_of(run):
     """The command-line options that name a run."""
-    return f"--work-dir {WORK} --dataset {run.dataset} --backbone {run.backbone} --seed {SEED}"
+    return f"--work-dir {shlex.quote(str(WORK))} --dataset {run.dataset} --backbone {run.backbone} --seed {SEED}"
 
 
 def with_record(path):
@@ -94,7 +95,7 @@ rule shapes:
     output:
         with_record(MANIFESTS["shapes"]),
     shell:
-        "{PYTHON} -m data_scripts shapes --root {WORK}/data "
+        "{PYTHON:q} -m data_scripts shapes --root {WORK:q}/data "
         + " ".join(option(name) for name in ("train", "val", "test"))
 
 
@@ -105,7 +106,7 @@ rule photos:
     output:
         with_record(MANIFESTS["photos"]),
     shell:
-        "{PYTHON} -m data_scripts photos --root {WORK}/data"
+        "{PYTHON:q} -m data_scripts photos --root {WORK:q}/data"
 
 
 for run in RUNS.values():
@@ -126,7 +127,7 @@ for run in RUNS.values():
         priority: 2
         shell:
             # A fixed number of threads, here and below: it decides the order of additions, and so the last bits.
-            "{KEEP_MEMORY} OMP_NUM_THREADS=2 {PYTHON} -m sigcam_core train classifier {params.options}"
+            "{KEEP_MEMORY} OMP_NUM_THREADS=2 {PYTHON:q} -m sigcam_core train classifier {params.options}"
 
     rule:
         name:
@@ -143,7 +144,7 @@ for run in RUNS.values():
         threads: 1
         priority: 2
         shell:
-            "{KEEP_MEMORY} OMP_NUM_THREADS=1 {PYTHON} -m sigcam_core train sigmoid-head {params.options}"
+            "{KEEP_MEMORY} OMP_NUM_THREADS=1 {PYTHON:q} -m sigcam_core train sigmoid-head {params.options}"
 
     rule:
         name:
@@ -160,7 +161,7 @@ for run in RUNS.values():
         threads: 1
         priority: 1
         shell:
-            "{KEEP_MEMORY} OMP_NUM_THREADS=1 {PYTHON} -m sigcam_core evaluate {params.options}"
+            "{KEEP_MEMORY} OMP_NUM_THREADS=1 {PYTHON:q} -m sigcam_core evaluate {params.options}"
 
 
 rule notebook:
@@ -176,10 +177,10 @@ rule notebook:
     threads: lambda wildcards: workflow.cores if "-p repeats" in parameters(wildcards.notebook) else 1
     shell:
         "OMP_NUM_THREADS={threads} MPLBACKEND=module://matplotlib_inline.backend_inline"
-        " {PYTHON} -m papermill --no-progress-bar --log-level WARNING {input.notebook} {output}.part.ipynb"
-        " -p work_dir {WORK} {params.given}"
+        " {PYTHON:q} -m papermill --no-progress-bar --log-level WARNING {input.notebook:q} {output:q}.part.ipynb"
+        " -p work_dir {WORK:q} {params.given}"
         # ipykernel warns at every start that a kernel on this machine talks to itself unencrypted.
-        " 2> >(grep -v IPKernelApp >&2) && mv {output}.part.ipynb {output}"
+        " 2> >(grep -v IPKernelApp >&2) && mv {output:q}.part.ipynb {output:q}"
 
 
 rule book:
@@ -193,4 +194,4 @@ rule book:
         WORK / "book" / "_build" / "html" / "index.html",
     threads: workflow.cores
     shell:
-        "{PYTHON} {workflow.basedir}/workflow/build_book.py --work-dir {WORK}"
+        "{PYTHON:q} {workflow.basedir:q}/workflow/build_book.py --work-dir {WORK:q}"

@@ -42,9 +42,11 @@ def start_and_kill(work_dir: Path, when_exists: Path) -> None:
 
 
 def test_a_killed_run_goes_on_where_it_stopped_and_ends_with_the_book(tmp_path: Path) -> None:
-    work_dir = tmp_path / "build"
+    # People keep things in such folders, and nothing in a name may run.
+    work_dir = tmp_path / "my papers; touch owned" / "build"
     manifest = work_dir / "data" / "shapes" / "manifest.parquet"
     classifier = work_dir / "checkpoints" / "shapes-small_cnn-gap-seed0.classifier.json"
+    work_dir.parent.mkdir()
     start_and_kill(work_dir, when_exists=classifier)
     made = manifest.stat().st_mtime_ns
     trained = classifier.stat().st_mtime_ns
