@@ -17,6 +17,7 @@ import numpy as np
 import pandas as pd
 import torch
 from numpy.typing import NDArray
+from safetensors.numpy import load_file
 from torch import Tensor, nn
 
 from ..backbones.passes import Pass, fast_pass
@@ -30,7 +31,7 @@ from ..cams.controls import (
     Control,
     LinearHead,
 )
-from ..common.files import write_json
+from ..common.files import read_json, write_json
 from ..common.progress import Report
 from ..common.provenance import provenance
 from ..common.shards import Arrays, in_shards, seconds_of
@@ -66,6 +67,8 @@ GRIDS, CELLS = 1000, (2, 3)
 STEPS = ("located_test", "located_val", "located_shifts", "scored", "perturbed", *(f"grids_{n}" for n in CELLS))
 PATHS = ("penalties_softmax", "penalties_sigmoid")
 SURE = 0.5  # probability of an image's class, for the grid pointing game
+ROWS = "rows.json"
+LOCATED = "located_test.safetensors"
 
 
 @dataclass(frozen=True, eq=False)
@@ -128,7 +131,7 @@ def publish_controls(experiment: Experiment, folder: Path, work_dir: Path, repor
     run = run_of(experiment, work_dir, experiment.seeds[0])
     for head, table in train_heads(experiment, [run], report).items():
         write_csv(folder / f"choice_{head}.csv", table)
-    kept = run.work_dir / "controls" / run.full_name
+    kept = folder_of(run)
     made = control_heads(run, kept, report)
     for name, table in made.tables.items():
         write_csv(folder / f"{name}.csv", table)
@@ -138,6 +141,9 @@ def publish_controls(experiment: Experiment, folder: Path, work_dir: Path, repor
     shift = float(shifts["shift"][shifts["chosen"]].iloc[0])
     made.heads[made.softmax] = replace(made.heads[made.softmax], shift=shift)
     study = replace(study, controls=control_rows(made))
+    # What else reads the shards must know their rows.
+    rows = {"rows": [control.name for control in study.controls], "softmax": made.softmax, "sigmoid": made.sigmoid}
+    write_json(kept / ROWS, rows)
     evidence = _measure(study)
     begin = time.perf_counter()
     for name, table in control_tables(evidence, made.softmax, made.sigmoid).items():
@@ -146,6 +152,29 @@ def publish_controls(experiment: Experiment, folder: Path, work_dir: Path, repor
     seconds |= {"optima": sum(float(table["seconds"].sum()) for name, table in made.tables.items() if name in PATHS)}
     seconds |= {"tables": time.perf_counter() - begin}
     write_json(folder / "record.json", _record(study, experiment, seconds))
+
+
+def folder_of(run: Run) -> Path:
+    """Where the controls of a run are kept."""
+    return run.work_dir / "controls" / run.full_name
+
+
+def located_pairs(run: Run) -> dict[str, tuple[NDArray[np.uint8], NDArray[np.uint8]]]:
+    """Packed hits (N, 96) of the softmax and the sigmoid head that are compared, for each treatment of weights.
+
+    Returns:
+        ``signed`` and ``truncated``; nothing where the controls of the run were not located.
+    """
+    folder = folder_of(run)
+    if not (folder / ROWS).exists() or not (folder / LOCATED).exists():
+        return {}
+    known = read_json(folder / ROWS)
+    hits = load_file(folder / LOCATED)["hits"]
+    heads = (known["softmax"], known["sigmoid"])
+    places = {
+        weights: [known["rows"].index(Control(head, "logit", weights).name) for head in heads] for weights in WEIGHTS
+    }
+    return {weights: (hits[:, one], hits[:, other]) for weights, (one, other) in places.items()}
 
 
 def control_tables(evidence: ControlEvidence, softmax: str, sigmoid: str) -> dict[str, pd.DataFrame]:
@@ -294,7 +323,8 @@ def _grids(study: Study, test: Manifest, cells: int, maps: FeatureMaps, logits: 
         ]
         return {"shares": torch.cat(shares).numpy()}
 
-    path, facts = study.folder / f"grids_{cells}.safetensors", study.facts(controls, maps.path)
+    path = study.folder / f"grids_{cells}.safetensors"
+    facts = study.facts(controls, maps.path) | {"sure": SURE, "seed": study.run.seed}
     return in_shards(path, len(grids), measure, facts, shard_size=2 * at_once, report=study.report)["shares"]
 
 

@@ -1,9 +1,9 @@
 """What a threshold chosen on the test images does to MaxBoxAcc, its bootstrap intervals, and paired differences.
 
 MaxBoxAcc is a maximum over thresholds, so it and its resamples lean upwards. How much, and what helps, is measured
-here: the images of a run's evidence are taken for the population, data sets are drawn from them, and every estimator
-is judged by what the population has. ``python -m sigcam_core publish threshold_bias`` does that for each experiment
-whose evidence is in the work dir, and writes ``bias.csv``.
+here: the test images of a run are taken for the population, data sets are drawn from them, and every estimator is
+judged by what the population has. ``python -m sigcam_core publish threshold_bias`` does that for each experiment whose
+crossed controls, or else whose evidence, is in the work dir, and writes ``bias.csv``.
 
 What this project makes of it:
 
@@ -43,9 +43,10 @@ from ..localization.hits import HELD_OUT, NAMES, best_levels, box_acc_at, hit_ra
 from ..run import Run
 from ..stations import record_of
 from ..summarise.saved import write_csv
+from .controls import located_pairs
 
 METHODS = ("cam", "layercam")
-"""Whose two heads are compared. They differ much in the first, by truncation too, and little in the second."""
+"""Of evidence, whose two heads are compared: they differ much in the first, and by truncation, little in the second."""
 SIZES = (100, 300, 1000)
 """Images of the data sets that are drawn, as far as the evidence has so many."""
 COLUMNS = ["quantity", "metric", "estimator", "target", "N", "bias", "bootstrap_bias", "coverage", "mean_width"]
@@ -53,6 +54,8 @@ COLUMNS = ["quantity", "metric", "estimator", "target", "N", "bias", "bootstrap_
 ROUNDING = 1e-9  # points; an interval without width holds what equals it but for rounding
 Estimates = dict[str, tuple[FloatArray, FloatArray, FloatArray]]
 """By estimator, point estimates, lower and upper ends, of S data sets each."""
+Pair = tuple[NDArray[np.uint8], NDArray[np.uint8]]
+"""Packed hits (P, 96) of the maps of two heads."""
 Population = tuple[NDArray[np.uint8], FloatArray]
 """Packed hits of one map of every image (P, 96), and their rates (1, 3, 255)."""
 
@@ -87,23 +90,33 @@ def publish_threshold_bias(
         SigcamError: if no run has evidence.
     """
     simulation = simulation or Simulation()
-    found = {name: run for name, run in runs.items() if run.evidence.exists()}
+    found = {name: pairs for name, run in runs.items() if (pairs := located_pairs(run) or _pairs_of_evidence(run))}
     if not found:
-        fail(f"no evidence is there to draw from: run `python -m sigcam_core publish {next(iter(runs))}` first.")
+        fail(f"nothing was measured to draw from: run `python -m sigcam_core publish {next(iter(runs))}` first.")
     tables = []
-    for name, run in found.items():
-        evidence = read_evidence(run.evidence)
-        for method in METHODS:
-            rows = evidence[evidence["method"] == method]
-            softmax, sigmoid = (_packed(rows[rows["head"] == head]) for head in ("softmax", "sigmoid"))
+    for name, pairs in found.items():
+        for method, (softmax, sigmoid) in pairs.items():
             for num_images in [size for size in SIZES if size <= len(softmax)] or [len(softmax)]:
                 report(f"{name}, {method}: {simulation.data_sets} data sets of {num_images} images")
                 table = simulate(softmax, sigmoid, num_images, simulation)
                 tables.append(table.assign(experiment=name, method=method, population=len(softmax)))
     whole = pd.concat(tables, ignore_index=True)
     write_csv(folder / "bias.csv", whole[["experiment", "method", "population", *COLUMNS]])
-    sources = {name: record_of(run.evidence) for name, run in found.items()}
-    write_json(folder / "record.json", provenance(simulation=asdict(simulation), evidence=sources))
+    sources = {name: record_of(runs[name].sigmoid_head) for name in found}
+    facts = {"simulation": asdict(simulation), "sigmoid_heads": sources}
+    write_json(folder / "record.json", provenance(**facts))
+
+
+def _pairs_of_evidence(run: Run) -> dict[str, Pair]:
+    """Packed hits of both heads by method, where the run was evaluated."""
+    if not run.evidence.exists():
+        return {}
+    evidence = read_evidence(run.evidence)
+    rows = {method: evidence[evidence["method"] == method] for method in METHODS}
+    return {
+        method: (_packed(of[of["head"] == "softmax"]), _packed(of[of["head"] == "sigmoid"]))
+        for method, of in rows.items()
+    }
 
 
 def _packed(rows: pd.DataFrame) -> NDArray[np.uint8]:

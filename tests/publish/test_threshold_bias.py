@@ -8,12 +8,15 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 from made_up_evidence import NUM_IMAGES, made_up_evidence
+from safetensors.numpy import save_file
 from scipy.stats import binom
 
+from sigcam_core.cams.controls import Control
 from sigcam_core.common.errors import SigcamError
 from sigcam_core.common.files import read_json, write_json
 from sigcam_core.evaluate.schema import SCHEMA
 from sigcam_core.localization.hits import pack_hits
+from sigcam_core.publish.controls import located_pairs
 from sigcam_core.publish.threshold_bias import COLUMNS, Simulation, estimates, publish_threshold_bias, simulate
 from sigcam_core.run import Run
 
@@ -136,7 +139,8 @@ def test_the_table_and_its_record_say_where_they_come_from(tmp_path: Path) -> No
     parts[0] = parts[0].iloc[::-1]  # pairs are by image, not by the order of rows
     run.evidence.parent.mkdir()
     pq.write_table(pa.Table.from_pandas(pd.concat(parts), schema=SCHEMA, preserve_index=False), run.evidence)
-    write_json(run.evidence.with_suffix(".json"), {"sha256": "of the evidence"})
+    run.sigmoid_head.parent.mkdir()
+    write_json(run.sigmoid_head.with_suffix(".json"), {"sha256": "of the head"})
     said: list[str] = []
     simulation = Simulation(data_sets=4, resamples=10)
     publish_threshold_bias({"one": run, "other": missing}, tmp_path / "results", said.append, simulation)
@@ -150,8 +154,29 @@ def test_the_table_and_its_record_say_where_they_come_from(tmp_path: Path) -> No
         pd.testing.assert_frame_equal(part[COLUMNS].reset_index(drop=True), expected)
         assert set(part["population"]) == {NUM_IMAGES}
     record = read_json(tmp_path / "results" / "record.json")
-    assert record["evidence"] == {"one": {"sha256": "of the evidence"}}
+    assert record["sigmoid_heads"] == {"one": {"sha256": "of the head"}}
     assert record["simulation"] == {"data_sets": 4, "resamples": 10, "seed": 0}
+
+
+def test_crossed_controls_are_drawn_from_where_they_were_measured(tmp_path: Path) -> None:
+    run = Run("shapes", "small_cnn", work_dir=tmp_path)
+    generator = np.random.default_rng(0)
+    names = [Control(head, "logit", weights).name for head in ("one", "other") for weights in ("truncated", "signed")]
+    folder = tmp_path / "controls" / run.full_name
+    folder.mkdir(parents=True)
+    hits = pack_hits(generator.random((40, len(names), 255)))
+    save_file({"hits": hits}, folder / "located_test.safetensors")
+    assert located_pairs(run) == {}
+    write_json(folder / "rows.json", {"rows": names, "softmax": "one", "sigmoid": "other"})
+    run.sigmoid_head.parent.mkdir()
+    write_json(run.sigmoid_head.with_suffix(".json"), {})
+    simulation = Simulation(data_sets=4, resamples=10)
+    publish_threshold_bias({"one": run}, tmp_path / "results", lambda _: None, simulation)
+    table = pd.read_csv(tmp_path / "results" / "bias.csv")
+    for method, columns in {"signed": (1, 3), "truncated": (0, 2)}.items():
+        expected = simulate(hits[:, columns[0]], hits[:, columns[1]], 40, simulation)
+        part = table[table["method"] == method].reset_index(drop=True)
+        pd.testing.assert_frame_equal(part[COLUMNS], expected)
 
 
 def test_without_evidence_a_sentence_says_what_makes_it(tmp_path: Path) -> None:
