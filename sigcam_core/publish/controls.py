@@ -213,6 +213,7 @@ def _measure(study: Study) -> ControlEvidence:
     sizes = [n for n in CELLS if n**2 <= test.num_classes]  # each cell shows another class
     maps = _feature_maps(study, test)
     logits = _logits(study, maps)
+    grids = {n: _grids(study, test, n, maps, logits) for n in sizes}
     return ControlEvidence(
         controls=study.controls,
         located=_locate(study, test, study.controls),
@@ -222,7 +223,8 @@ def _measure(study: Study) -> ControlEvidence:
         perturbed_controls=study.perturbed,
         perturbed=_perturb(study, test, maps, logits),
         grid_controls=study.scored,
-        grids={n: _grids(study, test, n, maps, logits) for n in sizes},
+        grids={n: one["shares"] for n, one in grids.items()},
+        grid_images={n: one["images"] for n, one in grids.items()},
         scorers=tuple(study.made.heads),
         judge=study.made.softmax,
     )
@@ -307,8 +309,12 @@ def _perturb(study: Study, test: Manifest, maps: FeatureMaps, logits: Tensor) ->
     )
 
 
-def _grids(study: Study, test: Manifest, cells: int, maps: FeatureMaps, logits: Tensor) -> NDArray[np.float32]:
-    """Shares (G, cells * cells, R) of grids of test images that the softmax head which is compared is sure of."""
+def _grids(study: Study, test: Manifest, cells: int, maps: FeatureMaps, logits: Tensor) -> Arrays:
+    """Grids of test images that the softmax head which is compared is sure of.
+
+    Returns:
+        ``shares`` (G, cells * cells, R), and the ``images`` (G, cells * cells) in the cells.
+    """
     made, controls = study.made, study.scored
     grids = choose_grids(logits.softmax(dim=1), test.labels, cells, GRIDS, SURE, study.run.seed)
     at_once = max(1, BATCH // cells**2)
@@ -321,11 +327,11 @@ def _grids(study: Study, test: Manifest, cells: int, maps: FeatureMaps, logits: 
             grid_controls(batch, grid_features(made.dual, batch.images), controls, made.heads)
             for batch in grid_batches(images, cells)
         ]
-        return {"shares": torch.cat(shares).numpy()}
+        return {"shares": torch.cat(shares).numpy(), "images": grids[items].numpy()}
 
     path = study.folder / f"grids_{cells}.safetensors"
     facts = study.facts(controls, maps.path) | {"sure": SURE, "seed": study.run.seed}
-    return in_shards(path, len(grids), measure, facts, shard_size=2 * at_once, report=study.report)["shares"]
+    return in_shards(path, len(grids), measure, facts, shard_size=2 * at_once, report=study.report)
 
 
 def _extractor(study: Study, images: Manifest, num_passes: int) -> Pass:

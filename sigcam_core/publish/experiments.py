@@ -82,8 +82,7 @@ TABLE = (
         epochs=100,
         controls=("freezing",),
         is_crossed=True,
-        fidelity_images=1000,
-        perturbed_images=400,
+        perturbed_images=1000,
     ),
     # A backbone whose BatchNorm averages are those of the data, as in the paper, for the comparison of freezing.
     # Cost: 13 s for the classifier, less than a second for the head, evaluation 9 s. Expect MaxBoxAccV2 of the sigmoid
@@ -107,7 +106,7 @@ CENTRE = "centre"
 """A centred square on the boxes of ImageNet and others, which needs the data set ``boxes`` and no image. It costs 25 s.
 Expect MaxBoxAccV2 of 53.4 on ImageNet and 56.8 on CUB-200-2011; nothing is random but the intervals."""
 THRESHOLD_BIAS = "threshold_bias"
-"""How far a maximum over thresholds leans upwards, by simulation from the evidence of experiments."""
+"""How far a maximum over thresholds leans upwards, by simulation from what was measured of experiments."""
 OTHERS = (OVERHEAD, CUE, CENTRE, THRESHOLD_BIAS)
 """Measurements that are no experiment."""
 MEASUREMENTS = (*EXPERIMENTS, *CROSSED, *OTHERS)

@@ -136,6 +136,7 @@ class ControlEvidence:
         perturbed: of :func:`sigcam_core.evaluate.controls.perturb_controls`.
         grid_controls: the rows of the grid pointing game.
         grids: by the number of cells a side, shares (G, n n, R) of evidence in the right cell.
+        grid_images: by the same, the image (G, n n) in each cell, a row of the test split.
         scorers: names of the heads that scored.
         judge: the head whose scores the tables show.
     """
@@ -149,6 +150,7 @@ class ControlEvidence:
     perturbed: Arrays
     grid_controls: Sequence[Control]
     grids: Mapping[int, np.typing.NDArray[np.float32]]
+    grid_images: Mapping[int, np.typing.NDArray[np.int64]]
     scorers: Sequence[str]
     judge: str
 
@@ -162,7 +164,7 @@ def resampled_figures(evidence: ControlEvidence, resamples: int = 1000, seed: in
 
     Args:
         evidence: the raw numbers.
-        resamples: B draws of the bootstrap over images, and over grids for the grid pointing game.
+        resamples: B draws of the bootstrap over images, in the grid pointing game over those in the cells.
         seed: of the draws.
     """
     figures: Resampled = {control.name: {} for control in evidence.controls}
@@ -195,10 +197,15 @@ def _add_localization(figures: Resampled, evidence: ControlEvidence, resamples: 
 
 
 def _add_grids(figures: Resampled, evidence: ControlEvidence, resamples: int, seed: int) -> None:
+    """A cell counts as often as its own image is drawn: grids share images, so they are no sample of their own."""
+    num_images = len(evidence.located["hits"])
+    weights = figure_and_resamples(num_images, resamples, seed)
     for cells, shares in evidence.grids.items():
-        weights = figure_and_resamples(len(shares), resamples, seed)
-        means = shares.astype(np.float64).mean(axis=1)  # (G, R)
-        values = 100 * (weights @ means) / weights.sum(axis=1, keepdims=True)
+        images = evidence.grid_images[cells].ravel()
+        of_image = np.zeros((num_images, shares.shape[2]))  # (N, R), summed over the cells of an image
+        np.add.at(of_image, images, shares.reshape(len(images), -1).astype(np.float64))
+        count = weights @ np.bincount(images, minlength=num_images).astype(np.float64)
+        values = 100 * (weights @ of_image) / count[:, None]
         for row, control in enumerate(evidence.grid_controls):
             figures[control.name][f"grid_{cells}x{cells}"] = values[:, row]
 

@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 
 from sigcam_core.cams.controls import NO_HEAD, Control
+from sigcam_core.common.resampling import figure_and_resamples
 from sigcam_core.localization.hits import pack_hits
 from sigcam_core.summarise.comparisons import differences_table
 from sigcam_core.summarise.controls import (
@@ -65,6 +68,7 @@ def made_up() -> ControlEvidence:
         perturbed,
         CONTROLS,
         grids,
+        {2: np.arange(12).reshape(3, 4) % N},
         ("softmax", "sigmoid"),
         "softmax",
     )
@@ -94,6 +98,21 @@ def test_figures_are_those_worked_out() -> None:
     assert value(CONTROLS[0], "insertion_auc") == pytest.approx(40)
     assert value(CONTROLS[0], "deletion_auc") == pytest.approx(40)
     assert "average_drop" not in figures[CONTROLS[1].name]
+
+
+def test_more_grids_of_the_same_images_are_no_more_evidence() -> None:
+    made = made_up()
+    own = np.linspace(0, 1, N)[made.grid_images[2]]  # every cell of an image has its share
+    shares = np.repeat(own[..., None], R, axis=2).astype(np.float32)
+    once = resampled_figures(replace(made, grids={2: shares}), resamples=50)
+    images = np.concatenate([made.grid_images[2]] * 9)
+    often = replace(made, grids={2: np.concatenate([shares] * 9)}, grid_images={2: images})
+    for name, mine in resampled_figures(often, resamples=50).items():
+        np.testing.assert_allclose(mine["grid_2x2"], once[name]["grid_2x2"])
+    # The draws are those of the other metrics, so that all lines of a table hold together.
+    weights = figure_and_resamples(N, 50, 0)
+    expected = 100 * (weights @ np.linspace(0, 1, N)) / weights.sum(axis=1)
+    np.testing.assert_allclose(once[CONTROLS[0].name]["grid_2x2"], expected, rtol=1e-6)
 
 
 def test_rows_share_their_draws() -> None:
