@@ -11,6 +11,7 @@ import json
 import time
 from collections.abc import Mapping
 from dataclasses import asdict, replace
+from functools import partial
 from pathlib import Path
 from types import MappingProxyType
 from typing import TYPE_CHECKING, Any
@@ -22,7 +23,7 @@ from torch import Tensor, nn
 
 from .backbones.networks import build
 from .common.errors import fail
-from .common.files import read_json, sha256_of_file, write_atomically, write_json
+from .common.files import read_json, sha256_of_file, write_with_record
 from .common.provenance import best_device, provenance
 from .dual.branch import DualBranch
 from .evaluate.evaluate import EvaluationOptions, evaluate
@@ -75,7 +76,7 @@ def ensure_classifier(
     """
     manifest = ensure_manifest(run.dataset, run.work_dir)
     if _is_made(run.classifier, fabric):
-        _refuse_another(recipe, run.classifier)
+        _refuse_another(recipe, _checked(run.classifier, manifest_checksum=manifest.checksum))
         model = build(run.backbone, manifest.num_classes)
         _load(model, run.classifier)
         return model.eval()
@@ -125,7 +126,8 @@ def ensure_sigmoid_head(
     torch.manual_seed(run.seed)  # the fresh head is drawn here
     dual = DualBranch.from_classifier(classifier, manifest.num_classes)
     if _is_made(run.sigmoid_head, fabric):
-        _refuse_another(recipe, run.sigmoid_head)
+        made_from = {"manifest_checksum": manifest.checksum, "classifier_sha256": sha256_of_file(run.classifier)}
+        _refuse_another(recipe, _checked(run.sigmoid_head, **made_from))
     else:
         recipe = recipe or recipe_of_sigmoid_head(run.sigmoid_recipe, run.backbone)
         facts = {"recipe": asdict(recipe), "manifest_checksum": manifest.checksum}
@@ -148,28 +150,28 @@ def ensure_evidence(run: Run, with_fidelity: bool = True) -> Path:
         run: which.
         with_fidelity: without it, new evidence is of localisation alone.
     """
-    if not run.evidence.exists():
-        dual = ensure_sigmoid_head(run)
-        manifest = ensure_manifest(run.dataset, run.work_dir)
-        device = best_device()
-        perturbed = PERTURBATION_IMAGES if with_fidelity else 0
-        start = time.perf_counter()
-        evaluate(
-            dual.to(device),
-            manifest.split("test"),
-            run.network,
-            run.evidence,
-            EvaluationOptions(with_fidelity=with_fidelity, perturbation_images=perturbed),
-        )
-        facts = {
-            "split": "test",
-            "manifest_checksum": manifest.checksum,
-            "classifier_sha256": sha256_of_file(run.classifier),
-            "sigmoid_head_sha256": sha256_of_file(run.sigmoid_head),
-            "perturbation_images": perturbed,
-        }
-        _describe(run, run.evidence, device=device, seconds=time.perf_counter() - start, **facts)
-    return run.evidence
+    manifest = ensure_manifest(run.dataset, run.work_dir)
+    if run.evidence.exists():
+        head = {"sigmoid_head_sha256": sha256_of_file(run.sigmoid_head)} if run.sigmoid_head.exists() else {}
+        return _checked(run.evidence, manifest_checksum=manifest.checksum, **head)
+    dual = ensure_sigmoid_head(run)
+    device = best_device()
+    perturbed = PERTURBATION_IMAGES if with_fidelity else 0
+    options = EvaluationOptions(with_fidelity=with_fidelity, perturbation_images=perturbed)
+    facts = {
+        "split": "test",
+        "manifest_checksum": manifest.checksum,
+        "classifier_sha256": sha256_of_file(run.classifier),
+        "sigmoid_head_sha256": sha256_of_file(run.sigmoid_head),
+        "perturbation_images": perturbed,
+        "device": device,
+    }
+    start = time.perf_counter()
+    return write_with_record(
+        run.evidence,
+        lambda path: evaluate(dual.to(device), manifest.split("test"), run.network, path, options),
+        lambda sha256: _record(run, sha256, seconds=time.perf_counter() - start, **facts),
+    )
 
 
 def seconds_of_training(run: Run) -> tuple[float, float]:
@@ -185,9 +187,30 @@ def record_of(path: Path) -> Any:
     return read_json(path.with_suffix(".json"))
 
 
-def _describe(run: Run, path: Path, **facts: Any) -> None:
-    names = {"dataset": run.dataset, "network": run.network, "seed": run.seed, "sha256": sha256_of_file(path)}
-    write_json(path.with_suffix(".json"), provenance(**names, **facts))
+def _checked(path: Path, **made_from: str) -> Path:
+    """A station's file, if it is the one that its record tells of, and was made from what is there now.
+
+    Args:
+        path: of the file.
+        made_from: entries of the record, such as the checksum of the manifest, and what they must be.
+
+    Raises:
+        SigcamError: if it is not.
+    """
+    if not path.with_suffix(".json").exists():
+        fail(f"{path} has lost its record {path.with_suffix('.json').name}: delete it, and it is made again.")
+    record = record_of(path)
+    if record.get("sha256") != sha256_of_file(path):
+        fail(f"{path} is not the file that its record tells of: delete it, and it is made again.")
+    if other := [name for name, value in made_from.items() if record.get(name) != value]:
+        source = other[0].removesuffix("_sha256").removesuffix("_checksum").replace("_", " ")
+        fail(f"{path} was made from another {source} than is there now: delete it, and it is made again.")
+    return path
+
+
+def _record(run: Run, sha256: str, **facts: Any) -> dict[str, Any]:
+    names = {"dataset": run.dataset, "network": run.network, "seed": run.seed, "sha256": sha256}
+    return provenance(**names, **facts)
 
 
 def _is_made(path: Path, fabric: Fabric | None) -> bool:
@@ -223,9 +246,9 @@ def _save(
     if fabric is None or fabric.is_global_zero:
         state = trained.module.state_dict() | {f"{BACKBONE_PREFIX}{name}": value for name, value in moved.items()}
         whole = {name: value.contiguous() for name, value in state.items()}
-        write_atomically(path, lambda temporary: save_file(whole, temporary))
-        device = fabric.device if fabric else best_device()
-        _describe(run, path, device=device, seconds=trained.seconds, history=trained.history, **facts)
+        facts |= {"device": fabric.device if fabric else best_device(), "seconds": trained.seconds}
+        facts |= {"history": trained.history}
+        write_with_record(path, partial(save_file, whole), partial(_record, run, **facts))
     if fabric:
         fabric.barrier()
 

@@ -7,6 +7,9 @@ import sys
 from collections.abc import Callable, Collection
 from typing import NoReturn
 
+OUT_OF_MEMORY = ("can't allocate memory", "out of memory")
+"""What torch says where a processor or a GPU has too little."""
+
 
 class SigcamError(ValueError):
     """A mistake in the input. Its message says what was wrong, where, and what to do."""
@@ -49,6 +52,11 @@ def run_command_line(main: Callable[[], None]) -> None:
         main()
     except SigcamError as error:
         print(f"error: {error}", file=sys.stderr)
+        sys.exit(2)
+    except (MemoryError, RuntimeError) as error:
+        if isinstance(error, RuntimeError) and not any(words in str(error) for words in OUT_OF_MEMORY):
+            raise
+        print("error: there is not enough memory: give a smaller batch size, or more memory.", file=sys.stderr)
         sys.exit(2)
     except KeyboardInterrupt:
         print("interrupted; finished steps are kept, run the same command to go on.", file=sys.stderr)

@@ -2,16 +2,21 @@
 
 from __future__ import annotations
 
+import errno
+import glob
 import hashlib
 import json
 import os
 import tempfile
+import time
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
 from .errors import fail
+
+SECONDS_OF_A_DAY = 86_400
 
 
 def sha256_of_file(path: Path) -> str:
@@ -24,14 +29,16 @@ def sha256_of_file(path: Path) -> str:
 def atomic_path(path: Path | str) -> Iterator[Path]:
     """Yield a temporary path beside ``path`` that replaces it once the block succeeds.
 
-    A killed or failed block leaves ``path`` as it was: there is no half-written result.
+    A killed or failed block leaves ``path`` as it was, and so does a power cut: the bytes are on the disk before their
+    name is. There is no half-written result. What killed writers have left behind is removed after a day.
 
     Raises:
-        SigcamError: if the folder cannot be made or written.
+        SigcamError: if the folder cannot be made or written, or the disk is full.
     """
     path = Path(path)
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
+        _remove_leftovers(path)
         handle, name = tempfile.mkstemp(prefix=f".{path.stem}-", suffix=path.suffix, dir=path.parent)
     except OSError as error:
         fail(f"cannot write to folder {path.parent} ({error.strerror}): choose an output folder that you may write to.")
@@ -42,9 +49,44 @@ def atomic_path(path: Path | str) -> Iterator[Path]:
         umask = os.umask(0)
         os.umask(umask)
         Path(name).chmod(0o666 & ~umask)
+        sync(Path(name))
         Path(name).replace(path)
+        sync(path.parent)
+    except Exception as error:  # writers have errors of their own
+        if _is_disk_full(error):
+            fail(f"the disk of {path.parent} is full: make room, and run the same command again; it goes on there.")
+        raise
     finally:
         Path(name).unlink(missing_ok=True)
+
+
+def sync(path: Path) -> None:
+    """Wait until a file, or the names in a folder, are on the disk."""
+    if path.is_dir() and os.name == "nt":  # where folders cannot be opened
+        return
+    handle = os.open(path, os.O_RDONLY if path.is_dir() else os.O_RDWR)
+    try:
+        os.fsync(handle)
+    finally:
+        os.close(handle)
+
+
+def sync_all() -> None:
+    """Wait until all that was written is on the disk: for many files, before the one that says that they are there."""
+    if hasattr(os, "sync"):
+        os.sync()
+
+
+def _is_disk_full(error: BaseException) -> bool:
+    return getattr(error, "errno", None) in (errno.ENOSPC, errno.EDQUOT) or "No space left on device" in str(error)
+
+
+def _remove_leftovers(path: Path) -> None:
+    """Remove temporary files of this path that nobody can still be writing."""
+    for leftover in path.parent.glob(f".{glob.escape(path.stem)}-????????{glob.escape(path.suffix)}"):
+        with suppress(OSError):  # somebody else was quicker
+            if time.time() - leftover.stat().st_mtime > SECONDS_OF_A_DAY:
+                leftover.unlink()
 
 
 def write_atomically(path: Path | str, write: Callable[[Path], Any]) -> Path:
@@ -52,6 +94,22 @@ def write_atomically(path: Path | str, write: Callable[[Path], Any]) -> Path:
     with atomic_path(path) as temporary:
         write(temporary)
     return Path(path)
+
+
+def write_with_record(path: Path, write: Callable[[Path], Any], record: Callable[[str], Any]) -> Path:
+    """Write a file and, before it gets its name, the JSON beside it that says what it is.
+
+    So a file that is there has its record, wherever the process was stopped.
+
+    Args:
+        path: of the file; its record has the suffix ``.json``.
+        write: called with a temporary path.
+        record: from the SHA-256 of what was written to what the record says.
+    """
+    with atomic_path(path) as temporary:
+        write(temporary)
+        write_json(path.with_suffix(".json"), record(sha256_of_file(temporary)))
+    return path
 
 
 def write_json(path: Path | str, value: Any) -> Path:

@@ -1,7 +1,8 @@
 """Long measurements in shards: a run that is stopped does one shard again at most.
 
 The result of a measurement of N items is arrays whose first axis is the items. It is kept as one safetensors file that
-carries the digest of all that decides its numbers; a file of another digest is made anew.
+carries the digest of all that decides its numbers, and a checksum of these; a file of another digest, or one that was
+altered, is made anew.
 """
 
 from __future__ import annotations
@@ -23,7 +24,7 @@ from .files import write_atomically
 from .progress import Report, progress_bar
 
 Arrays = dict[str, NDArray[Any]]
-DIGEST, SECONDS = "digest", "seconds"  # in a file's metadata
+DIGEST, SECONDS, CONTENT = "digest", "seconds", "content"  # in a file's metadata
 
 
 def digest_of(facts: object) -> str:
@@ -99,18 +100,29 @@ def seconds_of(path: Path) -> float:
 
 def _write(path: Path, arrays: Arrays, digest: str, seconds: float) -> None:
     contiguous = {name: np.ascontiguousarray(values) for name, values in arrays.items()}
-    metadata = {DIGEST: digest, SECONDS: str(seconds)}
+    metadata = {DIGEST: digest, SECONDS: str(seconds), CONTENT: _sum_of(contiguous)}
     write_atomically(path, lambda temporary: save_file(contiguous, temporary, metadata))
 
 
 def _read(path: Path, digest: str) -> Arrays | None:
-    """The arrays of a file, or ``None`` where there is none, or one of other numbers."""
+    """The arrays of a file, or ``None`` where there is none, one of other facts, or one whose numbers were altered."""
     if not path.exists():
         return None
     try:
         with safe_open(path, framework="np") as file:
-            if (file.metadata() or {}).get(DIGEST) != digest:
+            metadata = file.metadata() or {}
+            if metadata.get(DIGEST) != digest:
                 return None
-            return {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118  # it is no dictionary
+            arrays = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118  # it is no dictionary
     except SafetensorError:
         return None
+    return arrays if metadata.get(CONTENT) == _sum_of(arrays) else None
+
+
+def _sum_of(arrays: Arrays) -> str:
+    """A checksum of the numbers."""
+    content = hashlib.sha256()
+    for name in sorted(arrays):
+        content.update(name.encode())
+        content.update(np.ascontiguousarray(arrays[name]).data)
+    return content.hexdigest()

@@ -52,7 +52,10 @@ def split_classifier(model: nn.Module) -> Split:
     Raises:
         SigcamError: if no proposal recomposes the network, or it cannot be probed.
     """
-    classes = probe_logits(model).shape[1]
+    logits = probe_logits(model)
+    if not bool(logits.isfinite().all()):
+        fail(f"{type(model).__name__} gives NaN or infinity for an image of noise: its weights are broken.")
+    classes = logits.shape[1]
     with torch.no_grad(), evaluation_mode(model), drawn_classifier(model, classes):
         probe = probe_image(model)
         expected = logits_of(model(probe))

@@ -35,7 +35,7 @@ import torch
 from torch import Tensor
 
 from ..common.errors import check_choice, fail
-from ..common.files import read_json, write_atomically, write_json
+from ..common.files import read_json, sync_all, write_atomically, write_json
 
 MOST_NAMES = 20  # that a sentence lists
 COLUMNS = ("image_id", "path", "label", "split", "width", "height", "boxes", "mask")
@@ -178,6 +178,7 @@ def write_manifest(
         "counts": counts,
         "parameters": parameters or {},
     }
+    sync_all()  # the images are on the disk before the manifest says that they are there
     write_json(path.with_suffix(".json"), description)
     write_atomically(path, partial(table.to_parquet, index=False))
     return Manifest(name, table, tuple(class_names), path.parent, checksum)

@@ -13,10 +13,12 @@ import json
 import os
 import shutil
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import nullcontext
 from dataclasses import dataclass, field
+from functools import cache
+from importlib.metadata import version
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -28,7 +30,8 @@ from torch import Tensor, nn
 from ..backbones.formats import required_format
 from ..backbones.passes import Pass, fast_pass
 from ..common.errors import fail
-from ..common.files import write_json
+from ..common.files import read_json, sha256_of_file, sync, write_atomically, write_json
+from ..common.locks import one_at_a_time
 from ..common.progress import Report, progress_bar
 from ..common.provenance import provenance
 from ..prepare.images import image_batches
@@ -137,13 +140,15 @@ def cache_features(
     for view in views:
         key = _digest({**facts, "view": [view.augment, *([view.seed, view.number] if view.augment != "none" else [])]})
         paths.append(folder / key[:16] / "inputs.npy")
-        if not paths[-1].exists():
-            seconds = _compute(network, manifest, view, paths[-1], cache_type, fabric, report)
-            if fabric is None or fabric.is_global_zero:
-                record = {**facts, "view": vars(view), "num_images": len(manifest), "seconds": seconds}
-                write_json(paths[-1].with_suffix(".json"), provenance(**record, device=_device_of(network)))
+        # Several processes of one run share the work; of several runs, one does it and the others wait.
+        alone = fabric is None or fabric.world_size == 1
+        with one_at_a_time(paths[-1].with_name("lock"), report) if alone else nullcontext():
+            if not paths[-1].exists():
+                record = {**facts, "view": vars(view), "num_images": len(manifest)}
+                _compute(network, manifest, view, paths[-1], cache_type, fabric, record, report)
         if fabric is not None:
             fabric.barrier()
+        _check(paths[-1])
     return FeatureCache(tuple(paths), manifest.labels)
 
 
@@ -154,9 +159,10 @@ def _compute(
     path: Path,
     cache_type: str,
     fabric: Fabric | None,
+    facts: Mapping[str, Any],
     report: Report,
-) -> float:
-    """Fill the file at ``path``; returns the seconds it took."""
+) -> None:
+    """Fill the file at ``path``, and write the record beside it."""
     start = time.perf_counter()
     rank, num_ranks = (fabric.global_rank, fabric.world_size) if fabric else (0, 1)
     device = fabric.device if fabric else _device_of(network)
@@ -197,9 +203,23 @@ def _compute(
     if fabric:
         fabric.barrier()
     if rank == 0:
+        sums = {"sha256": sha256_of_file(partial), "seconds": time.perf_counter() - start}
+        write_json(path.with_suffix(".json"), provenance(**facts, **sums, device=device))
+        sync(partial)
         partial.rename(path)
         done_file.unlink()
-    return time.perf_counter() - start
+
+
+def _check(path: Path) -> None:
+    """Refuse features that are not those that their record tells of; each file is read through once a process."""
+    status = path.stat()
+    _check_once(path, status.st_mtime_ns, status.st_size)
+
+
+@cache
+def _check_once(path: Path, changed: int, size: int) -> None:  # a file that changed is another
+    if sha256_of_file(path) != read_json(path.with_suffix(".json")).get("sha256"):
+        fail(f"features in {path} are not those that their record tells of: delete {path.parent}.")
 
 
 def _is_plain(fabric: Fabric | None) -> bool:
@@ -223,10 +243,7 @@ def _start(network: nn.Module, partial: Path, done_file: Path, counts: tuple[int
             raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
         np.lib.format.open_memmap(partial, "w+", np.dtype(cache_type), (num_images, width))
         # Written last and whole: its being there says that the other one is, too.
-        temporary = done_file.with_suffix(".tmp")
-        with temporary.open("wb") as file:
-            np.save(file, np.zeros(num_batches, np.uint8))
-        temporary.rename(done_file)
+        write_atomically(done_file, lambda temporary: np.save(temporary, np.zeros(num_batches, np.uint8)))
     except OSError as error:
         gigabytes = f"{num_bytes / 1e9:.1f} GB"
         fail(f"cannot write {gigabytes} of features to {partial.parent} ({error.strerror}): make room there.")
@@ -258,6 +275,7 @@ def _facts(network: nn.Module, manifest: Manifest, cache_type: str) -> dict[str,
         "images": _digest([manifest.checksum, files]),
         "form": list(required_format(network)),
         "cache_type": cache_type,
+        "versions": {name: version(name) for name in ("torch", "pillow", "numpy")},
     }
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from contextlib import nullcontext
 from pathlib import Path
 
@@ -76,10 +77,13 @@ def test_more_items_are_added_to_those_that_are_there(tmp_path: Path) -> None:
     assert arrays["squares"].tolist() == [n**2 for n in range(10)]
 
 
-def test_a_damaged_file_is_measured_again(tmp_path: Path) -> None:
+@pytest.mark.parametrize("damage", [lambda content: content[:40], lambda content: content[:-1] + b"\x01"])
+def test_a_damaged_file_is_measured_again(damage: Callable[[bytes], bytes], tmp_path: Path) -> None:
     path = tmp_path / "a.safetensors"
     in_shards(path, 4, Counter(), {}, shard_size=3)
-    path.write_bytes(path.read_bytes()[:40])
+    damaged = damage(path.read_bytes())
+    assert damaged != path.read_bytes()
+    path.write_bytes(damaged)
     again = Counter()
     assert in_shards(path, 4, again, {}, shard_size=3)["squares"].tolist() == [0, 1, 4, 9]
     assert again.asked == [0, 3]

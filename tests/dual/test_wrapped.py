@@ -273,6 +273,12 @@ def made_under_inference_mode() -> nn.Module:
         return small_cnn(5)
 
 
+def with_broken_weights() -> nn.Module:
+    model = small_cnn(5)
+    nn.init.constant_(model.classifier.weight, float("nan"))
+    return model
+
+
 @pytest.mark.parametrize(
     ("make", "sentence"),
     [
@@ -282,6 +288,7 @@ def made_under_inference_mode() -> nn.Module:
         (lambda: torch.jit.trace(small_cnn(5).eval(), torch.zeros(1, 3, 64, 64)), "is TorchScript, whose parts cannot"),
         (lambda: torch.fx.symbolic_trace(small_cnn(5)), "is a traced or quantised network"),
         (lambda: nn.Sequential(nn.Flatten()), "Sequential has no parameters"),
+        (with_broken_weights, "SmallCNN gives NaN or infinity for an image of noise: its weights are broken"),
     ],
 )
 @pytest.mark.filterwarnings("ignore::DeprecationWarning")

@@ -186,7 +186,6 @@ def test_a_probe_chooses_a_recipe_for_each_head_without_the_test_images(
         return table.assign(chosen=table.index == places[head])
 
     def evaluate(dual: Any, images: Any, network: str, path: Path, *_: Any) -> None:
-        path.parent.mkdir()
         path.write_bytes(made.run().evidence.read_bytes())
 
     probe = Experiment("shapes", "efficientnet_lite0", "probe", epochs=1, shipped_as="tiny head")
