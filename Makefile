@@ -7,7 +7,7 @@ SHELL := bash
 MAKEFLAGS += --no-builtin-rules --no-print-directory
 
 VENV := .venv
-BIN := $(CURDIR)/$(VENV)/bin
+BIN := $(if $(filter /%,$(VENV)),$(VENV),$(CURDIR)/$(VENV))/bin
 
 # How many CPU cores the workflow may use.
 CORES ?= all
@@ -75,8 +75,8 @@ format: setup ## put the code in the house style
 # torch stays in the newest series that the results were checked with.
 lock: setup ## work out requirements.lock again from pyproject.toml
 	@"$(BIN)/python" -m pip install --quiet "uv>=0.7.14"
-	@"$(BIN)/uv" pip compile pyproject.toml --all-extras --universal --python-version 3.11 --no-annotate --no-header \
-		--quiet --output-file requirements.lock
+	@"$(BIN)/uv" pip compile pyproject.toml --all-extras --universal --python-version 3.11 --generate-hashes \
+		--no-annotate --no-header --quiet --output-file requirements.lock
 
 clean: ## remove everything that was made, except the virtual environment
 	@rm -rf build .snakemake .mypy_cache .pytest_cache .ruff_cache .hypothesis
@@ -90,23 +90,25 @@ $(VENV)/.ready-$(TORCH): $(VENV)/.locked-$(TORCH) pyproject.toml
 # --no-deps: the lock is complete, and grad-cam would bring opencv-python, which clashes with opencv-python-headless.
 $(VENV)/.locked-$(TORCH): requirements.lock
 	@"$(or $(PYTHON),python3)" -c '$(USABLE)' 2>/dev/null || { echo "error: $(PYTHON_NEEDED)" >&2; exit 2; }
-	@echo "Making $(VENV) with $(PYTHON) from $(words $(shell cut -d= -f1 $<)) locked packages, torch build: $(TORCH)"
+	@echo "Making $(VENV) with $(PYTHON) from $(shell grep -c == $<) locked packages, torch build: $(TORCH)"
 	@"$(PYTHON)" -m venv --clear $(VENV)
 	@$(install-$(TORCH))
 	@touch $@
 
 # pip's own log is long: report every fiftieth package, and the large downloads by name.
 define install-default
-set -o pipefail; "$(BIN)/python" -m pip install --no-deps --requirement requirements.lock | awk ' \
+set -o pipefail; "$(BIN)/python" -m pip install --no-deps --require-hashes --requirement requirements.lock | awk ' \
 	/^(Collecting|Processing|Requirement already satisfied)/ { if (++n % 50 == 0) print "  " n " packages fetched" } \
 	/^ *Downloading .* MB\)$$/ { size = substr($$(NF - 1), 2) + 0; if (size > 100) print "  " $$2 " (" size " MB)" } \
 	/^Installing collected packages/ { print "  writing them into the environment" } \
 	{ fflush() }'
 endef
 
-# The CPU wheels need none of the CUDA libraries; uv knows where they are published.
+# The CPU wheels need none of the CUDA libraries; uv knows where they are published, and that they are other files
+# than those whose hashes are locked. It checks the hashes of all others.
 define install-cpu
-grep -vE '^(nvidia|cuda|triton)[-=]' requirements.lock > $(VENV)/requirements-cpu.txt
+awk '/^[^ ]/ { skip = /^(nvidia|cuda|triton)[-=]/; bare = /^torch(vision)?==/ } \
+	skip || (bare && /--hash/) { next } bare { sub(/ *\\$$/, "") } { print }' requirements.lock > $(VENV)/requirements-cpu.txt
 "$(BIN)/python" -m pip install --quiet "uv>=0.7.14"
 "$(BIN)/uv" pip install --python "$(BIN)/python" --torch-backend cpu --no-deps --requirements $(VENV)/requirements-cpu.txt
 endef
