@@ -31,7 +31,7 @@ SNAKEMAKE = PATH="$(BIN):$$PATH" "$(BIN)/snakemake" --cores $(CORES) --rerun-inc
 # Let glibc keep freed memory, for ours and peers alike: else a forward pass takes up to twice as long.
 KEEP_MEMORY = MALLOC_MMAP_THRESHOLD_=1073741824 MALLOC_TRIM_THRESHOLD_=1073741824
 
-.PHONY: help setup reproduce plan book bench publish lab test lint format lock clean
+.PHONY: help setup reproduce plan book bench publish lab test lint format lock audit licences clean
 
 help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-10s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -77,6 +77,15 @@ lock: setup ## work out requirements.lock again from pyproject.toml
 	@"$(BIN)/python" -m pip install --quiet "uv>=0.7.14"
 	@"$(BIN)/uv" pip compile pyproject.toml --all-extras --universal --python-version 3.11 --generate-hashes \
 		--no-annotate --no-header --quiet --output-file requirements.lock
+
+# Tools that need the network or that nobody else needs are fetched when they are asked for.
+audit: setup ## look up known vulnerabilities of all locked packages (needs the network)
+	@"$(BIN)/python" -m pip install --quiet pip-audit
+	@"$(BIN)/pip-audit" --requirement requirements.lock --disable-pip
+
+licences: setup ## list the licences of all installed packages
+	@"$(BIN)/python" -m pip install --quiet pip-licenses
+	@"$(BIN)/pip-licenses" --order=license --with-urls
 
 clean: ## remove everything that was made, except the virtual environment
 	@rm -rf build .snakemake .mypy_cache .pytest_cache .ruff_cache .hypothesis

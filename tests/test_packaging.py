@@ -274,7 +274,7 @@ def test_conda_and_binder_environments() -> None:
     assert os.access(ROOT / ".ci/run", os.X_OK)
 
 
-@pytest.mark.parametrize("name", ["tests", "book"])
+@pytest.mark.parametrize("name", ["tests", "book", "weekly"])
 def test_workflows_ask_for_little(name: str) -> None:
     workflow = yaml.safe_load((ROOT / f".github/workflows/{name}.yml").read_text())
     assert workflow["permissions"] == {"contents": "read"}
