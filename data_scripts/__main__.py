@@ -12,7 +12,7 @@ from types import ModuleType
 from rich.console import Console
 from rich.table import Table
 
-from data_scripts import boxes, cub, imagenet, openimages, photos, shapes, stanford_cars, tiny_imagenet
+from data_scripts import boxes, cub, image_folder, imagenet, openimages, photos, shapes, stanford_cars, tiny_imagenet
 from data_scripts.archive import ARCHIVES_VARIABLE, archive_folders, is_unchanged
 from sigcam_core.common.errors import CommandLine, SigcamError, check_choice, fail, run_command_line
 from sigcam_core.common.files import read_json
@@ -27,6 +27,7 @@ DATA_SETS: dict[str, ModuleType] = {
     "openimages": openimages,
     "imagenet": imagenet,
     "boxes": boxes,
+    "image_folder": image_folder,
 }
 """Every data set. A module has ``add_options(parser)``, ``check_parameters(**options)``, which returns the parameters,
 and ``prepare(folder, parameters)``; made from archives, ``prepare`` also takes the folders where they may lie."""

@@ -32,6 +32,8 @@ VERBS = {
     "evaluate": "evaluate the test split",
     "summarise": "print the headline figures of the summary that the notebooks saved",
     "publish": "measure an experiment and write its tables",
+    "explain": "draw the map of a class on a photo of your own",
+    "report": "train both heads on your own folders of images, and measure their maps",
 }
 TRAINED = {
     "classifier": "train the softmax classifier",
@@ -111,6 +113,26 @@ def publish(options: Namespace) -> None:
     print(f"saved to {measure(options.name, options.work_dir, options.results)}")
 
 
+def explain(options: Namespace) -> None:
+    """Draw the map of a class beside a photo, and print the likeliest classes."""
+    from .publish.explain import Question, explain_photo
+
+    names = ("model", "class_name", "method", "head", "scalar", "truncated")
+    question = Question(**{name: getattr(options, name) for name in names})
+    answer = explain_photo(options.photo, options.out or Path(f"{options.photo.stem}-map.png"), question)
+    for name, probability in answer.likeliest:
+        print(f"{100 * probability:5.1f} %  {name}")
+    print(f"saved the map of {answer.class_name} to {answer.picture}")
+
+
+def report(options: Namespace) -> None:
+    """Measure maps on folders of images, and print the tables."""
+    from .publish.report import report_on_folder
+
+    for name, table in report_on_folder(options.folder, options.model, options.work_dir, options.seed).items():
+        print(f"\n{name}\n{table.to_string(index=False)}")
+
+
 def _parser() -> CommandLine:
     parser = CommandLine(prog="python -m sigcam_core", description="Run one station; finished files are kept.")
     verbs = parser.add_subparsers(dest="verb", metavar="VERB", required=True, help=", ".join(VERBS))
@@ -132,7 +154,26 @@ def _parser() -> CommandLine:
         if verb == "publish":
             command.add_argument("name", metavar="NAME", help=", ".join(MEASUREMENTS))
             command.add_argument("--results", type=Path, help="folder of the tables, default: results in the work dir")
+    _add_explain(verbs.add_parser("explain", help=VERBS["explain"], description=VERBS["explain"]))
+    command = verbs.add_parser("report", help=VERBS["report"], description=VERBS["report"])
+    command.set_defaults(run=report)
+    _add_work_dir(command)
+    command.add_argument("folder", type=Path, help="with one folder of images a class, or such in train, val and test")
+    command.add_argument("--model", default="efficientnet_lite0", help="with ImageNet weights, default: %(default)s")
+    command.add_argument("--seed", type=int, default=0, help="of split and training, default: %(default)s")
     return parser
+
+
+def _add_explain(command: CommandLine) -> None:
+    command.set_defaults(run=explain)
+    command.add_argument("photo", type=Path, help="an image file")
+    command.add_argument("--model", default="efficientnet_lite0", help="with ImageNet weights, default: %(default)s")
+    command.add_argument("--class", dest="class_name", default="", help="name, or index; default: the likeliest")
+    command.add_argument("--method", default="", help="cam, gradcam, ...; default: the first that the network allows")
+    command.add_argument("--head", default="softmax", help="softmax or sigmoid, default: %(default)s")
+    command.add_argument("--scalar", default="logit", help="what is explained: logit, log_odds, ...; default: logit")
+    command.add_argument("--truncated", action="store_true", help="cut negative weights to zero")
+    command.add_argument("--out", type=Path, help="picture to write, default: the photo's name with -map.png, here")
 
 
 def _add_work_dir(command: CommandLine) -> None:

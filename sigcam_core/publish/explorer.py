@@ -101,7 +101,8 @@ def explorer_figure(
         for x, value in zip(positions + offset, values, strict=True):
             bars.text(x, value + 0.02, f"{value:.3f}\n{label}", ha="center", fontsize=7)
     bars.set_xticks(positions, ["softmax branch", "sigmoid branch"])
-    bars.set(ylim=(0, 1.25), ylabel=f"probability of {class_names[class_idx]}")
+    bars.set_ylim(0, 1.25)
+    bars.set_ylabel(f"probability of {class_names[class_idx]}", parse_math=False)
     bars.set_yticks([0, 0.5, 1])
     return figure
 

@@ -57,7 +57,7 @@ def draw_panel(ax: Axes, panel: Panel, alpha: float = 0.6) -> None:
             ax.add_patch(
                 Rectangle((x0, y0), x1 - x0, y1 - y0, fill=False, edgecolor=color, linestyle=line, linewidth=2)
             )
-    ax.set_title(panel.title, fontsize=9)
+    ax.set_title(panel.title, fontsize=9, parse_math=False)  # names of classes and files are no formulas
     ax.set_xticks([])
     ax.set_yticks([])
 
