@@ -66,7 +66,7 @@ def load_masks(manifest: Manifest, size: int, column: str = "mask", values: Sequ
     for image_id, name in zip(manifest.table["image_id"], manifest.table[column], strict=True):
         if not isinstance(name, str):
             fail(f"image {image_id} of {manifest.name} has no mask: use a data set or a split that has masks.")
-        path = manifest.root / name
+        path = manifest.locate(name)
         mask = cv2.resize(_open(path, "L"), (size, size), interpolation=cv2.INTER_NEAREST)
         if not np.isin(mask, values).all():
             known = f"{', '.join(map(str, values[:-1]))} and {values[-1]}"
@@ -239,7 +239,7 @@ def _decoder_threads() -> int:
 
 
 def _image_paths(manifest: Manifest) -> list[Path]:
-    return [manifest.root / path for path in manifest.table["path"]]
+    return [manifest.locate(path) for path in manifest.table["path"]]
 
 
 def _open(path: Path, mode: str) -> npt.NDArray[np.uint8]:

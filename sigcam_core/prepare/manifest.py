@@ -116,6 +116,24 @@ class Manifest:
             fail(f"{self.name} has no image {image_id!r}: {choices}.")
         return self.take([names.index(image_id)])
 
+    def locate(self, name: str) -> Path:
+        """The file that a row names: every file of a data set is found here, so that none lies outside of its folder.
+
+        Links are followed, wherever they lead.
+
+        Args:
+            name: from ``path``, ``mask`` or another column of files.
+
+        Raises:
+            SigcamError: if it is no path below the manifest's folder; whether the file exists is not looked at.
+        """
+        if not isinstance(name, str) or name.startswith("/") or ".." in name.split("/"):
+            fail(
+                f"the manifest of {self.name} names {name!r}, which is no file in its folder {self.root}: name files "
+                "by relative paths without '..', and put files or links to them into the folder."
+            )
+        return self.root / name
+
     def draw(self, count: int, seed: int) -> Manifest:
         """At most ``count`` images drawn at random, in the order of the data set."""
         chosen = np.random.default_rng(seed).choice(len(self), min(count, len(self)), replace=False)
