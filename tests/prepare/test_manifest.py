@@ -58,6 +58,8 @@ def test_a_path_out_of_the_folder_is_refused(root: Path, column: str, name: str)
 
 
 def test_a_row_without_a_path_is_refused(root: Path) -> None:
-    for name in (None, float("nan"), 3):
-        with pytest.raises(SigcamError, match=r"names (None|nan|3), which is no file in"):
+    for name in (None, float("nan"), 3, ""):
+        with pytest.raises(
+            SigcamError, match=r"names (None|nan|3), which is no file in|is a folder, a pipe or a device"
+        ):
             load_images(of(root, path=name), 8)
