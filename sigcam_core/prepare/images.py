@@ -30,7 +30,8 @@ if TYPE_CHECKING:
 def load_images(manifest: Manifest, size: int) -> Tensor:
     """Decode all images, squashed to a square as the paper does (antialiased bilinear).
 
-    By the rules of :mod:`sigcam_core.prepare.decode`.
+    By the rules of :mod:`sigcam_core.prepare.decode`. The pixels of data sets stay as they are stored, since boxes
+    refer to them; a photo of one's own is turned upright (:attr:`~sigcam_core.prepare.manifest.Manifest.upright`).
 
     Args:
         manifest: the N images.
@@ -45,7 +46,7 @@ def load_images(manifest: Manifest, size: int) -> Tensor:
     """
     _check_size(size)
     with ThreadPoolExecutor(_decoder_threads()) as pool:
-        decode = partial(decode_image, size=size)
+        decode = partial(decode_image, size=size, upright=manifest.upright)
         images = np.stack(list(pool.map(decode, _image_paths(manifest))))
     return torch.from_numpy(images).permute(0, 3, 1, 2).contiguous()  # (N, S, S, 3) -> (N, 3, S, S)
 
@@ -230,7 +231,7 @@ def _streamed_batches(manifest: Manifest, batches: Sequence[Tensor], size: int) 
             for position in range(len(batches) + ahead):
                 if position < len(batches):
                     rows = batches[position].tolist()
-                    pending.append([pool.submit(decode_image, paths[row], size) for row in rows])
+                    pending.append([pool.submit(decode_image, paths[row], size, manifest.upright) for row in rows])
                 if position >= ahead:
                     images = np.stack([future.result() for future in pending.popleft()])
                     yield torch.from_numpy(images).permute(0, 3, 1, 2).contiguous()  # (B, S, S, 3) -> (B, 3, S, S)

@@ -51,6 +51,8 @@ class Manifest:
         class_names: the C names; ``table["label"]`` indexes them.
         root: folder that the paths are relative to.
         checksum: SHA-256 of the rows of the whole data set (a split keeps it).
+        upright: whether images are turned as their EXIF orientation says. Those of data sets are not, since their
+            boxes refer to the pixels as they are stored.
     """
 
     name: str
@@ -58,6 +60,7 @@ class Manifest:
     class_names: tuple[str, ...]
     root: Path
     checksum: str
+    upright: bool = False
 
     def __len__(self) -> int:
         return len(self.table)
