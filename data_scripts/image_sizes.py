@@ -7,10 +7,9 @@ from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
-from PIL import Image
 from rich.progress import track
 
-from sigcam_core.common.errors import fail
+from sigcam_core.prepare.decode import image_size
 
 
 def image_sizes(folder: Path, names: Sequence[str]) -> list[tuple[int, int]]:
@@ -25,9 +24,4 @@ def image_sizes(folder: Path, names: Sequence[str]) -> list[tuple[int, int]]:
 
 
 def _size(path: Path) -> tuple[int, int]:
-    try:
-        with Image.open(path) as image:
-            return image.size
-    except (OSError, SyntaxError) as error:
-        reason = "it does not exist" if isinstance(error, FileNotFoundError) else "it is damaged or not an image"
-        fail(f"image {path} cannot be read ({reason}): delete it, and run the same command again.")
+    return image_size(path, f"image {path}", "delete it, and run the same command again")

@@ -13,7 +13,6 @@ and otherwise from a Parquet copy on Hugging Face at a pinned revision.
 from __future__ import annotations
 
 import argparse
-import io
 from collections.abc import Iterator, Sequence
 from functools import partial
 from importlib.resources import files
@@ -23,7 +22,6 @@ from typing import Any
 import pandas as pd
 import pyarrow as pa
 import pyarrow.parquet as pq
-from PIL import Image
 from rich.progress import track
 
 from data_scripts.archive import Archive, Found, extract, find, obtain, refuse_missing, unpack
@@ -32,6 +30,7 @@ from data_scripts.metadata import read_metadata
 from data_scripts.stratified import add_split_options, check_split_parameters, split_names, stratified_share
 from sigcam_core.common.errors import fail
 from sigcam_core.common.files import read_json
+from sigcam_core.prepare.decode import image_size
 from sigcam_core.prepare.manifest import Manifest, write_manifest
 
 LOCAL = Archive(name="cars_train.tgz", checksum="md5:065e5b463ae28d29e77c1b4b166cfe61")
@@ -162,12 +161,12 @@ def _write_images(
     names = list(labels)
     count = 0
     for encoded, label in track(_images(shards), "unpacking images", total=len(names)):
-        with Image.open(io.BytesIO(encoded)) as image:
-            size = image.size
+        name = f"image {count} of {shards[0].path.name} and its fellows"
+        size = image_size(encoded, name, f"delete these files to download them again, {BY_HAND}")
         if count == len(names) or label != labels[names[count]] or size != sizes[names[count]]:
             fail(
-                f"image {count} of {shards[0].path.name} and its fellows is not the one that the published lists name "
-                f"(class {label}, {size[0]} x {size[1]} pixels): delete these files to download them again, {BY_HAND}."
+                f"{name} is not the one that the published lists name (class {label}, {size[0]} x {size[1]} pixels): "
+                f"delete these files to download them again, {BY_HAND}."
             )
         (target / names[count]).write_bytes(encoded)
         count += 1

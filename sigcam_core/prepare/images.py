@@ -16,10 +16,10 @@ import cv2
 import numpy as np
 import numpy.typing as npt
 import torch
-from PIL import Image
 from torch import Tensor
 
 from ..common.errors import fail
+from .decode import decode_image, decode_values
 from .manifest import Manifest, plain_value
 from .views import View, show
 
@@ -30,6 +30,9 @@ if TYPE_CHECKING:
 def load_images(manifest: Manifest, size: int) -> Tensor:
     """Decode all images, squashed to a square as the paper does (antialiased bilinear).
 
+    By the rules of :mod:`sigcam_core.prepare.decode`. The pixels of data sets stay as they are stored, since boxes
+    refer to them; a photo of one's own is turned upright (:attr:`~sigcam_core.prepare.manifest.Manifest.upright`).
+
     Args:
         manifest: the N images.
         size: side wanted, pixels.
@@ -38,11 +41,13 @@ def load_images(manifest: Manifest, size: int) -> Tensor:
         uint8 tensor (N, 3, size, size), RGB.
 
     Raises:
-        SigcamError: if an image is missing or cannot be decoded; the sentence names its path.
+        SigcamError: if an image is missing, lies outside of the manifest's folder, or cannot be decoded; the sentence
+            names its path.
     """
     _check_size(size)
     with ThreadPoolExecutor(_decoder_threads()) as pool:
-        images = np.stack(list(pool.map(partial(_decode, size=size), _image_paths(manifest))))
+        decode = partial(decode_image, size=size, upright=manifest.upright)
+        images = np.stack(list(pool.map(decode, _image_paths(manifest))))
     return torch.from_numpy(images).permute(0, 3, 1, 2).contiguous()  # (N, S, S, 3) -> (N, 3, S, S)
 
 
@@ -66,8 +71,8 @@ def load_masks(manifest: Manifest, size: int, column: str = "mask", values: Sequ
     for image_id, name in zip(manifest.table["image_id"], manifest.table[column], strict=True):
         if not isinstance(name, str):
             fail(f"image {image_id} of {manifest.name} has no mask: use a data set or a split that has masks.")
-        path = manifest.root / name
-        mask = cv2.resize(_open(path, "L"), (size, size), interpolation=cv2.INTER_NEAREST)
+        path = manifest.locate(name)
+        mask = cv2.resize(decode_values(path), (size, size), interpolation=cv2.INTER_NEAREST)
         if not np.isin(mask, values).all():
             known = f"{', '.join(map(str, values[:-1]))} and {values[-1]}"
             fail(f"mask {path} holds values other than {known}: prepare the data set again.")
@@ -226,7 +231,7 @@ def _streamed_batches(manifest: Manifest, batches: Sequence[Tensor], size: int) 
             for position in range(len(batches) + ahead):
                 if position < len(batches):
                     rows = batches[position].tolist()
-                    pending.append([pool.submit(_decode, paths[row], size) for row in rows])
+                    pending.append([pool.submit(decode_image, paths[row], size, manifest.upright) for row in rows])
                 if position >= ahead:
                     images = np.stack([future.result() for future in pending.popleft()])
                     yield torch.from_numpy(images).permute(0, 3, 1, 2).contiguous()  # (B, S, S, 3) -> (B, 3, S, S)
@@ -239,22 +244,7 @@ def _decoder_threads() -> int:
 
 
 def _image_paths(manifest: Manifest) -> list[Path]:
-    return [manifest.root / path for path in manifest.table["path"]]
-
-
-def _open(path: Path, mode: str) -> npt.NDArray[np.uint8]:
-    try:
-        with Image.open(path) as image:
-            return np.array(image.convert(mode))
-    except (OSError, SyntaxError, ValueError) as error:
-        reason = "it does not exist" if isinstance(error, FileNotFoundError) else "it is damaged or not an image"
-        fail(f"image {path} cannot be read ({reason}): prepare the data set again.")
-
-
-def _decode(path: Path, size: int) -> npt.NDArray[np.uint8]:
-    image = Image.fromarray(_open(path, "RGB"))
-    # torchvision's Resize on a PIL image is this call.
-    return np.array(image.resize((size, size), Image.Resampling.BILINEAR))
+    return [manifest.locate(path) for path in manifest.table["path"]]
 
 
 def _check_size(size: int) -> None:

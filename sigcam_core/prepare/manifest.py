@@ -51,6 +51,8 @@ class Manifest:
         class_names: the C names; ``table["label"]`` indexes them.
         root: folder that the paths are relative to.
         checksum: SHA-256 of the rows of the whole data set (a split keeps it).
+        upright: whether images are turned as their EXIF orientation says. Those of data sets are not, since their
+            boxes refer to the pixels as they are stored.
     """
 
     name: str
@@ -58,6 +60,7 @@ class Manifest:
     class_names: tuple[str, ...]
     root: Path
     checksum: str
+    upright: bool = False
 
     def __len__(self) -> int:
         return len(self.table)
@@ -115,6 +118,24 @@ class Manifest:
             choices = f"choose one of {', '.join(names)}" if len(names) <= MOST_NAMES else "see its manifest"
             fail(f"{self.name} has no image {image_id!r}: {choices}.")
         return self.take([names.index(image_id)])
+
+    def locate(self, name: str) -> Path:
+        """The file that a row names: every file of a data set is found here, so that none lies outside of its folder.
+
+        Links are followed, wherever they lead.
+
+        Args:
+            name: from ``path``, ``mask`` or another column of files.
+
+        Raises:
+            SigcamError: if it is no path below the manifest's folder; whether the file exists is not looked at.
+        """
+        if not isinstance(name, str) or name.startswith("/") or ".." in name.split("/"):
+            fail(
+                f"the manifest of {self.name} names {name!r}, which is no file in its folder {self.root}: name files "
+                "by relative paths without '..', and put files or links to them into the folder."
+            )
+        return self.root / name
 
     def draw(self, count: int, seed: int) -> Manifest:
         """At most ``count`` images drawn at random, in the order of the data set."""

@@ -13,7 +13,6 @@ import numpy as np
 import pandas as pd
 import torch
 from matplotlib.figure import Figure
-from PIL import Image
 from torch import Tensor, nn
 
 from ..cams.maps import MapOptions, maps_from_features, methods_of
@@ -23,6 +22,7 @@ from ..common.errors import check_choice, fail
 from ..dual.branch import HEADS, DualBranch
 from ..dual.linear import linear_head_weight
 from ..invariance import sign_collapse_delta
+from ..prepare.decode import image_size
 from ..prepare.images import load_images, normalize
 from ..prepare.manifest import Manifest, manifest_checksum
 from ..summarise.figures import COLORS, METHOD_TITLES, Panel, draw_panel
@@ -108,23 +108,22 @@ def explorer_figure(
 
 
 def photo_manifest(path: Path, class_names: Sequence[str]) -> Manifest:
-    """A manifest of one photo, for :func:`explorer`.
+    """A manifest of one photo of one's own, for :func:`explorer`: it is shown upright, as its EXIF orientation says.
 
     Args:
-        path: image file of any format that Pillow reads.
+        path: image file of a format in :data:`sigcam_core.prepare.decode.FORMATS`.
         class_names: of the network that looks at it.
 
     Raises:
-        SigcamError: if the file is missing or is no image.
+        SigcamError: if the file is missing, is no image of such a format, or is too large.
     """
-    try:
-        with Image.open(path) as image:
-            width, height = image.size
-    except (OSError, SyntaxError, ValueError):
-        fail(f"{path} does not exist or is not an image: give the path of a photo, such as a JPEG or PNG file.")
+    remedy = "give the path of a photo, such as a JPEG or PNG file"
+    width, height = image_size(path, f"image {path}", remedy, upright=True)
     row = {"image_id": path.stem, "path": path.name, "label": 0, "split": "test", "width": width, "height": height}
     table = pd.DataFrame([row | {"boxes": [], "mask": None}])
-    return Manifest("photo", table, tuple(class_names), path.resolve().parent, manifest_checksum(table))
+    # Not the folder of the file that a link leads to, where the name may be another.
+    folder = path.absolute().parent
+    return Manifest("photo", table, tuple(class_names), folder, manifest_checksum(table), upright=True)
 
 
 def explorer(

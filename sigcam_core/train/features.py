@@ -268,7 +268,7 @@ def _facts(network: nn.Module, manifest: Manifest, cache_type: str) -> dict[str,
         weights.update(name.encode())
         weights.update(tensor.detach().cpu().contiguous().flatten().view(torch.uint8).numpy().data)
     # The manifest does not tell copies of other sizes apart; the files' sizes do.
-    files = [(path, _size_of(manifest.root / path)) for path in manifest.table["path"]]
+    files = [(path, _size_of(manifest.locate(path))) for path in manifest.table["path"]]
     return {
         "network": _digest(repr(network)),
         "weights": weights.hexdigest(),

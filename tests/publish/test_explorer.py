@@ -14,8 +14,8 @@ from PIL import Image
 from small_networks import NUM_CLASSES, calibrate, make_dual, random_images, tiny_shapes
 
 from sigcam_core import DualBranch, SigcamError, cam_maps
-from sigcam_core.backbones import build
-from sigcam_core.prepare.images import load_images
+from sigcam_core.backbones import InputFormat, build
+from sigcam_core.prepare.images import image_batches, load_images
 from sigcam_core.prepare.manifest import Manifest
 from sigcam_core.publish.explorer import explorer, explorer_figure, photo_manifest, shift_heads
 
@@ -189,6 +189,27 @@ def test_a_photo_in_the_current_folder_is_found_from_everywhere(
 
 def test_what_is_no_photo_is_refused(tmp_path: Path) -> None:
     (tmp_path / "notes.txt").write_text("no image")
-    for name in ("notes.txt", "missing.png", "."):
-        with pytest.raises(SigcamError, match="does not exist or is not an image: give the path of a photo"):
+    reasons = {"notes.txt": "it is damaged, or of a format", "missing.png": "it does not exist", ".": "is a folder, a"}
+    for name, reason in reasons.items():
+        with pytest.raises(SigcamError, match=f"{reason}.*: give the path of a photo, such as a JPEG or PNG file"):
             photo_manifest(tmp_path / name, NAMES)
+
+
+def test_a_photo_is_shown_upright(tmp_path: Path) -> None:
+    pixels = PICTURE[0].permute(1, 2, 0).numpy()[:, :48]
+    exif = Image.Exif()
+    exif[0x0112] = 6  # to be turned by a quarter, clockwise
+    Image.fromarray(pixels).save(tmp_path / "stored.png", exif=exif)
+    Image.fromarray(np.ascontiguousarray(np.rot90(pixels, -1))).save(tmp_path / "upright.png")
+    stored, upright = (photo_manifest(tmp_path / f"{name}.png", NAMES) for name in ("stored", "upright"))
+    assert (stored.table["width"].item(), stored.table["height"].item()) == (96, 48)
+    assert torch.equal(load_images(stored, 64), load_images(upright, 64))
+    (batch,) = image_batches(stored.take([0]), 1, InputFormat(64, (0.5,) * 3, (0.25,) * 3), memory_budget=0)
+    torch.testing.assert_close(batch[1], (load_images(upright, 64) / 255 - 0.5) / 0.25)
+
+
+def test_a_link_to_a_photo_of_another_name_is_followed(tmp_path: Path) -> None:
+    (tmp_path / "album").mkdir()
+    Image.new("RGB", (30, 20), "red").save(tmp_path / "album" / "red.png")
+    (tmp_path / "link.png").symlink_to("album/red.png")
+    assert load_images(photo_manifest(tmp_path / "link.png", NAMES), 8)[0, :, 0, 0].tolist() == [255, 0, 0]
