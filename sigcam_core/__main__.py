@@ -1,4 +1,4 @@
-"""The five stations by hand, one command a verb: ``python -m sigcam_core VERB``.
+"""The five stations by hand, and what is asked of photos of one's own: ``python -m sigcam_core VERB``.
 
 What a verb needs is imported when it runs, so that help is there at once.
 """
@@ -26,15 +26,18 @@ from .train.recipes import (
     recipe_of_sigmoid_head,
 )
 
-VERBS = {
+STATIONS = {
     "prepare": "prepare a data set and its manifest, as `python -m data_scripts` does",
     "train": "train the softmax classifier, or the sigmoid head on the frozen classifier",
     "evaluate": "evaluate the test split",
     "summarise": "print the headline figures of the summary that the notebooks saved",
     "publish": "measure an experiment and write its tables",
+}
+OF_ONES_OWN = {
     "explain": "draw the map of a class on a photo of your own",
     "report": "train both heads on your own folders of images, and measure their maps",
 }
+VERBS = STATIONS | OF_ONES_OWN
 TRAINED = {
     "classifier": "train the softmax classifier",
     "sigmoid-head": "train the sigmoid head on the frozen classifier",

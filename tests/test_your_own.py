@@ -21,7 +21,8 @@ PAGE = Path(__file__).parent.parent / "book" / "your_own.md"
 def test_the_ten_lines_run(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     (code,) = re.findall(r"```python\n(.*?)```", PAGE.read_text(), re.DOTALL)
     classes = {"red": 20, "blue": 20}
-    prepare("image_folder", tmp_path / "build" / "data", folder="my_images", source=str(coloured_folders(tmp_path / "own", classes)))
+    source = str(coloured_folders(tmp_path / "own", classes))
+    prepare("image_folder", tmp_path / "build" / "data", folder="my_images", source=source)
     monkeypatch.chdir(tmp_path)
     torch.manual_seed(0)
     given = {
@@ -55,7 +56,10 @@ def test_given_splits_are_kept(tmp_path: Path) -> None:
     prepare("image_folder", tmp_path / "data", source=str(tmp_path / "own"), val_fraction=0.2)
     table = read_manifest(tmp_path / "data" / "image_folder" / "manifest.parquet").table
     assert table["split"].value_counts().to_dict() == {"train": 16, "test": 8, "val": 4}
-    assert all(path.startswith(f"images/{'test' if split == 'test' else 'train'}/") for path, split in zip(table["path"], table["split"], strict=True))
+    assert all(
+        path.startswith(f"images/{'test' if split == 'test' else 'train'}/")
+        for path, split in zip(table["path"], table["split"], strict=True)
+    )
 
 
 @pytest.mark.parametrize(

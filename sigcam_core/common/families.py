@@ -47,6 +47,10 @@ class MetricFamily:
     variants: tuple[str, ...] = ("",)
     of_first_images: bool = False
 
+    def has_any(self, evidence: pd.DataFrame) -> bool:
+        """Whether any image was measured, where only the first of a split are; families of all images always are."""
+        return not self.of_first_images or bool(evidence[self.columns[0][0]].notna().any())
+
     def measured(self, evidence: pd.DataFrame) -> pd.DataFrame:
         """The rows that statistics can be computed of: all, or those of the first images.
 
@@ -55,10 +59,9 @@ class MetricFamily:
         """
         if not self.of_first_images:
             return evidence
-        rows = evidence[evidence[self.columns[0][0]].notna()]
-        if rows.empty:
+        if not self.has_any(evidence):
             fail(f"no image of this evidence has figures of {self.name}: evaluate with {self.name}_images above 0.")
-        return rows
+        return evidence[evidence[self.columns[0][0]].notna()]
 
     def statistics_by_variant(self) -> dict[str, Statistic]:
         """The statistics of each variant; of ``""`` where there is none."""

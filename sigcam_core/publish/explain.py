@@ -68,7 +68,7 @@ class Answer:
 
 
 @torch.no_grad()
-def explain_photo(photo: Path, picture: Path, question: Question = Question()) -> Answer:  # noqa: B008  # is frozen
+def explain_photo(photo: Path, picture: Path, question: Question = Question()) -> Answer:  # is frozen
     """Draw the map of a class beside a photo, and say what the network sees.
 
     Args:

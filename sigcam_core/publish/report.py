@@ -15,14 +15,14 @@ from ..evaluate.schema import read_evidence
 from ..prepare.command import run_first_station
 from ..run import Run
 from ..stations import ensure_classifier, ensure_evidence, ensure_sigmoid_head
-from ..summarise.measured import tables_of
 from ..summarise.saved import write_csv
+from ..summarise.tables import tables_of
 
 RESAMPLES = 1000  # of the bootstrap over images
 
 
 def report_on_folder(folder: Path, model: str, work_dir: Path, seed: int = 0) -> dict[str, pd.DataFrame]:
-    """Train a softmax and a sigmoid head on the frozen network's features of a folder of images, and measure their maps.
+    """Train a softmax and a sigmoid head on a frozen network's features of a folder of images, and measure their maps.
 
     What is there is not made again, so that a stopped call goes on, and a second returns at once.
 

@@ -23,15 +23,15 @@ def tables_of(evidence: pd.DataFrame, resamples: int = 1000) -> dict[str, pd.Dat
     """All figures of all families with intervals, and sigmoid minus softmax, by name of the table.
 
     Args:
-        evidence: what :func:`sigcam_core.evaluate.schema.read_evidence` returns, of images that were perturbed in part.
+        evidence: what :func:`sigcam_core.evaluate.schema.read_evidence` returns.
         resamples: draws of the bootstrap over images.
 
     Returns:
         A table a family, as :func:`table_with_intervals` gives it, with a column that names the variant; one with
-        ``_differences``, as :func:`head_differences` gives it; and ``matched_coverage``.
+        ``_differences``, as :func:`head_differences` gives it; and, where images were perturbed, ``matched_coverage``.
     """
     tables = {}
-    for family in FAMILIES:
+    for family in (family for family in FAMILIES if family.has_any(evidence)):
         rows = family.measured(evidence)
         makers = {"": table_with_intervals} if family.of_first_images else MAKERS
         for suffix, make in makers.items():
@@ -40,7 +40,7 @@ def tables_of(evidence: pd.DataFrame, resamples: int = 1000) -> dict[str, pd.Dat
                 column = {family.variant: value} if family.variant else {}
                 parts.append(make(rows, statistics, resamples).assign(**column))
             tables[family.name + suffix] = pd.concat(parts, ignore_index=True)
-    return tables | {"matched_coverage": matched_coverage(evidence)}
+    return tables | ({"matched_coverage": matched_coverage(evidence)} if PERTURBATION.has_any(evidence) else {})
 
 
 def matched_coverage(evidence: pd.DataFrame) -> pd.DataFrame:

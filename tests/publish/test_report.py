@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import shutil
 import sys
 from pathlib import Path
 
 import pandas as pd
 import pytest
+from small_pictures import coloured_folders
 
 from sigcam_core.__main__ import main
 from sigcam_core.common.errors import SigcamError
@@ -16,9 +18,7 @@ from sigcam_core.publish.report import report_on_folder
 @pytest.fixture(scope="module")
 def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """Images of two classes, in folders with spaces."""
-    from small_pictures import coloured_folders
-
-    return coloured_folders(tmp_path_factory.mktemp("own") / "my pictures", {"red things": 30, "blue; things": 30})
+    return coloured_folders(tmp_path_factory.mktemp("own") / "my pictures", {"red things": 16, "blue; things": 16})
 
 
 def test_a_folder_of_images_becomes_two_heads_and_their_tables(
@@ -31,8 +31,7 @@ def test_a_folder_of_images_becomes_two_heads_and_their_tables(
     saved = tmp_path / "reports" / "my_pictures-efficientnet_lite0-gap-probe-seed0"
     fidelity = pd.read_csv(saved / "fidelity.csv")
     assert set(fidelity["head"]) == {"softmax", "sigmoid"}
-    accuracy = fidelity  # every row is of the twelve test images
-    assert accuracy["value"].between(0, 100).all()
+    assert fidelity["value"].between(0, 100).all()
     assert "fidelity" in shown
     main()  # finds everything done
     assert capsys.readouterr().out.count("fidelity") == shown.count("fidelity")
@@ -46,6 +45,5 @@ def test_what_is_no_folder_of_classes_is_said(tmp_path: Path, folder: Path) -> N
 
 
 def one_class(tmp_path: Path, folder: Path) -> Path:
-    (tmp_path / "one").mkdir()
-    (tmp_path / "one" / "red").symlink_to(folder / "red things")
+    shutil.copytree(folder / "red things", tmp_path / "one" / "red")
     return tmp_path / "one"
