@@ -34,7 +34,10 @@ FIRST_THRESHOLD_OF_LEVEL: NDArray[np.int64] = np.searchsorted(LEVELS, np.arange(
 HISTOGRAM_EDGES: NDArray[np.float64] = np.append(THRESHOLDS, [1.0, 2.0, 3.0])
 NUM_BINS = len(HISTOGRAM_EDGES) - 1
 OBJECT, BACKGROUND, IGNORE = 1, 0, 255
+NO_BOX = -1  # fills the rows of a padded tensor of boxes
 
+Boxes = Sequence[Tensor | BoxArray] | Tensor
+"""Boxes of N maps, (M, 4) for each, or one tensor (N, M, 4) which rows of four -1 fill up."""
 Result = TypeVar("Result")
 
 
@@ -184,11 +187,11 @@ def pixel_average_precision(histograms: NDArray[np.int64] | NDArray[np.float64])
     return average_precision
 
 
-def check_boxes(boxes: Sequence[Tensor | BoxArray], shape: tuple[int, ...]) -> list[BoxArray]:
+def check_boxes(boxes: Boxes, shape: tuple[int, ...]) -> list[BoxArray]:
     """Return the boxes as arrays if there is one (M, 4) set for each map, M >= 1, within the map.
 
     Args:
-        boxes: for each map, boxes x0, y0, x1, y1.
+        boxes: for each map, boxes x0, y0, x1, y1. In one tensor or array (N, M, 4), rows of four -1 are no boxes.
         shape: (N, height, width), or (height, width) for one map.
 
     Raises:
@@ -198,12 +201,15 @@ def check_boxes(boxes: Sequence[Tensor | BoxArray], shape: tuple[int, ...]) -> l
     num_maps = shape[0] if len(shape) == 3 else 1
     if len(boxes) != num_maps:
         fail(f"there are {num_maps} score maps but {len(boxes)} sets of boxes: pass one set for each map.")
+    is_padded = getattr(boxes, "ndim", 0) == 3
     checked = []
     for position, image_boxes in enumerate(boxes):
         try:
             numbers = to_tensor(image_boxes).cpu().numpy().astype(np.float64)
         except (TypeError, ValueError):
             fail(f"boxes of map {position} must be numbers of shape (M, 4), four for each box.")
+        if is_padded:
+            numbers = numbers[(numbers != NO_BOX).any(axis=1)]
         if numbers.ndim != 2 or numbers.shape[1] != 4 or len(numbers) == 0:
             fail(f"boxes of map {position} must have shape (M, 4) with M >= 1, got {numbers.shape}.")
         if not np.isfinite(numbers).all():

@@ -16,13 +16,14 @@ from torchmetrics import Metric
 
 from ..common.checks import to_tensor
 from ..common.errors import fail
+from ..common.metric_wrappers import check_redrawn, set_apart
 from ..localization.contours import BoxArray
-from ..localization.protocol import IGNORE, OBJECT, check_boxes, check_masks
+from ..localization.protocol import IGNORE, OBJECT, Boxes, check_boxes, check_masks
 
 TOLERANCE = 15  # pixels around the maximum, as published
 
 
-def pointing_hits(maps: Tensor, boxes: Sequence[Tensor | BoxArray], tolerance: float = TOLERANCE) -> Tensor:
+def pointing_hits(maps: Tensor, boxes: Boxes, tolerance: float = TOLERANCE) -> Tensor:
     """Whether the maximum of each map lies in one of its boxes, or within ``tolerance`` of one (Zhang et al. 2018).
 
     The first of equal maxima counts, row by row. A constant map points nowhere and misses.
@@ -155,13 +156,16 @@ class PointingGame(Metric):
         self.tolerance = tolerance
         for name in ("hits", "num_images"):
             self.add_state(name, torch.tensor(0), dist_reduce_fx="sum")
+        set_apart(self, tolerance=tolerance)
 
-    def update(self, maps: Tensor, boxes: Sequence[Tensor | BoxArray]) -> None:
+    def update(self, maps: Tensor, boxes: Boxes) -> None:
         """Add raw maps (N, H, W) and, for each, its ground-truth boxes (M, 4) at the maps' size.
 
         Raises:
-            SigcamError: for maps with NaN or infinity, malformed boxes, or counts that differ.
+            SigcamError: for maps with NaN or infinity, malformed boxes, or counts that differ; for boxes in a list
+                under a BootStrapper.
         """
+        check_redrawn(maps, boxes)
         hits = pointing_hits(maps, boxes, self.tolerance)
         self.hits += hits.sum().to(self.hits.device)
         self.num_images += len(hits)
@@ -179,8 +183,9 @@ class _Shares(Metric):
     num_empty: Tensor
     num_maps: Tensor
 
-    def __init__(self, **kwargs: Any) -> None:
+    def __init__(self, options: dict[str, Any], **kwargs: Any) -> None:
         super().__init__(**kwargs)
+        set_apart(self, **options)
         self.add_state("share", torch.tensor(0.0, dtype=torch.float64), dist_reduce_fx="sum")
         for name in ("num_empty", "num_maps"):
             self.add_state(name, torch.tensor(0), dist_reduce_fx="sum")
@@ -203,10 +208,13 @@ class EnergyPointingGame(_Shares):
     tensor(25., dtype=torch.float64)
     """
 
+    def __init__(self, **kwargs: Any) -> None:
+        super().__init__({}, **kwargs)
+
     def update(
         self,
         maps: Tensor,
-        boxes: Sequence[Tensor | BoxArray] | None = None,
+        boxes: Boxes | None = None,
         masks: Tensor | None = None,
     ) -> None:
         """Add raw maps (N, H, W) with either boxes or masks at their size.
@@ -217,8 +225,10 @@ class EnergyPointingGame(_Shares):
             masks: (N, H, W) 1 object, 0 background, 255 ignore; ignored pixels do not count at all.
 
         Raises:
-            SigcamError: for maps with NaN or infinity, malformed boxes or masks, or both or none of them.
+            SigcamError: for maps with NaN or infinity, malformed boxes or masks, or both or none of them; for anything
+                but tensors under a BootStrapper.
         """
+        check_redrawn(maps, boxes, masks)
         if (boxes is None) == (masks is None):
             fail("energy pointing needs boxes or masks: pass one of them.")
         maps = check_raw_maps(maps, 3)
@@ -256,7 +266,7 @@ class GridPointingGame(_Shares):
 
     def __init__(self, n: int = 3, **kwargs: Any) -> None:
         check_grid_size(n)
-        super().__init__(**kwargs)
+        super().__init__({"n": n}, **kwargs)
         self.n = n
 
     def update(self, maps: Tensor) -> None:
