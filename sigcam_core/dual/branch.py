@@ -139,7 +139,7 @@ class DualBranch(nn.Module):
         """What the heads take, for normalised images (N, 3, H, W), without gradients.
 
         Args:
-            images: the images.
+            images: the images; of another float type than the backbone's weights, they are converted to it.
             autocast: run the backbone under :class:`torch.autocast` with this type, float16 or bfloat16; what it
                 gives then has the heads' type again. ``None`` leaves things as the caller has them.
 
@@ -151,6 +151,8 @@ class DualBranch(nn.Module):
                 that autocast does not take.
         """
         check_images(images)
+        weights = (parameter.dtype for parameter in self.backbone.parameters() if parameter.is_floating_point())
+        images = images.to(next(weights, images.dtype))
         if autocast not in (None, *AUTOCAST_TYPES):
             fail(f"autocast must be torch.float16, torch.bfloat16 or None, got {autocast}.")
         try:
@@ -198,6 +200,8 @@ def check_images(images: Tensor) -> None:
     Raises:
         SigcamError: saying which image is wrong.
     """
+    if not isinstance(images, Tensor):
+        fail(f"images must be a tensor (N, 3, height, width), got {type(images).__name__}: use torch.from_numpy.")
     if images.ndim != 4 or images.shape[1] != 3:
         fail(f"images must have shape (N, 3, height, width), got {tuple(images.shape)}.")
     if not images.is_floating_point():

@@ -164,11 +164,25 @@ def test_images_of_another_size_are_refused_where_the_network_is_of_one_size(
 
 def test_errors_of_a_backbone_are_its_own() -> None:
     dual = DualBranch.from_classifier(small_cnn(5))
-    with pytest.raises(RuntimeError, match="expected scalar type Double but found Float"):
-        dual(random_images())  # float64 images, float32 weights
     dual.backbone.register_forward_pre_hook(refuse)
     with pytest.raises(AssertionError, match=r"^the moon is full$"):
         dual(random_images(dtype=torch.float32))
+
+
+@pytest.mark.parametrize("weights", [torch.float32, torch.float64])
+@pytest.mark.parametrize("images", [torch.float16, torch.float32, torch.float64])
+def test_images_are_converted_to_the_type_of_the_weights(weights: torch.dtype, images: torch.dtype) -> None:
+    dual = DualBranch.from_classifier(small_cnn(5)).to(weights)
+    given = random_images(dtype=images)
+    output, expected = dual(given), dual(given.to(weights))
+    for one, other in zip(output, expected, strict=True):
+        assert one.dtype == weights
+        assert torch.equal(one, other)
+
+
+def test_images_that_are_no_tensor_get_one_sentence() -> None:
+    with pytest.raises(SigcamError, match=r"images must be a tensor \(N, 3, height, width\), got ndarray"):
+        DualBranch.from_classifier(small_cnn(5)).extract(random_images().numpy())
 
 
 def refuse(*_: object) -> None:
