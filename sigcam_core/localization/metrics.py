@@ -192,8 +192,8 @@ class PixelAP(Metric):
         """Add score maps (N, H, W) in [0, 1] and masks (N, H, W): 1 object, 0 background, 255 ignore.
 
         Raises:
-            SigcamError: for maps with NaN or outside [0, 1], other mask values, or shapes that differ; for anything
-                but tensors under a BootStrapper.
+            SigcamError: for maps with NaN or outside [0, 1], other mask values, a mask that holds 255 but no 1, or
+                shapes that differ; for anything but tensors under a BootStrapper.
         """
         check_redrawn(score_maps, masks)
         maps = check_score_maps(score_maps).cpu().numpy()

@@ -2,7 +2,8 @@
 
 They judge *raw* maps, resized by :func:`sigcam_core.cams.score_maps.resize_maps` and not stretched: only what is
 positive speaks for the class. They follow the interface of torchmetrics, so that distributed runs add up, and keep
-sums only, so that memory does not grow with the data set.
+sums only, so that memory does not grow with the data set. What :mod:`sigcam_core.localization.metrics` says of the
+wrappers of torchmetrics holds for them too.
 """
 
 from __future__ import annotations
@@ -16,9 +17,10 @@ from torchmetrics import Metric
 
 from ..common.checks import to_tensor
 from ..common.errors import fail
+from ..common.masks import IGNORE, OBJECT
 from ..common.metric_wrappers import check_redrawn, set_apart
 from ..localization.contours import BoxArray
-from ..localization.protocol import IGNORE, OBJECT, Boxes, check_boxes, check_masks
+from ..localization.protocol import Boxes, check_boxes, check_masks
 
 TOLERANCE = 15  # pixels around the maximum, as published
 
@@ -222,7 +224,8 @@ class EnergyPointingGame(_Shares):
         Args:
             maps: the maps.
             boxes: for each map, (M, 4) with M >= 1; their union is the region.
-            masks: (N, H, W) 1 object, 0 background, 255 ignore; ignored pixels do not count at all.
+            masks: (N, H, W) 1 object, 0 background, 255 ignore, with an object in each; ignored pixels do not count
+                at all.
 
         Raises:
             SigcamError: for maps with NaN or infinity, malformed boxes or masks, or both or none of them; for anything
@@ -238,6 +241,9 @@ class EnergyPointingGame(_Shares):
         else:
             values = torch.from_numpy(check_masks(to_tensor(masks), tuple(maps.shape)))
             inside, counted = values == OBJECT, (values != IGNORE).to(maps.device)
+            empty = ~inside.flatten(1).any(dim=1)
+            if bool(empty.any()):
+                fail(f"mask {int(empty.nonzero()[0, 0])} has no object (value 1) to point at: leave its image out.")
         shares = energy_shares(maps, inside.to(maps.device), counted)
         self._add(shares, maps, True if counted is None else counted)
 
