@@ -29,6 +29,7 @@ from data_scripts.metadata import read_metadata
 from data_scripts.shapes import write_png
 from sigcam_core.common.errors import fail
 from sigcam_core.common.files import write_atomically
+from sigcam_core.common.masks import IGNORE, OBJECT
 from sigcam_core.prepare.manifest import Manifest, write_manifest
 
 SPLITS = ("train", "val", "test")
@@ -110,7 +111,11 @@ def _download_images(folder: Path, names: Sequence[str]) -> None:
 
 
 def _merge_masks(path: Path, parts: Sequence[Sequence[str]], folder: Path) -> dict[str, str]:
-    """Write one mask an image; those that are there are left. Returns the masks' paths by image name."""
+    """Write one mask an image; those that are there are left. Returns the masks' paths by image name.
+
+    A mask that only ignores, since no instance is large enough to be seen in it, could not be told from one that stores
+    objects as 255, which readers refuse; it is not written, and its image has none.
+    """
     instances: dict[str, list[str]] = defaultdict(list)
     ignores: dict[str, str] = {}
     for image, mask, ignore in parts:
@@ -126,8 +131,10 @@ def _merge_masks(path: Path, parts: Sequence[Sequence[str]], folder: Path) -> di
             if not target.exists():
                 masks = [_read(archive, members, part) for part in instances[image]]
                 ignored = _read(archive, members, ignores[image]) if image in ignores else None
-                write_atomically(target, partial(write_png, pixels=merge_masks(masks, ignored)))
-    return written
+                merged = merge_masks(masks, ignored)
+                if (merged == OBJECT).any() or not (merged == IGNORE).any():
+                    write_atomically(target, partial(write_png, pixels=merged))
+    return {image: name for image, name in written.items() if (folder / name).exists()}
 
 
 def _read(archive: zipfile.ZipFile, members: dict[str, str], name: str) -> Mask:
@@ -160,5 +167,5 @@ def merge_masks(masks: Sequence[Mask], ignore: Mask | None) -> Mask:
     is_object = np.any([layer > 0 for layer in layers[: len(masks)]], axis=0)
     merged: Mask = is_object.astype(np.uint8)
     if ignore is not None:
-        merged[(layers[-1] > 0) & ~is_object] = 255
+        merged[(layers[-1] > 0) & ~is_object] = IGNORE
     return merged

@@ -92,6 +92,26 @@ def noise_images(root: Path, count: int = 6) -> Manifest:
     return write_manifest(root / "manifest.parquet", table, name="noise", class_names=["a", "b"])
 
 
+def partly_annotated(root: Path) -> Manifest:
+    """Four images of noise for validation and four for test; in each split the second has no mask, the third no box."""
+    rng = np.random.default_rng(0)
+    rows = []
+    for split in ("val", "test"):
+        for index in range(4):
+            name = f"{split}{index}"
+            Image.fromarray(rng.integers(0, 256, (16, 20, 3), dtype=np.uint8)).save(root / f"{name}.png")
+            mask = np.zeros((16, 20), dtype=np.uint8)
+            mask[4:12, 5 : 10 + index] = 1
+            Image.fromarray(mask).save(root / f"{name}_mask.png")
+            boxes = [] if index == 2 else [[5, 4, 9 + index, 11]]
+            mask_name = None if index == 1 else f"{name}_mask.png"
+            size = {"width": 20, "height": 16}
+            rows.append({"image_id": name, "path": f"{name}.png", "label": index, "split": split, **size})
+            rows[-1] |= {"boxes": boxes, "mask": mask_name}
+    names = [f"class {index}" for index in range(NUM_CLASSES)]
+    return write_manifest(root / "manifest.parquet", pd.DataFrame(rows), name="partly", class_names=names)
+
+
 def tiny_shapes(root: Path) -> Manifest:
     """48 training images, 16 for validation and 16 for test."""
     prepare_data(["shapes", "--train", "48", "--val", "16", "--test", "16", "--root", str(root)])

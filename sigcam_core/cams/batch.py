@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cached_property
 
@@ -31,7 +32,7 @@ class MapBatch:
         predicted_maps: (N, R, h, w) of the predicted classes, by which fidelity is measured; those of the labels where
             fidelity is not wanted.
         boxes: N arrays (M, 4) at the size of the protocol's maps; M may be 0.
-        masks: (N, S, S) uint8 at that size, or ``None`` where an image has none.
+        masks: N uint8 arrays (S, S) at that size, ``None`` for an image that has none; ``None`` where none has.
         num_perturbed: how many of the images, the first, get insertion and deletion.
         perturbation_steps: of these curves.
     """
@@ -45,7 +46,7 @@ class MapBatch:
     label_maps: Tensor
     predicted_maps: Tensor
     boxes: list[NDArray[np.int64]]
-    masks: NDArray[np.uint8] | None = None
+    masks: Sequence[NDArray[np.uint8] | None] | None = None
     num_perturbed: int = 0
     perturbation_steps: int = 10
 

@@ -6,10 +6,10 @@ so a metric is written down in one place: its columns, its measurement, its stat
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
 from functools import partial
-from typing import Any
+from typing import Any, NamedTuple
 
 import pandas as pd
 
@@ -18,6 +18,27 @@ from .resampling import FloatArray, Statistics
 
 Statistic = Callable[[pd.DataFrame, FloatArray], Statistics]
 """From evidence rows, one an image, and resampling weights (B, N), to the metrics (B,)."""
+
+
+class Need(NamedTuple):
+    """What an image must have for a metric, since not every image of a data set need have it."""
+
+    what: str  #: in words, such as ``boxes``
+    column: str  #: of the evidence, missing where an image does not have it
+
+    def restrict(self, rows: pd.DataFrame, weights: FloatArray) -> tuple[pd.DataFrame, FloatArray]:
+        """Those evidence rows, one an image, that have it, and their columns of the resampling weights (B, N)."""
+        there = rows[self.column].notna().to_numpy()
+        return (rows, weights) if there.all() else (rows[there], weights[:, there])
+
+    @property
+    def heading(self) -> str:
+        """Of the column of a table that says how many images have it."""
+        return f"images_with_{self.what}"
+
+    def count(self, rows: pd.DataFrame) -> int:
+        """How many of the rows have it."""
+        return int(rows[self.column].notna().sum())
 
 
 @dataclass(frozen=True)
@@ -31,6 +52,7 @@ class MetricFamily:
             N x R values each, image-major. A column that is left out is missing in the rows.
         statistics: of evidence rows, one an image, and resampling weights (B, N), to the metrics (B,).
         titles: of the metrics, as people write them.
+        needs: of metrics that rest on those images alone which have what the metric needs.
         variant: name of a keyword of ``statistics``, such as the protocol, that tables tell apart in a column of that
             name; empty where there is none.
         variants: values of that keyword.
@@ -43,6 +65,7 @@ class MetricFamily:
     measure: Callable[[Any], dict[str, Any]]
     statistics: Callable[..., Statistics]
     titles: dict[str, str]
+    needs: Mapping[str, Need] = field(default_factory=dict)
     variant: str = ""
     variants: tuple[str, ...] = ("",)
     of_first_images: bool = False

@@ -2,6 +2,9 @@
 
 Every statistic takes weights W (B, N): row b says how often each image is drawn in resample b. A row of ones gives
 the figure itself. Whatever is compared shares the draws, so that its difference is paired.
+
+Where a figure rests on some of the images, those that have a mask say, their columns of W are its weights. A resample
+that draws none of them has no such figure; it is NaN there, and the interval is of the other resamples.
 """
 
 from __future__ import annotations
@@ -37,7 +40,29 @@ def figure_and_resamples(num_images: int, resamples: int, seed: int) -> FloatArr
     return np.vstack([np.ones(num_images), bootstrap_weights(num_images, resamples, seed)])
 
 
+def drawn_images(weights: FloatArray) -> FloatArray:
+    """How many images each resample draws, (B,): by this a sum becomes a mean, which is NaN where none is drawn.
+
+    Args:
+        weights: (B, N) of those images that the figure rests on.
+
+    >>> drawn_images(np.array([[2.0, 1.0], [0.0, 0.0]]))
+    array([ 3., nan])
+    """
+    count = weights.sum(axis=1)
+    return np.where(count > 0, count, np.nan)
+
+
 def interval(values: FloatArray) -> tuple[float, float]:
-    """Ends of the 95 % interval of resampled values (B,): their percentiles 2.5 and 97.5."""
-    low, high = np.percentile(values, [2.5, 97.5])
+    """Ends of the 95 % interval of resampled values (B,): their percentiles 2.5 and 97.5.
+
+    Resamples without the figure, NaN, are left out.
+
+    Raises:
+        SigcamError: if no resample has the figure.
+    """
+    there = values[~np.isnan(values)]
+    if len(there) == 0:
+        fail(f"not one of {len(values)} resamples draws an image that this figure rests on: draw more resamples.")
+    low, high = np.percentile(there, [2.5, 97.5])
     return float(low), float(high)

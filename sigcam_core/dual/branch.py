@@ -152,7 +152,7 @@ class DualBranch(nn.Module):
         """What the heads take, for normalised images (N, 3, H, W), without gradients.
 
         Args:
-            images: the images.
+            images: the images; of another float type than the backbone's weights, they are converted to it.
             autocast: run the backbone under :class:`torch.autocast` with this type, float16 or bfloat16; what it
                 gives then has the heads' type again. ``None`` leaves things as the caller has them.
 
@@ -164,9 +164,9 @@ class DualBranch(nn.Module):
                 infinity; or for a type that autocast does not take.
         """
         check_images(images, num_channels(self.backbone))
+        images = self._converted(images, autocast)
         if autocast not in (None, *AUTOCAST_TYPES):
             fail(f"autocast must be torch.float16, torch.bfloat16 or None, got {autocast}.")
-        self._check_fits(images, autocast)
         try:
             if autocast is None:
                 features: Tensor = self.backbone(images)
@@ -180,16 +180,21 @@ class DualBranch(nn.Module):
             fail(f"the network does not take images of {images.shape[2]} x {images.shape[3]} pixels: {error}")
         return features
 
-    def _check_fits(self, images: Tensor, autocast: torch.dtype | None) -> None:
-        """Refuse images of another device or type than the backbone's weights, which PyTorch would trip over."""
-        parameter = next(self.backbone.parameters(), None)
+    def _converted(self, images: Tensor, autocast: torch.dtype | None) -> Tensor:
+        """Images in the type of the backbone's weights; half precision is given by the caller, or by autocast.
+
+        Raises:
+            SigcamError: if the images lie on another device, or should lose half of their bits.
+        """
+        parameter = next((one for one in self.backbone.parameters() if one.is_floating_point()), None)
         if parameter is None:
-            return
+            return images
         if images.device != parameter.device:
             fail(f"images are on {images.device}, the network is on {parameter.device}: move one with .to().")
         mixes = autocast is not None or torch.is_autocast_enabled(images.device.type)
-        if images.dtype != parameter.dtype and not mixes:
+        if parameter.dtype in AUTOCAST_TYPES and images.dtype != parameter.dtype and not mixes:
             fail(f"images are {images.dtype}, the network is {parameter.dtype}: convert one with .to().")
+        return images if mixes else images.to(parameter.dtype)
 
     def feature_maps(self, features: Tensor) -> Tensor:
         """The maps (N, K, h, w) in what :meth:`extract` gave, or in the gradient of a logit with respect to it.
@@ -227,6 +232,9 @@ def check_images(images: Tensor, channels: int = 3) -> None:
     Raises:
         SigcamError: saying which image is wrong.
     """
+    if not isinstance(images, Tensor):
+        kind = type(images).__name__
+        fail(f"images must be a tensor (N, {channels}, height, width), got {kind}: use torch.from_numpy.")
     if images.ndim != 4 or images.shape[1] != channels:
         fail(f"images must have shape (N, {channels}, height, width), got {tuple(images.shape)}.")
     if not images.is_floating_point():

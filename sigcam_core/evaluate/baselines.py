@@ -11,6 +11,7 @@ from dataclasses import replace
 import numpy as np
 import pandas as pd
 import torch
+from numpy.typing import NDArray
 from torch import nn
 
 from ..cams.controls import BASELINES, CENTRE, NO_HEAD, SHIFTED, WEIGHTS, WRONG_CLASS, Control, LinearHead
@@ -18,11 +19,12 @@ from ..common.errors import fail
 from ..common.shards import Arrays
 from ..dual.branch import HEADS, DualBranch
 from ..dual.linear import linear_head_bias, linear_head_weight
+from ..localization.evidence import BOXES, MASKS
 from ..localization.hits import hit_rates, max_box_acc
 from ..localization.protocol import GT_LOC_IOU, MAP_SIZE, pixel_average_precision
-from ..prepare.images import has_masks, image_batches, load_masks, scaled_boxes
+from ..prepare.images import has_masks, image_batches, known_masks, scaled_boxes
 from ..prepare.manifest import Manifest
-from .controls import ControlBatch, locate_controls
+from .controls import ControlBatch, have_boxes, have_masks, locate_controls
 
 SHIFTS = (-4.0, -2.0, -1.0, -0.5, 0.0, 0.25, 0.5, 1.0, 2.0, 4.0, 8.0)
 """Of the softmax head's weights, in units of their mean absolute value, that are tried on held-out images."""
@@ -50,11 +52,15 @@ def baseline_figures(dual: DualBranch, manifest: Manifest, network: str) -> pd.D
 
     Args:
         dual: the network.
-        manifest: a data set with boxes, whose split ``val`` chooses the shift; PxAP where all test images have masks.
+        manifest: a data set with boxes, whose split ``val`` chooses the shift; PxAP where test images have masks.
         network: its name, for the column.
 
     Returns:
-        Columns ``network, method, head, gt_loc, maxboxacc_v2``, and ``pxap``.
+        Columns ``network, method, head, gt_loc, maxboxacc_v2``, and ``pxap``; and where not all images have boxes, or
+        masks, ``images_with_boxes`` and ``images_with_masks``.
+
+    Raises:
+        SigcamError: if no image of a split has a box, or no mask an object.
     """
     held_out, test = manifest.split("val"), manifest.split("test")
     controls = [Control(NO_HEAD, baseline) for baseline in BASELINES if baseline != CENTRE]
@@ -65,21 +71,26 @@ def baseline_figures(dual: DualBranch, manifest: Manifest, network: str) -> pd.D
         controls += [Control(head, WRONG_CLASS, weights) for head in HEADS for weights in WEIGHTS]
         controls += [Control("softmax", SHIFTED)]
     located = _located(dual, test, controls, heads)
-    everyone = np.ones((1, len(test)))
+    boxed = _boxed(located, test)
+    everyone = np.ones((1, int(boxed.sum())))
+    counts = {BOXES.heading: int(boxed.sum())}
+    if "histograms" in located:
+        counts[MASKS.heading] = int(have_masks(located).sum())
+    fewer = {heading: count for heading, count in counts.items() if count < len(test)}
     rows = []
     for row, control in enumerate(controls):
         method = control.scalar if control.head == NO_HEAD else f"{control.scalar}, {control.weights}"
         figures = {
-            "gt_loc": 100 * float((located["gt_loc_iou"][:, row] >= np.float32(GT_LOC_IOU)).mean()),
-            "maxboxacc_v2": float(max_box_acc(hit_rates(located["hits"][:, row], everyone))["maxboxacc_v2"][0]),
+            "gt_loc": 100 * float((located["gt_loc_iou"][boxed, row] >= np.float32(GT_LOC_IOU)).mean()),
+            "maxboxacc_v2": float(max_box_acc(hit_rates(located["hits"][boxed, row], everyone))["maxboxacc_v2"][0]),
         }
         if "histograms" in located:
             figures["pxap"] = float(pixel_average_precision(located["histograms"][:, row].sum(axis=0, dtype=np.int64)))
-        rows.append({"network": network, "method": method, "head": control.head} | figures)
+        rows.append({"network": network, "method": method, "head": control.head} | figures | fewer)
     return pd.DataFrame(rows)
 
 
-def shift_table(hits: np.typing.NDArray[np.uint8]) -> pd.DataFrame:
+def shift_table(hits: NDArray[np.uint8]) -> pd.DataFrame:
     """MaxBoxAccV2 of every shift on held-out images; the best is chosen, the first of equals.
 
     Args:
@@ -102,8 +113,16 @@ def shifted_heads(head: LinearHead) -> dict[str, LinearHead]:
 def _best_shift(dual: DualBranch, head: LinearHead, held_out: Manifest) -> float:
     heads = shifted_heads(head)
     located = _located(dual, held_out, [Control(name, SHIFTED) for name in heads], heads)
-    table = shift_table(located["hits"])
+    table = shift_table(located["hits"][_boxed(located, held_out)])
     return float(table.loc[table["chosen"], "shift"].iloc[0])
+
+
+def _boxed(located: Arrays, images: Manifest) -> NDArray[np.bool_]:
+    """Which images have boxes (N,), if any has."""
+    boxed = have_boxes(located)
+    if not boxed.any():
+        fail(f"no image of {images.name} that maps without a class are measured on has a box: use one that has boxes.")
+    return boxed
 
 
 def _located(dual: DualBranch, images: Manifest, controls: list[Control], heads: dict[str, LinearHead]) -> Arrays:
@@ -113,7 +132,7 @@ def _located(dual: DualBranch, images: Manifest, controls: list[Control], heads:
     for rows, batch, labels in image_batches(images, BATCH_SIZE, dual.input_format):
         part = images.take(rows.tolist())
         features = dual.feature_maps(dual.extract(batch))
-        masks = load_masks(part, MAP_SIZE).numpy() if masked else None
+        masks = known_masks(part, MAP_SIZE) if masked else None
         with torch.no_grad():
             one = ControlBatch(features, labels, controls, heads, rows)
             parts.append(locate_controls(one, scaled_boxes(part, MAP_SIZE), masks))

@@ -26,8 +26,8 @@ from ..fidelity.scores import explain_images, softmax_of_class
 from ..localization.centre import centre_map
 from ..localization.contours import BoxArray
 from ..localization.evidence import measure_map
-from ..localization.hits import pack_hits
-from ..localization.protocol import MAP_SIZE, over_cores
+from ..localization.hits import NUM_BYTES, pack_hits
+from ..localization.protocol import MAP_SIZE, NUM_BINS, over_cores
 from ..pointing.grids import GridBatch
 from ..pointing.metrics import boxes_to_masks, cell_shares, energy_shares, pointing_hits
 
@@ -57,26 +57,53 @@ class ControlBatch:
         return control_maps(self.features, self.class_idx, self.controls, self.heads, self.image_seeds)
 
 
-def locate_controls(batch: ControlBatch, boxes: Sequence[BoxArray], masks: NDArray[np.uint8] | None = None) -> Arrays:
+def locate_controls(
+    batch: ControlBatch, boxes: Sequence[BoxArray], masks: Sequence[NDArray[np.uint8] | None] | None = None
+) -> Arrays:
     """Localisation and pointing of N x R control maps.
 
     Args:
         batch: the images; ``class_idx`` are their labels.
-        boxes: N arrays (M, 4) at the size of the protocol's maps, M >= 1.
-        masks: (N, S, S) uint8 at that size, where there are some.
+        boxes: N arrays (M, 4) at the size of the protocol's maps; M may be 0.
+        masks: N uint8 arrays (S, S) at that size, ``None`` for an image that has none; ``None`` for no histograms.
 
     Returns:
         ``hits`` (N, R, 96) as :func:`sigcam_core.localization.hits.pack_hits` packs them; ``gt_loc_iou`` (N, R);
         ``pointing_hit`` (N, R); ``energy_in_box`` (N, R); ``correlation`` (N, R) of a wrong class's map with that of
-        the label, NaN where there are not both; with masks ``histograms`` (N, R, 2, 1002).
+        the label, NaN where there are not both; with masks ``histograms`` (N, R, 2, 1002). :func:`have_boxes` and
+        :func:`have_masks` say of which images they are; those of the others hold nothing.
     """
     maps = batch.maps().cpu()  # contours are found there
     source = same_as_earlier(maps)  # (N, R)
-    each_mask = [None] * len(maps) if masks is None else list(masks)
+    each_mask = [None] * len(maps) if masks is None else masks
     centre_rows = np.array([control.scalar == CENTRE for control in batch.controls])
     rows = over_cores(partial(_locate_image, centre_rows), maps, source, boxes, each_mask)
-    arrays = {name: np.stack([row[name] for row in rows]) for name in rows[0]}
+    empty = _nothing(len(batch.controls))
+    names = [name for name in empty if name != "histograms" or masks is not None]
+    arrays = {name: np.stack([row.get(name, empty[name]) for row in rows]) for name in names}
     return arrays | {"correlation": _correlations(maps, batch.controls)}
+
+
+def have_boxes(located: Arrays) -> NDArray[np.bool_]:
+    """Which images of :func:`locate_controls` have a box, (N,)."""
+    return np.logical_not(np.isnan(located["gt_loc_iou"][:, 0]))
+
+
+def have_masks(located: Arrays) -> NDArray[np.bool_]:
+    """Which images of :func:`locate_controls` have a mask of which some pixel counts, (N,)."""
+    pixels: NDArray[np.int64] = located["histograms"][:, 0].sum(axis=(1, 2), dtype=np.int64)
+    return pixels > 0
+
+
+def _nothing(num_rows: int) -> Arrays:
+    """The measurements of an image without box and mask."""
+    return {
+        "hits": np.zeros((num_rows, NUM_BYTES), dtype=np.uint8),
+        "gt_loc_iou": np.full(num_rows, np.nan, dtype=np.float32),
+        "histograms": np.zeros((num_rows, 2, NUM_BINS), dtype=np.uint16),
+        "pointing_hit": np.zeros(num_rows, dtype=np.bool_),
+        "energy_in_box": np.full(num_rows, np.nan, dtype=np.float32),
+    }
 
 
 def _correlations(maps: Tensor, controls: Sequence[Control]) -> NDArray[np.float32]:
@@ -100,22 +127,22 @@ def _locate_image(
     boxes: BoxArray,
     mask: NDArray[np.uint8] | None,
 ) -> Arrays:
-    """The measurements of one image's R maps (R, h, w); maps that are equal once stretched are located once."""
+    """The measurements of one image's R maps (R, h, w) by what it has; maps equal once stretched are located once."""
     distinct, index = np.unique(source, return_inverse=True)
     score_maps = normalize_maps(maps[distinct], (MAP_SIZE, MAP_SIZE)).numpy()
     score_maps[centre_rows[distinct]] = centre_map(MAP_SIZE)  # itself, not a 7 x 7 sample of it
     measured = [measure_map(score_map, boxes, mask) for score_map in score_maps]
-    columns: dict[str, Any] = {
-        "hits": pack_hits(np.stack([one["best_iou_multi"] for one in measured]))[index],
-        "gt_loc_iou": np.array([one["gt_loc_iou_any"] for one in measured], dtype=np.float32)[index],
-    }
+    columns: dict[str, Any] = {}
     if mask is not None:
         kinds = [np.stack([one[f"{kind}_histogram"] for one in measured]) for kind in ("object", "background")]
         columns["histograms"] = np.stack(kinds, axis=1).astype(np.uint16)[index]
-    # Sign and scale matter to these: a map and its stretched copy are not the same.
-    raw = resize_maps(maps, (MAP_SIZE, MAP_SIZE))  # (R, S, S)
-    columns["pointing_hit"] = pointing_hits(raw, [boxes] * len(raw)).numpy()
-    columns["energy_in_box"] = energy_shares(raw, boxes_to_masks([boxes], (MAP_SIZE, MAP_SIZE))).float().numpy()
+    if len(boxes):
+        columns["hits"] = pack_hits(np.stack([one["best_iou_multi"] for one in measured]))[index]
+        columns["gt_loc_iou"] = np.array([one["gt_loc_iou_any"] for one in measured], dtype=np.float32)[index]
+        # Sign and scale matter to these: a map and its stretched copy are not the same.
+        raw = resize_maps(maps, (MAP_SIZE, MAP_SIZE))  # (R, S, S)
+        columns["pointing_hit"] = pointing_hits(raw, [boxes] * len(raw)).numpy()
+        columns["energy_in_box"] = energy_shares(raw, boxes_to_masks([boxes], (MAP_SIZE, MAP_SIZE))).float().numpy()
     return columns
 
 

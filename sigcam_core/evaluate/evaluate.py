@@ -26,7 +26,7 @@ from ..dual.branch import HEADS, DualBranch
 from ..localization.evidence import LOCALIZATION
 from ..localization.protocol import MAP_SIZE
 from ..pointing.evidence import POINTING
-from ..prepare.images import has_masks, image_batches, load_masks, scaled_boxes
+from ..prepare.images import image_batches, known_masks, scaled_boxes
 from ..prepare.manifest import Manifest
 from .schema import FAMILIES, SCHEMA
 
@@ -84,7 +84,7 @@ def evaluate(
 
     Args:
         dual: the network.
-        manifest: the images, with boxes and masks where the data set has them.
+        manifest: the images, with boxes and masks where they have them; an image without is missing in what needs them.
         network: what to call this network in the evidence, such as ``"small_cnn-gap"``.
         path: Parquet file to write, whole or not at all.
         options: what is measured.
@@ -147,7 +147,7 @@ def _batch(
         label_maps,
         predicted_maps,
         boxes=scaled_boxes(part, MAP_SIZE),
-        masks=load_masks(part, MAP_SIZE).numpy() if has_masks(part) else None,
+        masks=known_masks(part, MAP_SIZE),
         num_perturbed=num_perturbed,
         perturbation_steps=options.perturbation_steps,
     )
@@ -158,7 +158,7 @@ def _table_of(batch: MapBatch, part: Manifest, network: str, families: Sequence[
     rows, count = batch.options.rows, len(part)
     table = {
         "network": [network] * (count * len(rows)),
-        "image_id": np.repeat(part.table["image_id"].to_numpy(), len(rows)),
+        "image_id": np.repeat(part.table["image_id"].astype(str).to_numpy(), len(rows)),
         "label": np.repeat(batch.labels.cpu().numpy(), len(rows)),
         "predicted": np.repeat(batch.predicted.cpu().numpy(), len(rows)),
         "head": [head for head, _ in rows] * count,

@@ -35,6 +35,10 @@ METRIC_TITLES = {name: title for family in FAMILIES for name, title in family.ti
 """Of every metric that tables show, as people write it."""
 
 
+NEEDS = {name: need for family in FAMILIES for name, need in family.needs.items()}
+"""What an image must have for a metric, where that is more than the image itself."""
+
+
 def read_evidence(*paths: Path) -> pd.DataFrame:
     """Read evidence files into one table.
 

@@ -148,7 +148,7 @@ def perturbation_statistics(rows: pd.DataFrame, weights: FloatArray) -> Statisti
     return {name: 100 * (weights @ rows[name].to_numpy(np.float64)) / count for name in PERTURBATION_METRICS}
 
 
-FIDELITY = MetricFamily("fidelity", COLUMNS, measure, fidelity_statistics, TITLES, "scorer", SCORERS)
+FIDELITY = MetricFamily("fidelity", COLUMNS, measure, fidelity_statistics, TITLES, variant="scorer", variants=SCORERS)
 PERTURBATION = MetricFamily(
     "perturbation",
     PERTURBATION_COLUMNS,

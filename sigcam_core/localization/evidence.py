@@ -15,8 +15,8 @@ from ..cams.batch import MapBatch
 from ..cams.distinct import same_as_earlier
 from ..cams.score_maps import normalize_maps
 from ..common.errors import check_choice
-from ..common.families import MetricFamily
-from ..common.resampling import FloatArray, Statistics
+from ..common.families import MetricFamily, Need
+from ..common.resampling import FloatArray, Statistics, drawn_images
 from .contours import BoxArray
 from .protocol import (
     FIRST_THRESHOLD_OF_LEVEL,
@@ -51,6 +51,8 @@ TITLES = {
 }
 WSOL_METRICS = tuple(TITLES)
 """Columns of the paper's Table 1."""
+BOXES, MASKS = Need("boxes", "best_iou_multi"), Need("masks", "object_histogram")
+BOX_METRICS = ("top1_loc", "gt_loc", *(f"maxboxacc@{percentage}" for percentage in IOU_PERCENTAGES), "maxboxacc_v2")
 MeasureMaps = Callable[[Tensor, BoxArray, NDArray[np.uint8] | None], list[dict[str, Any]]]
 """From an image's maps, boxes and mask to the quantities of each map."""
 
@@ -119,33 +121,58 @@ def wsol_statistics(rows: pd.DataFrame, weights: FloatArray, protocol: str = "st
             official code of Oh and Noh 2025 does.
 
     Returns:
-        Each metric as (B,): ``top1_cls``, ``top1_loc``, ``gt_loc``, ``maxboxacc@30/50/70``, ``maxboxacc_v2`` where
-        there are boxes, and ``pxap`` where there are masks.
+        Each metric as (B,): ``top1_cls`` of all images; ``top1_loc``, ``gt_loc``, ``maxboxacc@30/50/70`` and
+        ``maxboxacc_v2`` of those that have boxes, ``pxap`` of those that have a mask, where there are such. NaN in a
+        resample that draws none of them, or no object pixel.
 
     Raises:
-        SigcamError: for an unknown protocol.
+        SigcamError: for an unknown protocol, or masks of which none has an object pixel.
     """
     check_choice("protocol", protocol, PROTOCOLS)
-    count = weights.sum(axis=1)
-    correct = (rows["label"] == rows["predicted"]).to_numpy(dtype=np.float64)
-    statistics = {"top1_cls": 100 * (weights @ correct) / count}
-    if rows["best_iou_multi"].notna().all():
-        column = "gt_loc_iou_any" if protocol == "standard" else "gt_loc_iou_first"
-        located = (rows[column].to_numpy() >= np.float32(GT_LOC_IOU)).astype(np.float64)
-        statistics["top1_loc"] = 100 * (weights @ (located * correct)) / count
-        statistics["gt_loc"] = 100 * (weights @ located) / count
-        # At the 255 levels: the maximum over 1,000 thresholds meets no other.
-        best_iou = np.stack(rows["best_iou_multi"].to_list()).astype(np.float32)  # (N, 255)
-        for percentage in IOU_PERCENTAGES:
-            # In float32 on both sides: two unequal ratios of pixel counts differ by far more than its rounding.
-            hits = (best_iou >= np.float32(percentage / 100)).astype(np.float64)
-            statistics[f"maxboxacc@{percentage}"] = 100 * (weights @ hits).max(axis=1) / count
-        statistics["maxboxacc_v2"] = np.mean([statistics[f"maxboxacc@{p}"] for p in IOU_PERCENTAGES], axis=0)
-    if rows["object_histogram"].notna().all():
-        kinds = [np.stack(rows[f"{kind}_histogram"].to_list()).astype(np.float64) for kind in ("object", "background")]
-        histograms = np.stack([weights @ counts for counts in kinds], axis=1)  # (B, 2, bins); whole numbers, exact
+    statistics = {"top1_cls": 100 * (weights @ _is_correct(rows)) / drawn_images(weights)}
+    boxed, of_boxed = BOXES.restrict(rows, weights)
+    if len(boxed):
+        statistics |= _box_figures(boxed, of_boxed, protocol)
+    masked, of_masked = MASKS.restrict(rows, weights)
+    if len(masked):
+        kinds = [
+            np.stack(masked[f"{kind}_histogram"].to_list()).astype(np.float64) for kind in ("object", "background")
+        ]
+        histograms = np.stack([of_masked @ counts for counts in kinds], axis=1)  # (B, 2, bins); whole numbers, exact
         statistics["pxap"] = pixel_average_precision(histograms)
     return statistics
 
 
-LOCALIZATION = MetricFamily("wsol", COLUMNS, measure, wsol_statistics, TITLES, "protocol", PROTOCOLS)
+def _is_correct(rows: pd.DataFrame) -> FloatArray:
+    correct: FloatArray = (rows["label"] == rows["predicted"]).to_numpy().astype(np.float64)
+    return correct
+
+
+def _box_figures(rows: pd.DataFrame, weights: FloatArray, protocol: str) -> Statistics:
+    """The figures of images that have boxes."""
+    count = drawn_images(weights)
+    column = "gt_loc_iou_any" if protocol == "standard" else "gt_loc_iou_first"
+    located = (rows[column].to_numpy() >= np.float32(GT_LOC_IOU)).astype(np.float64)
+    statistics = {
+        "top1_loc": 100 * (weights @ (located * _is_correct(rows))) / count,
+        "gt_loc": 100 * (weights @ located) / count,
+    }
+    # At the 255 levels: the maximum over 1,000 thresholds meets no other.
+    best_iou = np.stack(rows["best_iou_multi"].to_list()).astype(np.float32)  # (N, 255)
+    for percentage in IOU_PERCENTAGES:
+        # In float32 on both sides: two unequal ratios of pixel counts differ by far more than its rounding.
+        hits = (best_iou >= np.float32(percentage / 100)).astype(np.float64)
+        statistics[f"maxboxacc@{percentage}"] = 100 * (weights @ hits).max(axis=1) / count
+    return statistics | {"maxboxacc_v2": np.mean([statistics[f"maxboxacc@{p}"] for p in IOU_PERCENTAGES], axis=0)}
+
+
+LOCALIZATION = MetricFamily(
+    "wsol",
+    COLUMNS,
+    measure,
+    wsol_statistics,
+    TITLES,
+    needs={**dict.fromkeys(BOX_METRICS, BOXES), "pxap": MASKS},
+    variant="protocol",
+    variants=PROTOCOLS,
+)

@@ -2,11 +2,25 @@
 
 They follow the interface of torchmetrics, so that distributed runs add up, and keep counts only, so that memory does
 not grow with the data set. What they do for one map is in :mod:`sigcam_core.localization.protocol`.
+
+In a :class:`torchmetrics.MetricCollection` metrics of different options count for themselves. Intervals come from
+evidence (:func:`sigcam_core.summarise.tables.table_with_intervals`), whose draws all maps share. The wrapper of
+torchmetrics works too if it gets tensors alone, since it draws nothing else anew: boxes in one tensor (N, M, 4), in
+which rows of four -1 stand for no box. It cannot stack figures that have names, so its copies are asked:
+
+>>> from torch.nn.utils.rnn import pad_sequence
+>>> from torchmetrics.wrappers import BootStrapper
+>>> score_maps = torch.zeros(2, 32, 32)
+>>> score_maps[0, 8:24, 8:24] = score_maps[1, 0:8, 0:8] = 1
+>>> boxes = [torch.tensor([[8, 8, 24, 24]]), torch.tensor([[20, 20, 30, 30], [0, 0, 8, 8]])]
+>>> bootstrap = BootStrapper(MaxBoxAcc(), num_bootstraps=20, sampling_strategy="multinomial")
+>>> bootstrap.update(score_maps, pad_sequence(boxes, batch_first=True, padding_value=-1))
+>>> {float(copy.compute()["maxboxacc_v2"]) for copy in bootstrap.metrics}
+{100.0}
 """
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from functools import partial
 from typing import Any
 
@@ -17,13 +31,14 @@ from torchmetrics import Metric
 
 from ..common.checks import check_score_maps
 from ..common.errors import check_choice, fail
-from .contours import BoxArray
+from ..common.metric_wrappers import check_redrawn, set_apart
 from .protocol import (
     GT_LOC_IOU,
     IOU_PERCENTAGES,
     NUM_BINS,
     PROTOCOLS,
     THRESHOLDS,
+    Boxes,
     best_iou_per_threshold,
     check_boxes,
     check_masks,
@@ -63,13 +78,18 @@ class MaxBoxAcc(Metric):
         shape = (len(IOU_PERCENTAGES), len(THRESHOLDS))
         self.add_state("hits", torch.zeros(shape, dtype=torch.int64), dist_reduce_fx="sum")
         self.add_state("num_images", torch.tensor(0), dist_reduce_fx="sum")
+        set_apart(self, multi_contour=bool(multi_contour))
 
-    def update(self, score_maps: Tensor, boxes: Sequence[Tensor | BoxArray]) -> None:
+    def update(self, score_maps: Tensor, boxes: Boxes) -> None:
         """Add score maps (N, H, W) in [0, 1] and, for each, its ground-truth boxes (M, 4) at the maps' size.
 
+        One tensor (N, M, 4) of boxes may be padded with rows of -1.
+
         Raises:
-            SigcamError: for maps with NaN or outside [0, 1], malformed boxes, or counts that differ.
+            SigcamError: for maps with NaN or outside [0, 1], malformed boxes, or counts that differ; for boxes in a
+                list under a BootStrapper.
         """
+        check_redrawn(score_maps, boxes)
         maps = check_score_maps(score_maps).cpu().numpy()
         checked_boxes = check_boxes(boxes, maps.shape)
         if not checked_boxes:
@@ -117,13 +137,16 @@ class LocalizationAccuracy(Metric):
         self.protocol = protocol
         for name in ("located", "located_and_correct", "num_images"):
             self.add_state(name, torch.tensor(0), dist_reduce_fx="sum")
+        set_apart(self, protocol=protocol)
 
-    def update(self, score_maps: Tensor, boxes: Sequence[Tensor | BoxArray], is_correct: Tensor) -> None:
+    def update(self, score_maps: Tensor, boxes: Boxes, is_correct: Tensor) -> None:
         """Add score maps (N, H, W), boxes as for :class:`MaxBoxAcc`, and whether each class is right, (N,) bool.
 
         Raises:
-            SigcamError: for maps with NaN or outside [0, 1], malformed boxes, counts or a type that differ.
+            SigcamError: for maps with NaN or outside [0, 1], malformed boxes, counts or a type that differ; for
+                anything but tensors under a BootStrapper.
         """
+        check_redrawn(score_maps, boxes, is_correct)
         maps = check_score_maps(score_maps).cpu().numpy()
         checked_boxes = check_boxes(boxes, maps.shape)
         is_correct = torch.as_tensor(is_correct)
@@ -163,13 +186,16 @@ class PixelAP(Metric):
     def __init__(self, **kwargs: Any) -> None:
         super().__init__(**kwargs)
         self.add_state("histograms", torch.zeros((2, NUM_BINS), dtype=torch.int64), dist_reduce_fx="sum")
+        set_apart(self)
 
     def update(self, score_maps: Tensor, masks: Tensor) -> None:
         """Add score maps (N, H, W) in [0, 1] and masks (N, H, W): 1 object, 0 background, 255 ignore.
 
         Raises:
-            SigcamError: for maps with NaN or outside [0, 1], other mask values, or shapes that differ.
+            SigcamError: for maps with NaN or outside [0, 1], other mask values, a mask that holds 255 but no 1, or
+                shapes that differ; for anything but tensors under a BootStrapper.
         """
+        check_redrawn(score_maps, masks)
         maps = check_score_maps(score_maps).cpu().numpy()
         for counts in over_cores(score_histograms, maps, check_masks(masks, maps.shape)):
             self.histograms += torch.from_numpy(counts).to(self.histograms.device)

@@ -18,6 +18,7 @@ from torch import Tensor
 
 from ..common.checks import check_score_maps, to_tensor
 from ..common.errors import fail
+from ..common.masks import BACKGROUND, IGNORE, OBJECT, check_object_value
 from .contours import NUM_LEVELS, BoxArray, iou_by_level, iou_of_each, largest_contour_box
 
 MAP_SIZE = 224  # pixels; the protocol of Choe et al. 2020 scores maps, boxes and masks at this size
@@ -33,8 +34,10 @@ LEVELS: NDArray[np.int64] = (THRESHOLDS * NUM_LEVELS).astype(np.int64)
 FIRST_THRESHOLD_OF_LEVEL: NDArray[np.int64] = np.searchsorted(LEVELS, np.arange(NUM_LEVELS))
 HISTOGRAM_EDGES: NDArray[np.float64] = np.append(THRESHOLDS, [1.0, 2.0, 3.0])
 NUM_BINS = len(HISTOGRAM_EDGES) - 1
-OBJECT, BACKGROUND, IGNORE = 1, 0, 255
+NO_BOX = -1  # fills the rows of a padded tensor of boxes
 
+Boxes = Sequence[Tensor | BoxArray] | Tensor
+"""Boxes of N maps, (M, 4) for each, or one tensor (N, M, 4) which rows of four -1 fill up."""
 Result = TypeVar("Result")
 
 
@@ -166,17 +169,17 @@ def pixel_average_precision(histograms: NDArray[np.int64] | NDArray[np.float64])
         histograms: (..., 2, 1002) counts of object and background pixels, of one data set or of resamples.
 
     Returns:
-        (...) percentages.
+        (...) percentages; NaN for one of several that has no object pixel, as a resample may have none.
 
     Raises:
-        SigcamError: if no pixel belongs to an object.
+        SigcamError: if none has an object pixel.
     """
     counts = histograms[..., ::-1].cumsum(axis=-1)
     true_positive, false_positive = counts[..., 0, :], counts[..., 1, :]  # (..., 1002), from the highest score down
     num_object = true_positive[..., -1:]
-    if not num_object.all():
+    if not num_object.any():
         fail("PxAP is undefined: no mask has an object pixel.")
-    recall = true_positive / num_object
+    recall = true_positive / np.where(num_object > 0, num_object, np.nan)
     predicted = true_positive + false_positive
     precision = np.divide(true_positive, predicted, out=np.zeros(predicted.shape), where=predicted > 0)
     # The first bin (scores of 2 and more) is empty for maps in [0, 1] and only starts the recall axis.
@@ -184,11 +187,11 @@ def pixel_average_precision(histograms: NDArray[np.int64] | NDArray[np.float64])
     return average_precision
 
 
-def check_boxes(boxes: Sequence[Tensor | BoxArray], shape: tuple[int, ...]) -> list[BoxArray]:
+def check_boxes(boxes: Boxes, shape: tuple[int, ...]) -> list[BoxArray]:
     """Return the boxes as arrays if there is one (M, 4) set for each map, M >= 1, within the map.
 
     Args:
-        boxes: for each map, boxes x0, y0, x1, y1.
+        boxes: for each map, boxes x0, y0, x1, y1. In one tensor or array (N, M, 4), rows of four -1 are no boxes.
         shape: (N, height, width), or (height, width) for one map.
 
     Raises:
@@ -198,12 +201,15 @@ def check_boxes(boxes: Sequence[Tensor | BoxArray], shape: tuple[int, ...]) -> l
     num_maps = shape[0] if len(shape) == 3 else 1
     if len(boxes) != num_maps:
         fail(f"there are {num_maps} score maps but {len(boxes)} sets of boxes: pass one set for each map.")
+    is_padded = getattr(boxes, "ndim", 0) == 3
     checked = []
     for position, image_boxes in enumerate(boxes):
         try:
             numbers = to_tensor(image_boxes).cpu().numpy().astype(np.float64)
         except (TypeError, ValueError):
             fail(f"boxes of map {position} must be numbers of shape (M, 4), four for each box.")
+        if is_padded:
+            numbers = numbers[(numbers != NO_BOX).any(axis=1)]
         if numbers.ndim != 2 or numbers.shape[1] != 4 or len(numbers) == 0:
             fail(f"boxes of map {position} must have shape (M, 4) with M >= 1, got {numbers.shape}.")
         if not np.isfinite(numbers).all():
@@ -225,11 +231,13 @@ def check_masks(masks: Tensor | NDArray[np.uint8], shape: tuple[int, ...]) -> ND
     """Return the masks as an array if they fit the maps and hold only 0, 1 and 255.
 
     Raises:
-        SigcamError: if they do not.
+        SigcamError: if they do not, or one holds 255 but no 1, as masks do that mean the object by 255.
     """
     array = to_tensor(masks).cpu().numpy()
     if array.shape != shape:
         fail(f"masks have shape {array.shape} but score maps have {shape}: pass one mask of equal size for each map.")
     if not np.isin(array, (BACKGROUND, OBJECT, IGNORE)).all():
         fail("masks may hold 0 (background), 1 (object) and 255 (ignore) only.")
+    for position, mask in enumerate(array):
+        check_object_value(mask, f"mask {position}")
     return array.astype(np.uint8)

@@ -14,11 +14,12 @@ from torch import Tensor
 from ..cams.batch import MapBatch
 from ..cams.distinct import same_up_to_scale
 from ..cams.score_maps import resize_maps
-from ..common.families import MetricFamily
-from ..common.resampling import FloatArray, Statistics
+from ..common.families import MetricFamily, Need
+from ..common.masks import IGNORE, OBJECT
+from ..common.resampling import FloatArray, Statistics, drawn_images
 from ..localization.contours import BoxArray
 from ..localization.evidence import measure_once
-from ..localization.protocol import IGNORE, MAP_SIZE, OBJECT
+from ..localization.protocol import MAP_SIZE
 from .metrics import boxes_to_masks, energy_shares, pointing_hits
 
 COLUMNS = (
@@ -34,11 +35,14 @@ TITLES = {
     "energy_pointing_mask": "energy in mask",
 }
 POINTING_METRICS = tuple(TITLES)
-COLUMN_OF_METRIC = dict(zip(POINTING_METRICS, (name for name, _ in COLUMNS), strict=True))
+NEEDS = {
+    metric: Need(what, column)
+    for metric, what, (column, _) in zip(POINTING_METRICS, ("boxes", "boxes", "masks"), COLUMNS, strict=True)
+}
 
 
 def measure(batch: MapBatch) -> dict[str, list[Any]]:
-    """The columns of N x R raw maps of the labels, image-major; None where an image has no boxes or no mask."""
+    """The columns of N x R raw maps of the labels, image-major; None where an image has no box, or no masked object."""
     return measure_once(batch, same_up_to_scale(batch.label_maps), _measure_resized, [name for name, _ in COLUMNS])
 
 
@@ -52,7 +56,7 @@ def measure_maps(maps: Tensor, boxes: BoxArray, mask: NDArray[np.uint8] | None) 
     Args:
         maps: (R, H, W) raw maps at the size of boxes and mask.
         boxes: (M, 4); with M = 0 there are no box quantities.
-        mask: (H, W), or ``None`` for no mask quantity.
+        mask: (H, W); without an object pixel, or with ``None``, there is no mask quantity.
 
     Returns:
         R rows of those columns that there are.
@@ -62,7 +66,7 @@ def measure_maps(maps: Tensor, boxes: BoxArray, mask: NDArray[np.uint8] | None) 
         inside = boxes_to_masks([boxes], (maps.shape[1], maps.shape[2])).to(maps.device)
         columns["pointing_hit"] = pointing_hits(maps, [boxes] * len(maps)).tolist()
         columns["energy_in_box"] = energy_shares(maps, inside).tolist()
-    if mask is not None:
+    if mask is not None and (mask == OBJECT).any():
         values = torch.from_numpy(mask).to(maps.device)
         columns["energy_in_mask"] = energy_shares(maps, values == OBJECT, values != IGNORE).tolist()
     return [{name: values[row] for name, values in columns.items()} for row in range(len(maps))]
@@ -76,15 +80,16 @@ def pointing_statistics(rows: pd.DataFrame, weights: FloatArray) -> Statistics:
         weights: (B, N) resampling weights.
 
     Returns:
-        Each metric as (B,): ``pointing_game`` and ``energy_pointing`` where there are boxes, and
-        ``energy_pointing_mask`` where there are masks. A map without positive energy counts as 0.
+        Each metric as (B,): ``pointing_game`` and ``energy_pointing`` of the images that have boxes, and
+        ``energy_pointing_mask`` of those that have an object in a mask, where there are such; NaN in a resample that
+        draws none of them. A map without positive energy counts as 0.
     """
-    count = weights.sum(axis=1)
-    return {
-        metric: 100 * (weights @ rows[column].to_numpy(np.float64)) / count
-        for metric, column in COLUMN_OF_METRIC.items()
-        if rows[column].notna().all()
-    }
+    statistics = {}
+    for metric, need in NEEDS.items():
+        some, of_some = need.restrict(rows, weights)
+        if len(some):
+            statistics[metric] = 100 * (of_some @ some[need.column].to_numpy(np.float64)) / drawn_images(of_some)
+    return statistics
 
 
-POINTING = MetricFamily("pointing", COLUMNS, measure, pointing_statistics, TITLES)
+POINTING = MetricFamily("pointing", COLUMNS, measure, pointing_statistics, TITLES, NEEDS)

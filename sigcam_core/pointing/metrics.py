@@ -2,7 +2,8 @@
 
 They judge *raw* maps, resized by :func:`sigcam_core.cams.score_maps.resize_maps` and not stretched: only what is
 positive speaks for the class. They follow the interface of torchmetrics, so that distributed runs add up, and keep
-sums only, so that memory does not grow with the data set.
+sums only, so that memory does not grow with the data set. What :mod:`sigcam_core.localization.metrics` says of the
+wrappers of torchmetrics holds for them too.
 """
 
 from __future__ import annotations
@@ -16,13 +17,15 @@ from torchmetrics import Metric
 
 from ..common.checks import to_tensor
 from ..common.errors import fail
+from ..common.masks import IGNORE, OBJECT
+from ..common.metric_wrappers import check_redrawn, set_apart
 from ..localization.contours import BoxArray
-from ..localization.protocol import IGNORE, OBJECT, check_boxes, check_masks
+from ..localization.protocol import Boxes, check_boxes, check_masks
 
 TOLERANCE = 15  # pixels around the maximum, as published
 
 
-def pointing_hits(maps: Tensor, boxes: Sequence[Tensor | BoxArray], tolerance: float = TOLERANCE) -> Tensor:
+def pointing_hits(maps: Tensor, boxes: Boxes, tolerance: float = TOLERANCE) -> Tensor:
     """Whether the maximum of each map lies in one of its boxes, or within ``tolerance`` of one (Zhang et al. 2018).
 
     The first of equal maxima counts, row by row. A constant map points nowhere and misses.
@@ -155,13 +158,16 @@ class PointingGame(Metric):
         self.tolerance = tolerance
         for name in ("hits", "num_images"):
             self.add_state(name, torch.tensor(0), dist_reduce_fx="sum")
+        set_apart(self, tolerance=tolerance)
 
-    def update(self, maps: Tensor, boxes: Sequence[Tensor | BoxArray]) -> None:
+    def update(self, maps: Tensor, boxes: Boxes) -> None:
         """Add raw maps (N, H, W) and, for each, its ground-truth boxes (M, 4) at the maps' size.
 
         Raises:
-            SigcamError: for maps with NaN or infinity, malformed boxes, or counts that differ.
+            SigcamError: for maps with NaN or infinity, malformed boxes, or counts that differ; for boxes in a list
+                under a BootStrapper.
         """
+        check_redrawn(maps, boxes)
         hits = pointing_hits(maps, boxes, self.tolerance)
         self.hits += hits.sum().to(self.hits.device)
         self.num_images += len(hits)
@@ -179,8 +185,9 @@ class _Shares(Metric):
     num_empty: Tensor
     num_maps: Tensor
 
-    def __init__(self, **kwargs: Any) -> None:
+    def __init__(self, options: dict[str, Any], **kwargs: Any) -> None:
         super().__init__(**kwargs)
+        set_apart(self, **options)
         self.add_state("share", torch.tensor(0.0, dtype=torch.float64), dist_reduce_fx="sum")
         for name in ("num_empty", "num_maps"):
             self.add_state(name, torch.tensor(0), dist_reduce_fx="sum")
@@ -203,10 +210,13 @@ class EnergyPointingGame(_Shares):
     tensor(25., dtype=torch.float64)
     """
 
+    def __init__(self, **kwargs: Any) -> None:
+        super().__init__({}, **kwargs)
+
     def update(
         self,
         maps: Tensor,
-        boxes: Sequence[Tensor | BoxArray] | None = None,
+        boxes: Boxes | None = None,
         masks: Tensor | None = None,
     ) -> None:
         """Add raw maps (N, H, W) with either boxes or masks at their size.
@@ -214,11 +224,14 @@ class EnergyPointingGame(_Shares):
         Args:
             maps: the maps.
             boxes: for each map, (M, 4) with M >= 1; their union is the region.
-            masks: (N, H, W) 1 object, 0 background, 255 ignore; ignored pixels do not count at all.
+            masks: (N, H, W) 1 object, 0 background, 255 ignore, with an object in each; ignored pixels do not count
+                at all.
 
         Raises:
-            SigcamError: for maps with NaN or infinity, malformed boxes or masks, or both or none of them.
+            SigcamError: for maps with NaN or infinity, malformed boxes or masks, or both or none of them; for anything
+                but tensors under a BootStrapper.
         """
+        check_redrawn(maps, boxes, masks)
         if (boxes is None) == (masks is None):
             fail("energy pointing needs boxes or masks: pass one of them.")
         maps = check_raw_maps(maps, 3)
@@ -228,6 +241,9 @@ class EnergyPointingGame(_Shares):
         else:
             values = torch.from_numpy(check_masks(to_tensor(masks), tuple(maps.shape)))
             inside, counted = values == OBJECT, (values != IGNORE).to(maps.device)
+            empty = ~inside.flatten(1).any(dim=1)
+            if bool(empty.any()):
+                fail(f"mask {int(empty.nonzero()[0, 0])} has no object (value 1) to point at: leave its image out.")
         shares = energy_shares(maps, inside.to(maps.device), counted)
         self._add(shares, maps, True if counted is None else counted)
 
@@ -256,7 +272,7 @@ class GridPointingGame(_Shares):
 
     def __init__(self, n: int = 3, **kwargs: Any) -> None:
         check_grid_size(n)
-        super().__init__(**kwargs)
+        super().__init__({"n": n}, **kwargs)
         self.n = n
 
     def update(self, maps: Tensor) -> None:

@@ -120,6 +120,8 @@ def decode_values(path: Path) -> npt.NDArray[np.uint8]:
         SigcamError: as :func:`decode_image`, or if a number is none of 0, 1, ..., 255.
     """
     with _opened(path, f"mask {path}", PREPARE_AGAIN) as image:
+        if image.mode in ("1", "P"):  # black and white are 0 and 1, and colours their places in the palette, as stored
+            return np.array(image).astype(np.uint8)
         if image.mode not in ("I", "F") and not image.mode.startswith("I;16"):
             image.info.pop("transparency", None)  # Pillow warns of what is lost, though nothing else changes
             return np.array(image.convert("L"))

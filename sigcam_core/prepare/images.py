@@ -19,12 +19,15 @@ import torch
 from torch import Tensor
 
 from ..common.errors import fail
+from ..common.masks import BACKGROUND, IGNORE, OBJECT, check_object_value
 from .decode import decode_image, decode_values
-from .manifest import Manifest, plain_value
+from .manifest import Manifest, is_file_name, plain_value
 from .views import View, show
 
 if TYPE_CHECKING:
     from ..backbones.formats import InputFormat
+
+MASK_VALUES = (BACKGROUND, OBJECT, IGNORE)
 
 
 def load_images(manifest: Manifest, size: int) -> Tensor:
@@ -51,7 +54,7 @@ def load_images(manifest: Manifest, size: int) -> Tensor:
     return torch.from_numpy(images).permute(0, 3, 1, 2).contiguous()  # (N, S, S, 3) -> (N, 3, S, S)
 
 
-def load_masks(manifest: Manifest, size: int, column: str = "mask", values: Sequence[int] = (0, 1, 255)) -> Tensor:
+def load_masks(manifest: Manifest, size: int, column: str = "mask", values: Sequence[int] = MASK_VALUES) -> Tensor:
     """Decode all masks, resized with OpenCV's nearest neighbour as wsolevaluation does.
 
     Args:
@@ -64,25 +67,57 @@ def load_masks(manifest: Manifest, size: int, column: str = "mask", values: Sequ
         uint8 tensor (N, size, size); of the usual masks 1 object, 0 background, 255 ignore.
 
     Raises:
-        SigcamError: if an image has no mask, or its mask cannot be read or holds another value.
+        SigcamError: if an image has no mask, or for a mask that :func:`known_masks` refuses.
     """
-    _check_size(size)
     masks = []
-    for image_id, name in zip(manifest.table["image_id"], manifest.table[column], strict=True):
-        if not isinstance(name, str):
+    for image_id, mask in zip(manifest.table["image_id"], known_masks(manifest, size, column, values), strict=True):
+        if mask is None:
             fail(f"image {image_id} of {manifest.name} has no mask: use a data set or a split that has masks.")
-        path = manifest.locate(name)
-        mask = cv2.resize(decode_values(path), (size, size), interpolation=cv2.INTER_NEAREST)
-        if not np.isin(mask, values).all():
-            known = f"{', '.join(map(str, values[:-1]))} and {values[-1]}"
-            fail(f"mask {path} holds values other than {known}: prepare the data set again.")
         masks.append(mask)
     return torch.from_numpy(np.stack(masks))
 
 
+def known_masks(
+    manifest: Manifest, size: int, column: str = "mask", values: Sequence[int] = MASK_VALUES
+) -> list[npt.NDArray[np.uint8] | None]:
+    """The masks of :func:`load_masks` where not every image has one.
+
+    Args:
+        manifest: the N images.
+        size: side wanted, pixels.
+        column: of the manifest that names the masks.
+        values: that their pixels may have.
+
+    Returns:
+        For each image, uint8 (size, size), or ``None`` where it has no mask.
+
+    Raises:
+        SigcamError: if a mask cannot be read, holds another value, or holds 255 but no 1, as masks do that mean the
+            object by 255.
+    """
+    _check_size(size)
+    masks: list[npt.NDArray[np.uint8] | None] = []
+    for image_id, name in zip(manifest.table["image_id"], manifest.table[column], strict=True):
+        if not is_file_name(name):
+            if plain_value(name) is not None:
+                fail(f"the mask of image {image_id} of {manifest.name} is {name!r}: give the path of a file, or None.")
+            masks.append(None)
+            continue
+        path = manifest.locate(name)
+        pixels = decode_values(path)
+        if IGNORE in values:
+            check_object_value(pixels, f"mask {path}")
+        mask = cv2.resize(pixels, (size, size), interpolation=cv2.INTER_NEAREST)
+        if not np.isin(mask, values).all():
+            known = f"{', '.join(map(str, values[:-1]))} and {values[-1]}"
+            fail(f"mask {path} holds values other than {known}: prepare the data set again.")
+        masks.append(mask.astype(np.uint8))
+    return masks
+
+
 def has_masks(manifest: Manifest) -> bool:
-    """Whether every image has a mask, so that :func:`load_masks` can read them."""
-    return bool(manifest.table["mask"].map(lambda name: isinstance(name, str)).all())
+    """Whether any image has a mask."""
+    return bool(manifest.table["mask"].map(is_file_name).any())
 
 
 def scale_boxes(
@@ -244,6 +279,9 @@ def _decoder_threads() -> int:
 
 
 def _image_paths(manifest: Manifest) -> list[Path]:
+    for image_id, path in zip(manifest.table["image_id"], manifest.table["path"], strict=True):
+        if not is_file_name(path):
+            fail(f"the path of image {image_id} of {manifest.name} is {path!r}: give that of a file.")
     return [manifest.locate(path) for path in manifest.table["path"]]
 
 

@@ -12,7 +12,7 @@ column         type              meaning
 ``width``      int               pixels of the original image
 ``height``     int               pixels of the original image
 ``boxes``      list of [int; 4]  objects' x0, y0, x1, y1: inclusive pixel indices of the original image
-``mask``       str or null       uint8 PNG, relative path: 1 object, 0 background, 255 ignore
+``mask``       str or null       PNG, relative path: 1 object, 0 background, 255 ignore; never 255 without 1
 =============  ================  ===========================================================================
 
 A data set may add columns of its own. Everything after the preparation of the data reads manifests only.
@@ -25,13 +25,14 @@ import json
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from functools import partial
-from pathlib import Path
-from typing import Any
+from pathlib import Path, PurePath
+from typing import Any, TypeGuard
 
 import numpy as np
 import numpy.typing as npt
 import pandas as pd
 import torch
+from pandas.api.types import is_integer_dtype
 from torch import Tensor
 
 from ..common.errors import check_choice, fail
@@ -113,13 +114,13 @@ class Manifest:
         Raises:
             SigcamError: if there is none; the sentence lists the names of a small data set.
         """
-        names = self.table["image_id"].tolist()
+        names = self.table["image_id"].astype(str).tolist()
         if image_id not in names:
             choices = f"choose one of {', '.join(names)}" if len(names) <= MOST_NAMES else "see its manifest"
             fail(f"{self.name} has no image {image_id!r}: {choices}.")
         return self.take([names.index(image_id)])
 
-    def locate(self, name: str) -> Path:
+    def locate(self, name: str | PurePath) -> Path:
         """The file that a row names: every file of a data set is found here, so that none lies outside of its folder.
 
         Links are followed, wherever they lead.
@@ -130,6 +131,8 @@ class Manifest:
         Raises:
             SigcamError: if it is no path below the manifest's folder; whether the file exists is not looked at.
         """
+        if isinstance(name, PurePath):
+            name = name.as_posix()
         if not isinstance(name, str) or name.startswith("/") or ".." in name.split("/"):
             fail(
                 f"the manifest of {self.name} names {name!r}, which is no file in its folder {self.root}: name files "
@@ -176,7 +179,8 @@ def write_manifest(
 
     Args:
         path: Parquet file to write; image paths in ``table`` are relative to its folder.
-        table: one row an image.
+        table: one row an image. Paths may be :class:`pathlib.Path`, ids whole numbers, boxes arrays or tensors (M, 4);
+            the manifest has text and lists instead.
         name: name of the data set.
         class_names: the C class names.
         parameters: what the data set was made with, JSON values only.
@@ -188,7 +192,7 @@ def write_manifest(
         SigcamError: if the table breaks a rule of :func:`read_manifest`, or the folder cannot be written.
     """
     path = Path(path)
-    table = table.reset_index(drop=True)
+    table = _in_plain_types(table.reset_index(drop=True))
     _check_table(table, len(class_names), path)
     checksum = manifest_checksum(table)
     counts = {str(split): int(count) for split, count in table["split"].value_counts().sort_index().items()}
@@ -212,8 +216,9 @@ def read_manifest(path: Path | str) -> Manifest:
         path: the Parquet file; the JSON file of the same name lies beside it.
 
     Raises:
-        SigcamError: if the file or its JSON is missing or unreadable, a column is missing, an id occurs twice,
-            a label is out of range, a box has x1 < x0 or leaves its image, or the rows do not match the checksum.
+        SigcamError: if the file or its JSON is missing or unreadable, a column is missing or of another type, an id
+            occurs twice, a label is out of range, a box has x1 < x0 or leaves its image, or the rows do not match the
+            checksum.
     """
     path = Path(path)
     if not path.is_file():
@@ -237,8 +242,20 @@ def read_manifest(path: Path | str) -> Manifest:
     return Manifest(description["name"], table, class_names, path.parent, checksum)
 
 
+def is_file_name(value: object) -> TypeGuard[str | PurePath]:
+    """Whether a cell of a table can name a file: text or a path."""
+    return isinstance(value, str | PurePath)
+
+
+def is_whole(value: object) -> bool:
+    """Whether a cell of a table is a whole number, stored as one."""
+    return isinstance(value, int | np.integer) and not isinstance(value, bool)
+
+
 def plain_value(value: Any) -> Any:
     """Nested arrays, as Parquet returns lists, into nested lists; anything missing into None."""
+    if isinstance(value, Tensor):
+        value = value.tolist()
     if isinstance(value, np.ndarray | list | tuple):
         return [plain_value(item) for item in value]
     if isinstance(value, np.generic):
@@ -248,6 +265,37 @@ def plain_value(value: Any) -> Any:
 
 def _plain(column: pd.Series[Any]) -> list[Any]:
     return [plain_value(value) for value in column]
+
+
+def _in_plain_types(table: pd.DataFrame) -> pd.DataFrame:
+    """A table whose ids and file names are text and whose boxes are lists of whole numbers, where that is plain."""
+    plain = table.copy(deep=False)
+    for column in table.columns:
+        change = {"image_id": _id_as_text, "boxes": _whole_boxes}.get(str(column), _name_as_text)
+        if table[column].dtype == object or (column == "image_id" and is_integer_dtype(table[column])):
+            plain[column] = pd.Series(list(map(change, table[column])), index=table.index, dtype=object)
+    return plain
+
+
+def _id_as_text(value: Any) -> Any:
+    return str(value) if is_whole(value) else value
+
+
+def _name_as_text(value: Any) -> Any:
+    return value.as_posix() if isinstance(value, PurePath) else value
+
+
+def _whole_boxes(value: Any) -> Any:
+    """Boxes as lists; edges such as 3.0 as whole numbers."""
+    boxes = plain_value(value)
+    if not isinstance(boxes, list):
+        return boxes
+    return [
+        [int(edge) if isinstance(edge, float) and edge.is_integer() else edge for edge in box]
+        if isinstance(box, list)
+        else box
+        for box in boxes
+    ]
 
 
 def _check_table(table: pd.DataFrame, num_classes: int, path: Path) -> None:
@@ -263,6 +311,14 @@ def _check_table(table: pd.DataFrame, num_classes: int, path: Path) -> None:
             row = table.iloc[rows[0]]
             fail(f"manifest {path}, row {rows[0]} ({row['image_id']}): {describe(row)}.")
 
+    def every(column: str, is_good: Callable[[Any], bool], advice: str) -> None:
+        good = np.fromiter(map(is_good, table[column]), dtype=bool, count=len(table))
+        refuse(~good, lambda row: f"{column} is {row[column]!r}; {advice}")
+
+    every("image_id", lambda one: isinstance(one, str) or is_whole(one), "give text or a whole number")
+    every("path", is_file_name, "give the path of an image")
+    every("split", lambda one: isinstance(one, str), "give train, val or test")
+    every("mask", lambda one: is_file_name(one) or plain_value(one) is None, "give the path of a mask, or None")
     refuse(table["image_id"].duplicated(), lambda row: "the image_id occurs twice; give every image its own")
     numbers = {column: pd.to_numeric(table[column], errors="coerce") for column in ("label", "width", "height")}
     whole = pd.DataFrame({column: values % 1 == 0 for column, values in numbers.items()})
@@ -282,6 +338,8 @@ def _check_table(table: pd.DataFrame, num_classes: int, path: Path) -> None:
 def _box_problem(boxes: Any, size: list[int]) -> str | None:
     if boxes is None:
         return "boxes are missing; give an empty list where there is none"
+    if not isinstance(boxes, list):
+        return f"boxes are {boxes!r}; give a list of x0, y0, x1, y1"
     width, height = size
     for box in boxes:
         if not isinstance(box, list) or len(box) != 4 or any(not isinstance(edge, int) for edge in box):

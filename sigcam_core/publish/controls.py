@@ -31,15 +31,23 @@ from ..cams.controls import (
     Control,
     LinearHead,
 )
+from ..common.errors import fail
 from ..common.files import read_json, write_json
 from ..common.progress import Report
 from ..common.provenance import provenance
 from ..common.shards import Arrays, in_shards, seconds_of
 from ..evaluate.baselines import shift_table, shifted_heads
-from ..evaluate.controls import ControlBatch, grid_controls, locate_controls, perturb_controls, score_controls
+from ..evaluate.controls import (
+    ControlBatch,
+    grid_controls,
+    have_boxes,
+    locate_controls,
+    perturb_controls,
+    score_controls,
+)
 from ..localization.protocol import MAP_SIZE
 from ..pointing.grids import batches_of_rows, choose_grids, grid_batches, grid_features
-from ..prepare.images import has_masks, image_batches, load_masks, scaled_boxes
+from ..prepare.images import has_masks, image_batches, known_masks, scaled_boxes
 from ..prepare.manifest import Manifest
 from ..prepare.views import View
 from ..run import Run
@@ -52,6 +60,7 @@ from ..summarise.controls import (
     likeness_table,
     resampled_figures,
     scorers_table,
+    with_image_counts,
 )
 from ..summarise.saved import write_csv
 from ..train.features import cache_features
@@ -187,8 +196,10 @@ def control_tables(evidence: ControlEvidence, softmax: str, sigmoid: str) -> dic
     """
     figures = resampled_figures(evidence, RESAMPLES)
     return {
-        "figures": figures_table(figures, evidence.controls),
-        "differences": differences_table(figures, comparison_pairs(figures, softmax, sigmoid)),
+        "figures": with_image_counts(figures_table(figures, evidence.controls), evidence),
+        "differences": with_image_counts(
+            differences_table(figures, comparison_pairs(figures, softmax, sigmoid)), evidence
+        ),
         "scorers": scorers_table(evidence),
         "likeness": likeness_table(evidence),
     }
@@ -217,7 +228,7 @@ def _measure(study: Study) -> ControlEvidence:
     return ControlEvidence(
         controls=study.controls,
         located=_locate(study, test, study.controls),
-        held_out_hits=_locate(study, val, study.controls)["hits"],
+        held_out_hits=_held_out_hits(_locate(study, val, study.controls)),
         scored_controls=study.scored,
         scored=_score(study, test, maps, logits),
         perturbed_controls=study.perturbed,
@@ -260,11 +271,11 @@ def _batch(study: Study, maps: FeatureMaps, items: slice, classes: Tensor, contr
 
 
 def _locate(study: Study, images: Manifest, controls: Sequence[Control], name: str = "") -> Arrays:
-    maps = _feature_maps(study, images)
+    maps, masked = _feature_maps(study, images), has_masks(images)
 
     def measure(items: slice) -> Arrays:
         part = images.take(list(range(items.start, items.stop)))
-        masks = load_masks(part, MAP_SIZE).numpy() if has_masks(part) else None
+        masks = known_masks(part, MAP_SIZE) if masked else None
         batch = _batch(study, maps, items, images.labels, controls)
         return locate_controls(batch, scaled_boxes(part, MAP_SIZE), masks)
 
@@ -351,7 +362,15 @@ def _best_shift(study: Study) -> pd.DataFrame:
     heads = shifted_heads(study.made.heads[study.made.softmax])
     rows = tuple(Control(name, SHIFTED) for name in heads)
     tried = replace(study, made=replace(study.made, heads=heads))
-    return shift_table(_locate(tried, study.dataset.split("val"), rows, "shifts")["hits"])
+    return shift_table(_held_out_hits(_locate(tried, study.dataset.split("val"), rows, "shifts")))
+
+
+def _held_out_hits(located: Arrays) -> NDArray[np.uint8]:
+    """The hits (V, R, 96) of those held-out images that have boxes."""
+    there = have_boxes(located)
+    if not there.any():
+        fail("no held-out image has a box, so that no threshold can be chosen: prepare a split val that has boxes.")
+    return located["hits"][there]
 
 
 def _digest(head: LinearHead) -> str:

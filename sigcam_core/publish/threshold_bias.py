@@ -120,8 +120,11 @@ def _pairs_of_evidence(run: Run) -> dict[str, Pair]:
 
 
 def _packed(rows: pd.DataFrame) -> NDArray[np.uint8]:
-    """The hits of one head's maps, one an image, in the order that all heads share."""
-    return pack_hits(np.stack(rows.sort_values("image_id")["best_iou_multi"].to_list()))
+    """The hits of one head's maps, one an image that has boxes, in the order that all heads share."""
+    best_iou = rows.sort_values("image_id")["best_iou_multi"].dropna()
+    if best_iou.empty:
+        fail("no image of this evidence has a box: evaluate a data set that has boxes.")
+    return pack_hits(np.stack(best_iou.to_list()))
 
 
 def simulate(

@@ -27,7 +27,7 @@ from ..fidelity.evidence import (
 from ..invariance import gauge_energy
 from ..localization.centre import centre_box_accuracy
 from ..localization.contours import BoxArray
-from ..localization.evidence import WSOL_METRICS, wsol_statistics
+from ..localization.evidence import BOXES, WSOL_METRICS, wsol_statistics
 from ..pointing.evidence import POINTING_METRICS, pointing_statistics
 from ..prepare.manifest import Manifest
 from ..train.heads import top1_accuracy
@@ -110,14 +110,15 @@ def localization_chapter(
         resamples: draws of the bootstrap over images.
         seed: of the draws.
         boxes: of each test image, scaled to the maps' size, for the row of
-            :func:`sigcam_core.localization.centre.centre_box_accuracy`; there is none where an image has no box.
+            :func:`sigcam_core.localization.centre.centre_box_accuracy`, which is of those images that have one.
         baselines: of each network, rows of maps that know no class, for the end of the table.
     """
     statistics = partial(wsol_statistics, protocol=protocol)
     ours = table_of(evidence, statistics)
-    if boxes and all(map(len, boxes)):
-        figures = {name: value.item() for name, value in centre_box_accuracy(boxes, protocol=protocol).items()}
-        row = dict.fromkeys(KEYS, NOBODY) | {"method": CENTRE} | figures
+    if boxed := [one for one in boxes if len(one)]:
+        figures = {name: value.item() for name, value in centre_box_accuracy(boxed, protocol=protocol).items()}
+        counts_of_row = {BOXES.heading: len(boxed)} if BOXES.heading in ours else {}
+        row = dict.fromkeys(KEYS, NOBODY) | {"method": CENTRE} | figures | counts_of_row
         ours = pd.concat([ours, pd.DataFrame([row])], ignore_index=True)
     differences = head_differences(evidence, statistics, resamples, seed)
     pointing = table_of(evidence, pointing_statistics)

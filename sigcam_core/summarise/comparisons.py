@@ -50,7 +50,10 @@ def differences_table(
     if not lines:
         fail("there is no pair to compare: name at least one.")
     values = np.stack(lines)  # (M, 1 + B)
+    draws = values[:, 1:]
+    if np.isnan(draws).any():  # of the few images that a figure rests on, a resample may draw none
+        draws = draws[:, ~np.isnan(draws).any(axis=0)]
     low, high = np.array([interval(line[1:]) for line in values]).T
-    low_all, high_all, _ = simultaneous_intervals(values[:, 0], values[:, 1:])
+    low_all, high_all, _ = simultaneous_intervals(values[:, 0], draws)
     table = pd.DataFrame(keys, columns=COLUMNS[:4])
     return table.assign(difference=values[:, 0], low=low, high=high, low_all=low_all, high_all=high_all)

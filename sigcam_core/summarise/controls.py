@@ -18,11 +18,13 @@ from ..cams.controls import (
     WRONG_CLASS,
     Control,
 )
-from ..common.resampling import FloatArray, figure_and_resamples, interval
+from ..common.resampling import FloatArray, drawn_images, figure_and_resamples, interval
 from ..common.shards import Arrays
+from ..evaluate.controls import have_boxes, have_masks
 from ..fidelity.scores import relative_drop
+from ..localization.contours import NUM_LEVELS
 from ..localization.hits import best_levels, box_acc_at, hit_rates, max_box_acc
-from ..localization.protocol import GT_LOC_IOU, pixel_average_precision
+from ..localization.protocol import GT_LOC_IOU, IOU_PERCENTAGES, pixel_average_precision
 
 TITLES = {
     "maxboxacc_v2": "MaxBoxAccV2",
@@ -41,6 +43,8 @@ TITLES = {
     "deletion_auc": "deletion",
 }
 """Metrics of the crossed controls, as people write them."""
+NEED_BOXES = ("maxboxacc_v2", "maxboxacc_v2_held_out", "gt_loc", "pointing_game", "energy_pointing")
+"""Metrics of those images alone that have boxes; PxAP is of those that have masks."""
 SOFTMAX, SIGMOID = "softmax", "sigmoid"  # in the table below, the two that are compared: at their optimum, or given
 Row = tuple[str, str, str]
 
@@ -174,13 +178,30 @@ def resampled_figures(evidence: ControlEvidence, resamples: int = 1000, seed: in
 
 
 def _add_localization(figures: Resampled, evidence: ControlEvidence, resamples: int, seed: int) -> None:
-    located = evidence.located
-    weights = figure_and_resamples(len(located["hits"]), resamples, seed)
-    count = weights.sum(axis=1)
+    """Figures of the images that have boxes, and of those that have masks."""
+    weights = figure_and_resamples(len(evidence.located["hits"]), resamples, seed)
+    boxed = have_boxes(evidence.located)
+    if boxed.all():
+        _add_box_figures(figures, evidence, evidence.located, weights)
+    elif boxed.any():
+        of_boxed = {name: values[boxed] for name, values in evidence.located.items()}
+        _add_box_figures(figures, evidence, of_boxed, weights[:, boxed])
+    if "histograms" in evidence.located:
+        for row, control in enumerate(evidence.controls):
+            of_row = evidence.located["histograms"][:, row].astype(np.float64)  # (N, 2, 1002), 0 without a mask
+            summed = (weights @ of_row.reshape(len(of_row), -1)).reshape(len(weights), *of_row.shape[1:])
+            figures[control.name]["pxap"] = pixel_average_precision(summed)
+
+
+def _add_box_figures(figures: Resampled, evidence: ControlEvidence, located: Arrays, weights: FloatArray) -> None:
+    """Figures of N images that have boxes, and their resampling weights (B, N)."""
+    count = drawn_images(weights)
+    is_drawn = ~np.isnan(count)
     everyone = np.ones((1, len(evidence.held_out_hits)))
     for row, control in enumerate(evidence.controls):
         mine = figures[control.name]
-        rates = hit_rates(located["hits"][:, row], weights)
+        rates = np.full((len(weights), len(IOU_PERCENTAGES), NUM_LEVELS), np.nan)
+        rates[is_drawn] = hit_rates(located["hits"][:, row], weights[is_drawn])
         levels = best_levels(hit_rates(evidence.held_out_hits[:, row], everyone)[0])
         mine |= {"maxboxacc_v2": max_box_acc(rates)["maxboxacc_v2"]}
         mine |= {"maxboxacc_v2_held_out": box_acc_at(rates, levels)["maxboxacc_v2_held_out"]}
@@ -190,10 +211,6 @@ def _add_localization(figures: Resampled, evidence: ControlEvidence, resamples: 
             "energy_pointing": located["energy_in_box"][:, row],
         }
         mine |= {name: 100 * (weights @ values.astype(np.float64)) / count for name, values in each.items()}
-        if "histograms" in located:
-            of_row = located["histograms"][:, row].astype(np.float64)  # (N, 2, 1002)
-            summed = (weights @ of_row.reshape(len(of_row), -1)).reshape(len(weights), *of_row.shape[1:])
-            mine["pxap"] = pixel_average_precision(summed)
 
 
 def _add_grids(figures: Resampled, evidence: ControlEvidence, resamples: int, seed: int) -> None:
@@ -253,6 +270,20 @@ def figures_table(figures: Resampled, controls: Sequence[Control]) -> pd.DataFra
         for metric, values in figures[control.name].items()
     ]
     return pd.DataFrame(rows, columns=["head", "scalar", "weights", "metric", "value", "low", "high"])
+
+
+def with_image_counts(table: pd.DataFrame, evidence: ControlEvidence) -> pd.DataFrame:
+    """A table with a column ``metric``, and a column ``images`` where localisation rests on fewer than all images.
+
+    The column says on how many boxes, or masks, were there for; it is missing where a metric needs neither.
+    """
+    boxed, total = int(have_boxes(evidence.located).sum()), len(evidence.located["hits"])
+    counts = dict.fromkeys(NEED_BOXES, boxed)
+    if "histograms" in evidence.located:
+        counts["pxap"] = int(have_masks(evidence.located).sum())
+    if all(count == total for count in counts.values()):
+        return table
+    return table.assign(images=table["metric"].map(counts).astype("Int64"))
 
 
 def comparison_pairs(figures: Resampled, softmax: str, sigmoid: str) -> list[tuple[str, str, str]]:

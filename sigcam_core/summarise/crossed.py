@@ -126,7 +126,8 @@ def _same(first: pd.DataFrame, second: pd.DataFrame) -> bool:
 def _with_width(row: Any) -> str:
     if pd.isna(row["value"]):
         return "–"
-    return f"{row['value']:.1f} ± {(row['high'] - row['low']) / 2:.1f}"
+    of_images = f", {row['images']:.0f} images" if pd.notna(row.get("images")) else ""
+    return f"{row['value']:.1f} ± {(row['high'] - row['low']) / 2:.1f}{of_images}"
 
 
 def factor_figure(measured: Mapping[str, Measured], metrics: Sequence[str] = FIGURE_METRICS) -> Figure:

@@ -91,7 +91,8 @@ def figures_with_intervals(table: pd.DataFrame, metrics: Sequence[str], keys: Se
         keys: columns that tell rows apart.
 
     Returns:
-        The keys, then text, one column a metric; differences carry their sign.
+        The keys, then text, one column a metric; differences carry their sign. A figure that rests on fewer images
+        than others of the table says on how many.
     """
     column = "value" if "value" in table else "difference"
     there = [metric for metric in metrics if metric in set(table["metric"])]
@@ -102,6 +103,12 @@ def figures_with_intervals(table: pd.DataFrame, metrics: Sequence[str], keys: Se
         f"{value:{sign}.2f} [{low:{sign}.2f}, {high:{sign}.2f}]"
         for value, low, high in zip(part[column], part["low"], part["high"], strict=True)
     ]
+    if "images" in table:
+        is_of_fewer = part["images"] < table["images"].max()
+        text = [
+            f"{one}, {count:.0f} images" if fewer else one
+            for one, count, fewer in zip(text, part["images"], is_of_fewer, strict=True)
+        ]
     wide = part.assign(text=text).pivot(index=list(keys), columns="metric", values="text")
     order = part.drop_duplicates(list(keys)).set_index(list(keys)).index
     return wide.reindex(order)[there].reset_index().rename_axis(columns=None)

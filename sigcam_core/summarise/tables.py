@@ -1,7 +1,8 @@
 """The paper's tables, computed from evidence, with bootstrap intervals on every difference between the heads.
 
 Which metrics there are is said by the families of :mod:`sigcam_core.evaluate.schema`; nothing here knows one by name.
-Both heads share the draws of the bootstrap, so that their difference is paired.
+Both heads share the draws of the bootstrap, so that their difference is paired. Where some images lack what a metric
+needs, a column says how many images its figure rests on.
 """
 
 from __future__ import annotations
@@ -13,10 +14,13 @@ import torch
 from ..common.errors import fail
 from ..common.families import Statistic
 from ..common.resampling import figure_and_resamples, interval
-from ..evaluate.schema import FAMILIES, KEYS, METRIC_TITLES
+from ..evaluate.schema import FAMILIES, KEYS, METRIC_TITLES, NEEDS
 from ..fidelity.evidence import PERTURBATION
 from ..fidelity.perturbation import average_drop_at_coverage
 from .paper import paper_table
+
+COUNTS = ["images", "all_images"]
+"""Columns for the images that a figure rests on, and all that were evaluated."""
 
 
 def tables_of(evidence: pd.DataFrame, resamples: int = 1000) -> dict[str, pd.DataFrame]:
@@ -70,6 +74,9 @@ def matched_coverage(evidence: pd.DataFrame) -> pd.DataFrame:
 def table_of(evidence: pd.DataFrame, statistics: Statistic) -> pd.DataFrame:
     """One row a network, method and head, one column a statistic, in the order of the evidence.
 
+    Where not all images have boxes, or masks, a column ``images_with_boxes``, or ``images_with_masks``, counts those
+    that have, on which such figures rest.
+
     Args:
         evidence: what :func:`sigcam_core.evaluate.schema.read_evidence` returns.
         statistics: such as :func:`sigcam_core.localization.evidence.wsol_statistics`.
@@ -80,10 +87,16 @@ def table_of(evidence: pd.DataFrame, statistics: Statistic) -> pd.DataFrame:
     if evidence.empty:
         fail("there is no evidence to make a table of: evaluate a network first.")
     table = []
+    fewer: set[str] = set()
     for keys, rows in evidence.groupby(KEYS, sort=False):
         values = statistics(rows, np.ones((1, len(rows))))
-        table.append(dict(zip(KEYS, keys, strict=True)) | {name: value[0] for name, value in values.items()})
-    return pd.DataFrame(table)
+        figures = {name: value[0] for name, value in values.items()}
+        counts = {NEEDS[name].heading: NEEDS[name].count(rows) for name in values if name in NEEDS}
+        fewer |= {heading for heading, count in counts.items() if count < len(rows)}
+        table.append(dict(zip(KEYS, keys, strict=True)) | figures | counts)
+    whole = pd.DataFrame(table)
+    headings = [heading for heading in dict.fromkeys(need.heading for need in NEEDS.values()) if heading in whole]
+    return whole.drop(columns=headings).join(whole[[one for one in headings if one in fewer]].astype("Int64"))
 
 
 def table_with_intervals(
@@ -101,13 +114,26 @@ def table_with_intervals(
         seed: of the draws.
 
     Returns:
-        Columns ``network, method, head, metric, value, low, high``.
+        Columns ``network, method, head, metric, value, low, high``, and ``images`` where a figure rests on fewer than
+        all.
     """
     figures = []
     for keys, rows in evidence.groupby(KEYS, sort=False):
         for metric, values in statistics(rows, figure_and_resamples(len(rows), resamples, seed)).items():
-            figures.append((*keys, metric, values[0], *interval(values[1:])))
-    return pd.DataFrame(figures, columns=[*KEYS, "metric", "value", "low", "high"])
+            counts = num_images(metric, rows), len(rows)
+            figures.append((*keys, metric, values[0], *interval(values[1:]), *counts))
+    return _where_fewer(pd.DataFrame(figures, columns=[*KEYS, "metric", "value", "low", "high", *COUNTS]))
+
+
+def num_images(metric: str, rows: pd.DataFrame) -> int:
+    """How many of some evidence rows, one an image, a metric rests on."""
+    return NEEDS[metric].count(rows) if metric in NEEDS else len(rows)
+
+
+def _where_fewer(table: pd.DataFrame) -> pd.DataFrame:
+    """A table with :data:`COUNTS`, of which ``images`` is left where some figure rests on fewer than all."""
+    dropped = COUNTS if (table["images"] == table["all_images"]).all() else ["all_images"]
+    return table.drop(columns=dropped)
 
 
 def head_differences(
@@ -125,7 +151,8 @@ def head_differences(
         seed: of the draws.
 
     Returns:
-        Columns ``network, method, metric, difference, low, high`` in percentage points.
+        Columns ``network, method, metric, difference, low, high`` in percentage points, and ``images`` where a
+        difference rests on fewer than all.
 
     Raises:
         SigcamError: if the two heads were not evaluated on the same images.
@@ -135,10 +162,10 @@ def head_differences(
         heads = {head: part.sort_values("image_id") for head, part in rows.groupby("head")}
         if set(heads) != {"softmax", "sigmoid"} or list(heads["softmax"].image_id) != list(heads["sigmoid"].image_id):
             fail(f"{network}, {method}: both heads must be evaluated on the same images to be compared.")
-        table = paired_difference(heads["softmax"], heads["sigmoid"], statistics, resamples, seed)
+        table = _paired(heads["softmax"], heads["sigmoid"], statistics, resamples, seed)
         differences.append(table.drop(columns=["first", "second"]).assign(network=str(network), method=str(method)))
-    columns = ["network", "method", "metric", "difference", "low", "high"]
-    return pd.concat(differences, ignore_index=True)[columns]
+    columns = ["network", "method", "metric", "difference", "low", "high", *COUNTS]
+    return _where_fewer(pd.concat(differences, ignore_index=True)[columns])
 
 
 def paired_difference(
@@ -158,11 +185,19 @@ def paired_difference(
         seed: of the draws.
 
     Returns:
-        Columns ``metric, first, second, difference, low, high``, the last three in percentage points.
+        Columns ``metric, first, second, difference, low, high``, the last three in percentage points, and ``images``
+        where a difference rests on fewer than all.
 
     Raises:
         SigcamError: if the images differ.
     """
+    return _where_fewer(_paired(first, second, statistics, resamples, seed))
+
+
+def _paired(
+    first: pd.DataFrame, second: pd.DataFrame, statistics: Statistic, resamples: int, seed: int
+) -> pd.DataFrame:
+    """What :func:`paired_difference` gives, with all :data:`COUNTS`."""
     if list(first["image_id"]) != list(second["image_id"]):
         fail("a paired difference needs the same images in the same order on both sides.")
     weights = figure_and_resamples(len(first), resamples, seed)
@@ -170,8 +205,9 @@ def paired_difference(
     rows = []
     for metric in one:
         change = other[metric] - one[metric]
-        rows.append((metric, one[metric][0], other[metric][0], change[0], *interval(change[1:])))
-    return pd.DataFrame(rows, columns=["metric", "first", "second", "difference", "low", "high"])
+        counts = num_images(metric, first), len(first)
+        rows.append((metric, one[metric][0], other[metric][0], change[0], *interval(change[1:]), *counts))
+    return pd.DataFrame(rows, columns=["metric", "first", "second", "difference", "low", "high", *COUNTS])
 
 
 MAKERS = {"": table_with_intervals, "_differences": head_differences}
@@ -192,7 +228,9 @@ def beside_paper(ours: pd.DataFrame, dataset: str, table: str) -> pd.DataFrame:
     if "baseline" in theirs:
         theirs["ratio"] = theirs["dual_branch"] / theirs["baseline"]
     columns = ["source", *[name for name in theirs.columns if name in ours.columns and name != "source"]]
-    return pd.concat([ours[columns], theirs[columns]], ignore_index=True)
+    counts = [name for name in dict.fromkeys(need.heading for need in NEEDS.values()) if name in ours]
+    whole = pd.concat([ours[columns], theirs[columns]], ignore_index=True)
+    return whole.join(ours[counts].reset_index(drop=True)) if counts else whole
 
 
 def show(table: pd.DataFrame, caption: str, decimals: int = 2, *, wrap: bool = False) -> pd.io.formats.style.Styler:

@@ -16,7 +16,8 @@ from data_scripts import openimages
 from data_scripts.__main__ import prepare
 from data_scripts.openimages import merge_masks
 from sigcam_core.common.errors import SigcamError
-from sigcam_core.prepare.images import load_masks
+from sigcam_core.prepare.images import known_masks, load_masks
+from sigcam_core.prepare.manifest import read_manifest
 
 LABELS = {
     "train": ["train/01226z/0a.jpg,0", "train/0138tl/0b.jpg,1"],
@@ -89,6 +90,14 @@ def test_rows_and_merged_masks(asked: list[str], tmp_path: Path) -> None:
     assert asked == [
         f"{bucket}/{path}.jpg" for path in ("train/0a", "train/0b", "validation/1a", "validation/1b", "test/2a")
     ]
+
+
+def test_a_mask_that_only_ignores_is_none(asked: list[str], tmp_path: Path) -> None:
+    nothing = {"val/01226z/1a_m01226z_7d.png": mask(), "val/0138tl/1b_m0138tl_68.png": mask()}
+    write_zip(tmp_path / "own/OpenImages_annotations.zip", masks() | nothing | {"val/0138tl/1b_m0138tl_5e.png": mask()})
+    table = prepare("openimages", tmp_path, archives=[tmp_path / "own"]).table
+    assert table["mask"].isna().tolist() == [True, True, True, False, False]  # the second ignores nothing either
+    assert known_masks(read_manifest(tmp_path / "openimages" / "manifest.parquet").split("val"), 4)[0] is None
 
 
 def test_what_is_there_is_not_fetched_again(asked: list[str], tmp_path: Path) -> None:

@@ -170,17 +170,32 @@ def test_errors_of_a_backbone_are_its_own() -> None:
         dual(random_images(dtype=torch.float32))
 
 
-def test_images_of_another_type_or_device_are_refused_in_one_sentence() -> None:
+def test_images_of_another_device_or_of_more_bits_are_refused_in_one_sentence() -> None:
     dual = DualBranch.from_classifier(small_cnn(5))
-    with pytest.raises(SigcamError, match=r"images are torch.float64, the network is torch.float32: convert one"):
-        dual(random_images())
     images = random_images(dtype=torch.float32)
     with pytest.raises(SigcamError, match=r"images are torch.float32, the network is torch.bfloat16"):
         dual.bfloat16()(images)
     with torch.autocast("cpu", dtype=torch.bfloat16):  # which converts by itself
         assert dual.float().extract(images.bfloat16()).isfinite().all()
+
     with pytest.raises(SigcamError, match="images are on meta, the network is on cpu: move one"):
-        dual._check_fits(images.to("meta"), None)  # numbers on the meta device cannot be checked
+        dual._converted(images.to("meta"), None)  # numbers on the meta device cannot be checked
+
+
+@pytest.mark.parametrize("weights", [torch.float32, torch.float64])
+@pytest.mark.parametrize("images", [torch.float16, torch.float32, torch.float64])
+def test_images_are_converted_to_the_type_of_the_weights(weights: torch.dtype, images: torch.dtype) -> None:
+    dual = DualBranch.from_classifier(small_cnn(5)).to(weights)
+    given = random_images(dtype=images)
+    output, expected = dual(given), dual(given.to(weights))
+    for one, other in zip(output, expected, strict=True):
+        assert one.dtype == weights
+        assert torch.equal(one, other)
+
+
+def test_images_that_are_no_tensor_get_one_sentence() -> None:
+    with pytest.raises(SigcamError, match=r"images must be a tensor \(N, 3, height, width\), got ndarray"):
+        DualBranch.from_classifier(small_cnn(5)).extract(random_images().numpy())
 
 
 def refuse(*_: object) -> None:

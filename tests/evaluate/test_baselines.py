@@ -2,14 +2,18 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+from pathlib import Path
+
 import numpy as np
 import pytest
 import torch
-from small_networks import tiny_shapes
+from small_networks import partly_annotated, tiny_shapes
 from torch import Tensor, nn
 
 from sigcam_core.backbones.networks import build
 from sigcam_core.cams.score_maps import normalize_maps
+from sigcam_core.common.errors import SigcamError
 from sigcam_core.dual.branch import DualBranch
 from sigcam_core.evaluate.baselines import SHIFTS, baseline_figures, shift_table
 from sigcam_core.localization.metrics import MaxBoxAcc, PixelAP
@@ -74,3 +78,25 @@ def test_a_head_of_several_layers_has_rows_of_its_feature_maps_alone(shapes: Man
 def test_the_first_of_equal_shifts_is_chosen() -> None:
     table = shift_table(np.full((3, len(SHIFTS), 96), 255, dtype=np.uint8))
     assert table["chosen"].tolist() == [True] + [False] * (len(SHIFTS) - 1)
+
+
+def test_images_without_box_or_mask_are_left_out_and_counted(tmp_path: Path) -> None:
+    manifest = partly_annotated(tmp_path)
+    dual = dual_of("small_cnn")
+    table = baseline_figures(dual, manifest, "small_cnn-gap").set_index("method")
+    assert (table[["images_with_boxes", "images_with_masks"]] == 3).all(axis=None)
+    of_split = {"boxed": [0, 1, 3], "masked": [0, 2, 3]}
+    for kind, metrics in {"boxed": ["gt_loc", "maxboxacc_v2"], "masked": ["pxap"]}.items():
+        rows = [4 * split + row for split in range(2) for row in of_split[kind]]
+        rest = replace(manifest, table=manifest.table.iloc[rows].reset_index(drop=True))
+        expected = baseline_figures(dual, rest, "small_cnn-gap").set_index("method")
+        # Other rows draw weights or classes by an image's place, which moves here.
+        assert table.loc["class-free", metrics].tolist() == pytest.approx(expected.loc["class-free", metrics].tolist())
+    no_box = replace(manifest, table=manifest.table.assign(boxes=[[]] * 8))
+    with pytest.raises(SigcamError, match="no image of partly that maps without a class are measured on has a box"):
+        baseline_figures(dual, no_box, "small_cnn-gap")
+
+
+def test_complete_images_are_not_counted(shapes: Manifest) -> None:
+    table = baseline_figures(dual_of("small_cnn"), shapes, "small_cnn-gap")
+    assert table.columns.tolist() == ["network", "method", "head", "gt_loc", "maxboxacc_v2", "pxap"]

@@ -1,5 +1,6 @@
 """Evidence holds what the metrics need: figures computed from it equal the metrics run on the images."""
 
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -9,9 +10,10 @@ import pyarrow.parquet as pq
 import pytest
 import small_run
 import torch
+from small_networks import make_dual, partly_annotated
 
 from sigcam_core import cam_maps, normalize_maps
-from sigcam_core.backbones import input_format
+from sigcam_core.backbones import InputFormat, input_format
 from sigcam_core.common.errors import SigcamError
 from sigcam_core.common.files import read_json
 from sigcam_core.evaluate.evaluate import EvaluationOptions, evaluate
@@ -29,10 +31,12 @@ from sigcam_core.fidelity.scores import (
 from sigcam_core.localization.evidence import wsol_statistics
 from sigcam_core.localization.metrics import MaxBoxAcc, PixelAP, best_iou_per_threshold
 from sigcam_core.localization.protocol import LEVELS, MAP_SIZE
+from sigcam_core.pointing.evidence import pointing_statistics
 from sigcam_core.prepare.images import load_images, load_masks, normalize, scaled_boxes
 from sigcam_core.prepare.manifest import read_manifest
 from sigcam_core.run import Run
 from sigcam_core.stations import ensure_sigmoid_head
+from sigcam_core.summarise.tables import table_of
 
 PERTURBATION_COLUMNS = [name for name, _ in PERTURBATION.columns]
 
@@ -178,3 +182,53 @@ def test_files_that_are_not_evidence_get_one_sentence(tmp_path: Path) -> None:
     pq.write_table(pa.table({"network": ["gap"]}), other)
     with pytest.raises(SigcamError, match=r"lacks column background_histogram, .*: delete it and"):
         read_evidence(other)
+
+
+def partly_evaluated(folder: Path, batch_size: int) -> pd.DataFrame:
+    """Evidence of four test images, of which the second has no mask and the third no box."""
+    torch.manual_seed(0)
+    dual = make_dual(dtype=torch.float32)
+    dual.known_format = InputFormat(64, (0.5,) * 3, (0.25,) * 3)
+    test = partly_annotated(folder).split("test")
+    options = EvaluationOptions(batch_size=batch_size, with_fidelity=False)
+    return read_evidence(evaluate(dual, test, "net", folder / f"{batch_size}.parquet", options))
+
+
+def test_an_image_without_mask_or_box_is_left_out_alone_whatever_the_batch(tmp_path: Path) -> None:
+    whole = partly_evaluated(tmp_path, 4)
+    names = [f"test{index}" for index in range(4)]
+    for columns, missing in (
+        (["object_histogram", "background_histogram", "energy_in_mask"], "test1"),
+        (["best_iou_multi", "best_iou_largest", "gt_loc_iou_any", "pointing_hit", "energy_in_box"], "test2"),
+    ):
+        for column in columns:
+            assert set(whole.loc[whole[column].notna(), "image_id"]) == set(names) - {missing}, column
+    figures = table_of(whole, wsol_statistics)
+    for batch_size in (2, 1):
+        again = partly_evaluated(tmp_path, batch_size)
+        assert again.notna().equals(whole.notna())
+        pd.testing.assert_frame_equal(table_of(again, wsol_statistics), figures, atol=0.1)  # a pixel may round apart
+
+
+def test_figures_are_of_the_images_that_have_what_they_need(tmp_path: Path) -> None:
+    evidence = partly_evaluated(tmp_path, 4)
+    for statistics, need in (
+        (wsol_statistics, {"maxboxacc_v2": "test2", "gt_loc": "test2", "top1_loc": "test2", "pxap": "test1"}),
+        (pointing_statistics, {"pointing_game": "test2", "energy_pointing": "test2", "energy_pointing_mask": "test1"}),
+    ):
+        table = table_of(evidence, statistics).set_index(["method", "head"])
+        assert (table[["images_with_boxes", "images_with_masks"]] == 3).all(axis=None)
+        for metric, missing in need.items():
+            rest = evidence[evidence["image_id"] != missing]
+            expected = table_of(rest, statistics).set_index(["method", "head"])[metric]
+            pd.testing.assert_series_equal(table[metric], expected)
+
+
+def test_ids_that_are_numbers_are_text_in_the_evidence(tmp_path: Path) -> None:
+    manifest = partly_annotated(tmp_path).split("test")
+    manifest = replace(manifest, table=manifest.table.assign(image_id=[7, 8, 9, 10]))
+    options = EvaluationOptions(methods=["gradcam"], with_fidelity=False)
+    dual = make_dual(dtype=torch.float32)
+    dual.known_format = InputFormat(64, (0.5,) * 3, (0.25,) * 3)
+    evidence = read_evidence(evaluate(dual, manifest, "net", tmp_path / "evidence.parquet", options))
+    assert evidence["image_id"].unique().tolist() == ["7", "8", "9", "10"]

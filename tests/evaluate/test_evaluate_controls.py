@@ -16,6 +16,8 @@ from sigcam_core.dual.branch import DualBranch
 from sigcam_core.evaluate.controls import (
     ControlBatch,
     grid_controls,
+    have_boxes,
+    have_masks,
     locate_controls,
     perturb_controls,
     score_controls,
@@ -151,3 +153,24 @@ def test_grids_are_scored_cell_by_cell(dual: DualBranch, images: Tensor, batch: 
         expected = float(part.sum() / class_map.sum())
         assert float(shares[0, cell, row(Control("softmax", weights="truncated"))]) == pytest.approx(expected, abs=1e-5)
     assert float(shares[0, :, row(Control(NO_HEAD, "centre"))].mean()) == pytest.approx(0.25)
+
+
+def test_an_image_without_box_or_mask_has_nothing_and_changes_no_other(batch: ControlBatch) -> None:
+    masks = [np.zeros((224, 224), dtype=np.uint8) for _ in range(N)]
+    for mask in masks:
+        mask[50:150, 60:160] = 1
+    whole = locate_controls(batch, BOXES, masks)
+    assert have_boxes(whole).all()
+    assert have_masks(whole).all()
+    nothing = np.zeros((0, 4), dtype=np.int64)
+    partly = locate_controls(batch, [*BOXES[:2], nothing, *BOXES[3:]], [masks[0], None, *masks[2:]])
+    assert have_boxes(partly).tolist() == [True, True, False, True, True, True]
+    assert have_masks(partly).tolist() == [True, False, True, True, True, True]
+    for name, values in whole.items():
+        there = np.arange(N) != (1 if name == "histograms" else 2)
+        there |= name == "correlation"
+        np.testing.assert_array_equal(partly[name][there], values[there])
+        assert partly[name].dtype == values.dtype
+    no_mask = locate_controls(batch, BOXES, [None] * N)  # as of a shard none of whose images has one
+    assert no_mask["histograms"].shape == whole["histograms"].shape
+    assert not no_mask["histograms"].any()

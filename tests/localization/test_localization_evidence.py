@@ -1,11 +1,14 @@
 """Localisation figures are what their definitions say of the evidence."""
 
 import numpy as np
+import pandas as pd
 import pytest
 from made_up_evidence import NUM_IMAGES, made_up_evidence, value
 
-from sigcam_core.localization.evidence import wsol_statistics
-from sigcam_core.localization.protocol import pixel_average_precision
+from sigcam_core.common.errors import SigcamError
+from sigcam_core.common.resampling import bootstrap_weights
+from sigcam_core.localization.evidence import BOX_METRICS, wsol_statistics
+from sigcam_core.localization.protocol import NUM_BINS, pixel_average_precision
 
 
 def test_localisation_figures_by_hand() -> None:
@@ -39,3 +42,44 @@ def test_pxap_equals_the_metric_and_weights_repeat_images() -> None:
     for metric, values in wsol_statistics(rows, weights).items():
         again = wsol_statistics(repeated, np.ones((1, NUM_IMAGES)))[metric]
         assert values[1] == pytest.approx(again[0]), metric
+
+
+def without(rows: pd.DataFrame, **images: int) -> pd.DataFrame:
+    """Evidence in which one image lacks a column, by the column's name."""
+    return rows.assign(
+        **{name: rows[name].mask(rows["image_id"] == f"image{one}", None) for name, one in images.items()}
+    )
+
+
+def test_figures_and_resamples_are_of_the_images_that_have_boxes_or_masks() -> None:
+    rows, weights = made_up_evidence(), bootstrap_weights(NUM_IMAGES, 40, seed=0)
+    figures = wsol_statistics(without(rows, best_iou_multi=1, object_histogram=4), weights)
+    assert list(figures) == list(wsol_statistics(rows, weights))
+    for missing, metrics in ((1, BOX_METRICS), (4, ["pxap"])):
+        there = np.arange(NUM_IMAGES) != missing
+        expected = wsol_statistics(rows[there], weights[:, there])
+        for metric in metrics:
+            np.testing.assert_array_equal(figures[metric], expected[metric], err_msg=metric)
+    np.testing.assert_array_equal(figures["top1_cls"], wsol_statistics(rows, weights)["top1_cls"])
+
+
+def test_a_resample_without_any_such_image_has_no_figure() -> None:
+    rows = made_up_evidence()
+    only_last = {
+        name: rows[name].where(rows["image_id"] == "image5", None) for name in ("best_iou_multi", "object_histogram")
+    }
+    weights = np.array([[1.0] * 6, [1, 1, 1, 1, 2, 0], [0, 0, 0, 0, 0, 6]])
+    figures = wsol_statistics(rows.assign(**only_last), weights)
+    for metric in (*BOX_METRICS, "pxap"):
+        assert np.isnan(figures[metric]).tolist() == [False, True, False], metric
+        assert figures[metric][0] == figures[metric][2]
+
+
+def test_pxap_without_any_object_is_refused_and_nan_in_one_resample_alone() -> None:
+    histograms = np.ones((2, 2, NUM_BINS))
+    histograms[1, 0] = 0
+    assert np.isnan(pixel_average_precision(histograms)).tolist() == [False, True]
+    with pytest.raises(SigcamError, match="no mask has an object pixel"):
+        pixel_average_precision(histograms[1])
+    with pytest.raises(SigcamError, match="no mask has an object pixel"):
+        pixel_average_precision(histograms[[1, 1]])

@@ -181,6 +181,10 @@ def test_bad_masks_and_empty_metrics_get_one_sentence() -> None:
         PixelAP().update(ONE_MAP, torch.full((1, 16, 16), 7, dtype=torch.uint8))
     with pytest.raises(SigcamError, match="masks have shape"):
         PixelAP().update(ONE_MAP, torch.zeros((1, 8, 8), dtype=torch.uint8))
+    white = torch.zeros((2, 16, 16), dtype=torch.uint8)
+    white[0, 4:8], white[0, 9], white[1, 4:8] = 1, 255, 255
+    with pytest.raises(SigcamError, match="mask 1 holds 255 but no 1: 255 is ignored here, so store objects as 1"):
+        PixelAP().update(ONE_MAP.expand(2, -1, -1), white)
     background = PixelAP()
     background.update(ONE_MAP, torch.zeros((1, 16, 16), dtype=torch.uint8))
     with pytest.raises(SigcamError, match="no mask has an object pixel"):

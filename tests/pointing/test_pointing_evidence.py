@@ -10,6 +10,7 @@ from small_networks import make_dual, random_images
 from sigcam_core.cams.batch import MapBatch
 from sigcam_core.cams.maps import MapOptions
 from sigcam_core.cams.score_maps import resize_maps
+from sigcam_core.common.errors import SigcamError
 from sigcam_core.evaluate.schema import FAMILIES
 from sigcam_core.pointing.evidence import COLUMNS, POINTING, pointing_statistics
 from sigcam_core.pointing.metrics import EnergyPointingGame, PointingGame
@@ -86,3 +87,31 @@ def test_evidence_without_boxes_and_masks_gives_empty_tables() -> None:
 def test_the_family_is_in_the_schema() -> None:
     assert POINTING in FAMILIES
     assert value(pointing_statistics(made_up_evidence(), np.ones((1, NUM_IMAGES))), "pointing_game") == 50
+
+
+def test_figures_are_of_the_images_that_have_boxes_or_an_object() -> None:
+    rows, weights = made_up_evidence(), np.random.default_rng(0).multinomial(6, np.full(6, 1 / 6), 40).astype(float)
+    partly = rows.assign(
+        pointing_hit=rows["pointing_hit"].mask(rows["image_id"] == "image1", None),
+        energy_in_mask=rows["energy_in_mask"].mask(rows["image_id"] != "image3"),
+    )
+    figures = pointing_statistics(partly, weights)
+    there = np.arange(NUM_IMAGES) != 1
+    expected = pointing_statistics(rows[there], weights[:, there])
+    np.testing.assert_array_equal(figures["pointing_game"], expected["pointing_game"])
+    np.testing.assert_array_equal(figures["energy_pointing"], pointing_statistics(rows, weights)["energy_pointing"])
+    drawn = weights[:, 3] > 0
+    assert 0 < drawn.sum() < 40
+    assert np.isnan(figures["energy_pointing_mask"]).tolist() == (~drawn).tolist()
+    assert np.allclose(figures["energy_pointing_mask"][drawn], 15)
+
+
+def test_a_mask_without_an_object_says_nothing_of_energy() -> None:
+    maps = torch.randn(2, 3, 7, 7)
+    masks = np.zeros((2, 224, 224), dtype=np.uint8)
+    masks[1, :9] = 1
+    columns = POINTING.measure(batch_of(maps, [np.array([[0, 0, 9, 9]])] * 2, masks))
+    assert columns["energy_in_mask"][:3] == [None] * 3
+    assert None not in columns["energy_in_mask"][3:]
+    with pytest.raises(SigcamError, match=r"mask 0 has no object \(value 1\) to point at"):
+        EnergyPointingGame().update(torch.rand(2, 224, 224), masks=torch.from_numpy(masks))

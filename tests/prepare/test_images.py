@@ -1,6 +1,7 @@
 """Manifests are checked when written and read; images arrive as the network expects them."""
 
 import json
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -15,7 +16,16 @@ from torch import Tensor
 
 from sigcam_core.backbones import InputFormat
 from sigcam_core.common.errors import SigcamError
-from sigcam_core.prepare.images import image_batches, load_images, load_masks, normalize, scale_boxes, scaled_boxes
+from sigcam_core.prepare.images import (
+    has_masks,
+    image_batches,
+    known_masks,
+    load_images,
+    load_masks,
+    normalize,
+    scale_boxes,
+    scaled_boxes,
+)
 from sigcam_core.prepare.manifest import Manifest, read_manifest, write_manifest
 from sigcam_core.prepare.views import AUGMENTATIONS, View
 
@@ -221,3 +231,104 @@ def test_streamed_batches_equal_remembered_ones(manifest: Manifest, augment: str
 def test_wrong_arguments_are_refused(manifest: Manifest, arguments: dict[str, object], sentence: str) -> None:
     with pytest.raises(SigcamError, match=sentence):
         next(image_batches(manifest, **{"batch_size": 2, "form": InputFormat(8, MEAN, STD), **arguments}))
+
+
+# Masks
+
+
+def manifest_of_masks(folder: Path, *masks: Image.Image | None) -> Manifest:
+    """Images of 20 x 16 pixels with these masks; None where there is none."""
+    table = rows(len(masks))
+    table["mask"] = [None if mask is None else f"m{index}.png" for index, mask in enumerate(masks)]
+    for index, mask in enumerate(masks):
+        if mask is not None:
+            mask.save(folder / f"m{index}.png")
+    return write_manifest(folder / "manifest.parquet", table, name="masks", class_names=["a", "b"])
+
+
+def square(value: int, *, ignored: int = 0) -> np.ndarray:
+    """A mask with a square of one value, and as many ignored columns."""
+    pixels = np.zeros((16, 20), dtype=np.uint8)
+    pixels[4:8, 4:8] = value
+    pixels[:, :ignored] = 255
+    return pixels
+
+
+def test_a_mask_whose_object_is_255_is_named(tmp_path: Path) -> None:
+    good, white = Image.fromarray(square(1, ignored=2)), Image.fromarray(square(255))
+    manifest = manifest_of_masks(tmp_path, good, white)
+    for read in (load_masks, known_masks):
+        with pytest.raises(
+            SigcamError, match=r"m1\.png holds 255 but no 1: 255 is ignored here, so store objects as 1"
+        ):
+            read(manifest, 8)
+
+
+def test_an_object_that_is_too_small_to_be_seen_when_resized_is_there(tmp_path: Path) -> None:
+    pixels = np.zeros((16, 20), dtype=np.uint8)
+    pixels[1, 1], pixels[8:] = 1, 255
+    (mask,) = known_masks(manifest_of_masks(tmp_path, Image.fromarray(pixels)), 4)
+    assert mask is not None
+    assert set(np.unique(mask)) == {0, 255}
+
+
+def test_an_image_may_have_a_mask_without_an_object_or_no_mask(tmp_path: Path) -> None:
+    manifest = manifest_of_masks(tmp_path, Image.fromarray(square(0)), None, Image.fromarray(square(1)))
+    empty, none, whole = known_masks(manifest, 16)
+    assert none is None
+    assert empty is not None
+    assert not empty.any()
+    np.testing.assert_array_equal(whole, load_masks(manifest.take([2]), 16)[0].numpy())
+    assert has_masks(manifest)
+    assert not has_masks(manifest.take([1]))
+    with pytest.raises(SigcamError, match="image i1 of masks has no mask"):
+        load_masks(manifest, 16)
+
+
+def test_masks_are_read_as_they_were_stored(tmp_path: Path) -> None:
+    pixels = square(1)
+    palette = Image.fromarray(pixels).convert("P")
+    palette.putdata(pixels.ravel().tolist())
+    palette.putpalette([0, 0, 0, 128, 0, 0])
+    forms = [
+        Image.fromarray(pixels > 0),  # black and white
+        palette,
+        Image.fromarray(pixels.astype(np.uint16)),
+        Image.fromarray(np.stack([pixels] * 3, axis=2)),
+    ]
+    for mask in known_masks(manifest_of_masks(tmp_path, *forms), 16):
+        assert mask is not None
+        assert mask.dtype == np.uint8
+        np.testing.assert_array_equal(mask, known_masks(manifest_of_masks(tmp_path, Image.fromarray(pixels)), 16)[0])
+
+
+# Tables that were made by hand, and not written
+
+
+@pytest.mark.parametrize("path", [None, 3, float("nan")])
+def test_a_path_that_is_none_gets_one_sentence(manifest: Manifest, path: object) -> None:
+    table = manifest.table.assign(path=manifest.table["path"].astype(object))
+    table.at[2, "path"] = path
+    by_hand = replace(manifest, table=table)
+    with pytest.raises(SigcamError, match=f"the path of image i2 of tiny is {path}: give that of a file"):
+        load_images(by_hand, 8)
+    with pytest.raises(SigcamError, match="the path of image i2"):
+        list(image_batches(by_hand, 2, InputFormat(8, MEAN, STD), memory_budget=0))
+    masks = replace(manifest, table=manifest.table.assign(mask=[None] * 5 + [7]))
+    with pytest.raises(SigcamError, match="the mask of image i5 of tiny is 7"):
+        known_masks(masks, 8)
+
+
+def test_tables_may_hold_paths_and_arrays(manifest: Manifest) -> None:
+    table = manifest.table.assign(
+        path=manifest.table["path"].map(Path),
+        mask=manifest.table["mask"].map(Path),
+        boxes=manifest.table["boxes"].map(np.array),
+        image_id=range(6),
+    )
+    by_hand = replace(manifest, table=table)
+    assert torch.equal(load_images(by_hand, 8), load_images(manifest, 8))
+    assert torch.equal(load_masks(by_hand, 8), load_masks(manifest, 8))
+    for one, other in zip(scaled_boxes(by_hand, 8), scaled_boxes(manifest, 8), strict=True):
+        np.testing.assert_array_equal(one, other)
+    assert by_hand.of_image("4").table["path"].item() == Path("4.png")

@@ -110,3 +110,12 @@ def test_a_head_of_several_layers_is_refused(made: Made, tmp_path: Path) -> None
     work_dir = copy_of(made, tmp_path, "controls", "checkpoints", "choices")
     with pytest.raises(SigcamError, match="are not linear"):
         publish_controls(experiment, tmp_path / "tables", work_dir, lambda _: None)
+
+
+def test_thresholds_are_chosen_on_held_out_images_that_have_boxes() -> None:
+    located = {"hits": np.arange(3 * 2 * 96, dtype=np.uint8).reshape(3, 2, 96), "gt_loc_iou": np.full((3, 2), 0.5)}
+    located["gt_loc_iou"][1] = np.nan
+    np.testing.assert_array_equal(controls._held_out_hits(located), located["hits"][[0, 2]])
+    located["gt_loc_iou"][:] = np.nan
+    with pytest.raises(SigcamError, match="no held-out image has a box"):
+        controls._held_out_hits(located)

@@ -183,3 +183,22 @@ def test_without_evidence_a_sentence_says_what_makes_it(tmp_path: Path) -> None:
     with pytest.raises(SigcamError, match="run `python -m sigcam_core publish one` first"):
         publish_threshold_bias({"one": Run("shapes", "small_cnn", work_dir=tmp_path)}, tmp_path / "results", print)
     assert not (tmp_path / "results").exists()
+
+
+def test_a_population_is_of_the_images_that_have_boxes(tmp_path: Path) -> None:
+    run = Run("shapes", "small_cnn", work_dir=tmp_path)
+    parts = [made_up_evidence(head, method) for head in ("softmax", "sigmoid") for method in ("cam", "layercam")]
+    evidence = pd.concat(parts, ignore_index=True)
+    boxes = evidence["best_iou_multi"]
+    run.evidence.parent.mkdir()
+    write_json(run.evidence.with_suffix(".json"), {"sha256": "of the evidence"})
+
+    def publish(there: pd.Series) -> None:
+        part = evidence.assign(best_iou_multi=boxes.where(there, None))
+        pq.write_table(pa.Table.from_pandas(part, schema=SCHEMA, preserve_index=False), run.evidence)
+        publish_threshold_bias({"one": run}, tmp_path, lambda _: None, Simulation(data_sets=3, resamples=5))
+
+    publish(evidence["image_id"] != "image3")
+    assert set(pd.read_csv(tmp_path / "bias.csv")["population"]) == {NUM_IMAGES - 1}
+    with pytest.raises(SigcamError, match="no image of this evidence has a box"):
+        publish(evidence["image_id"] == "none")

@@ -52,11 +52,21 @@ def test_the_centre_is_a_row_of_table_1(evidence: pd.DataFrame, protocol: str, g
     ]
 
 
-def test_there_is_no_centre_where_an_image_has_no_box(evidence: pd.DataFrame) -> None:
-    boxes = [np.array([[12, 12, 212, 212]]), np.zeros((0, 4), dtype=np.int64)]
-    assert "centre" not in set(
-        localization_chapter(evidence, "photos", resamples=5, boxes=boxes).tables["table1"].method
-    )
+def test_the_centre_is_of_the_images_that_have_a_box_as_the_other_rows_are(evidence: pd.DataFrame) -> None:
+    box, nothing = np.array([[12, 12, 212, 212]]), np.zeros((0, 4), dtype=np.int64)
+    without = evidence["image_id"] == "image0"
+    evidence.loc[without, ["gt_loc_iou_any", "gt_loc_iou_first"]] = np.nan
+    evidence["best_iou_multi"] = evidence["best_iou_multi"].mask(without, None)
+    chapter = localization_chapter(evidence, "photos", resamples=5, boxes=[nothing, *[box] * (NUM_IMAGES - 1)])
+    table = chapter.tables["table1"].set_index("method")
+    assert table.loc["centre", "maxboxacc_v2"] == 100
+    assert table["images_with_boxes"].tolist() == [NUM_IMAGES - 1] * 3
+    assert "images_with_masks" not in table
+    beside = beside_paper(chapter.tables["table1"], "photos", "table1_wsol")
+    assert beside["images_with_boxes"].iloc[:3].tolist() == [NUM_IMAGES - 1] * 3
+    assert beside["images_with_boxes"].iloc[3:].isna().all()
+    no_box = localization_chapter(evidence, "photos", resamples=5, boxes=[nothing] * NUM_IMAGES)
+    assert "centre" not in set(no_box.tables["table1"]["method"])
 
 
 def test_values_of_table_2_are_those_of_its_tables(evidence: pd.DataFrame) -> None:

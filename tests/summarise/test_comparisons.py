@@ -1,6 +1,7 @@
 """A table of differences: paired, second minus first, with intervals for one and for all."""
 
 import numpy as np
+import pandas as pd
 import pytest
 
 from sigcam_core.common.errors import SigcamError
@@ -79,3 +80,19 @@ def test_bad_input_gets_one_sentence(pairs: list[tuple[str, str, str]], sentence
     rows = made_up_rows() | {"short": {"gt_loc": np.zeros(9)}, "other": {"drop_at_50": np.zeros(1001)}}
     with pytest.raises(SigcamError, match=sentence):
         differences_table(rows, pairs)
+
+
+def test_a_resample_that_lacks_a_figure_is_left_out_of_it_and_of_what_holds_for_all() -> None:
+    rows, whole = made_up_rows(), made_up_rows()
+    missing = np.zeros(1001, dtype=bool)
+    missing[[5, 700]] = True
+    for name, figures in rows.items():
+        figures["gt_loc"][missing] = np.nan
+        whole[name] = {metric: values[~missing] for metric, values in figures.items()}
+    table, expected = differences_table(rows, PAIRS), differences_table(whole, PAIRS)
+    of_all = table["metric"] == "pxap"
+    pd.testing.assert_frame_equal(table[~of_all], expected[~of_all])
+    columns = ["low_all", "high_all"]
+    pd.testing.assert_frame_equal(table.loc[of_all, columns], expected.loc[of_all, columns])
+    own = differences_table(made_up_rows(), PAIRS)[of_all]
+    pd.testing.assert_frame_equal(table.loc[of_all, ["low", "high"]], own[["low", "high"]])

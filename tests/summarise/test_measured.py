@@ -185,3 +185,11 @@ def test_a_line_says_where_a_record_comes_from() -> None:
     line = provenance_line(record)
     versions = record["versions"]
     assert line.startswith(f"a CPU; 2025-01-01; commit 0123456789ab; torch {versions['torch']}, numpy ")
+
+
+def test_a_figure_of_fewer_images_says_of_how_many() -> None:
+    rows = made_up_tables()["wsol"].query("protocol == 'standard'")
+    counts = rows["metric"].map({"gt_loc": 23, "maxboxacc@50": 24, "maxboxacc_v2": 24})
+    table = figures_with_intervals(rows.assign(images=counts), ["maxboxacc_v2", "gt_loc"], ["method", "head"])
+    assert table["gt_loc"].str.endswith("], 23 images").all()
+    assert table["maxboxacc_v2"].str.endswith("]").all()

@@ -10,15 +10,18 @@ import pytest
 from sigcam_core.cams.controls import NO_HEAD, Control
 from sigcam_core.common.resampling import figure_and_resamples
 from sigcam_core.localization.hits import pack_hits
+from sigcam_core.localization.protocol import pixel_average_precision
 from sigcam_core.summarise.comparisons import differences_table
 from sigcam_core.summarise.controls import (
     COMPARISONS,
+    NEED_BOXES,
     ControlEvidence,
     comparison_pairs,
     figures_table,
     likeness_table,
     resampled_figures,
     scorers_table,
+    with_image_counts,
 )
 
 CONTROLS = (
@@ -162,3 +165,43 @@ def test_comparisons_name_rows_that_can_be() -> None:
         assert comparison.first != comparison.second
         assert comparison.words
         assert name.isidentifier()
+
+
+def test_localisation_is_of_the_images_that_have_boxes_or_masks_and_says_of_how_many() -> None:
+    whole = made_up()
+    histograms = np.random.default_rng(0).integers(1, 50, (N, R, 2, 1002)).astype(np.uint16)
+    whole.located["histograms"] = histograms
+    assert "images" not in with_image_counts(figures_table(resampled_figures(whole, 5), CONTROLS), whole)
+    partly = made_up()
+    partly.located["hits"][1] = 0
+    partly.located["gt_loc_iou"][1] = partly.located["energy_in_box"][1] = np.nan
+    partly.located["pointing_hit"][1] = False
+    partly.located["histograms"] = histograms * (np.arange(N) != 2)[:, None, None, None].astype(np.uint16)
+    figures = resampled_figures(partly, resamples=200)
+    row = CONTROLS[4].name
+    assert figures[row]["maxboxacc_v2"][0] == pytest.approx(200 / 3)  # all three that have a box
+    assert figures[CONTROLS[0].name]["maxboxacc_v2"][0] == pytest.approx(2 / 3 * 100 / 3)
+    assert figures[CONTROLS[0].name]["energy_pointing"][0] == 25
+    assert figures[row]["gt_loc"][0] == 100
+    others = np.delete(histograms[:, 4].astype(np.int64), 2, axis=0).sum(axis=0)
+    assert figures[row]["pxap"][0] == pytest.approx(pixel_average_precision(others))
+    table = with_image_counts(figures_table(figures, CONTROLS), partly)
+    counts = table.groupby("metric")["images"].unique()
+    assert {name: counts[name][0] for name in ("maxboxacc_v2", "gt_loc", "pointing_game", "pxap")} == {
+        "maxboxacc_v2": 3,
+        "gt_loc": 3,
+        "pointing_game": 3,
+        "pxap": 3,
+    }
+    assert table.loc[table["metric"] == "grid_2x2", "images"].isna().all()
+    assert np.isfinite(table[["value", "low", "high"]].to_numpy()).all()
+
+
+def test_a_resample_without_a_box_has_no_figure_and_no_warning() -> None:
+    partly = made_up()
+    partly.located["gt_loc_iou"][1:] = np.nan
+    figures = resampled_figures(partly, resamples=50)[CONTROLS[4].name]
+    missing = np.isnan(figures["gt_loc"])
+    assert 0 < missing.sum() < 50
+    for name in NEED_BOXES:
+        np.testing.assert_array_equal(np.isnan(figures[name]), missing)

@@ -19,6 +19,7 @@ from sigcam_core.summarise.tables import (
     show,
     table_of,
     table_with_intervals,
+    tables_of,
 )
 
 
@@ -131,3 +132,42 @@ def test_heads_that_cannot_be_paired_get_one_sentence() -> None:
         head_differences(evidence, wsol_statistics)
     with pytest.raises(SigcamError, match="no evidence"):
         table_of(made_up_evidence().iloc[:0], wsol_statistics)
+
+
+def partly() -> pd.DataFrame:
+    """Both heads of six images, of which the first has no mask and the last two no box."""
+    evidence = pd.concat([made_up_evidence(), made_up_evidence("sigmoid", seed=1)], ignore_index=True)
+    return evidence.assign(
+        object_histogram=evidence["object_histogram"].mask(evidence["image_id"] == "image0", None),
+        best_iou_multi=evidence["best_iou_multi"].mask(evidence["image_id"].isin(["image4", "image5"]), None),
+    )
+
+
+def test_tables_say_on_how_many_images_a_figure_rests_where_it_is_not_all() -> None:
+    expected = {"top1_cls": 6, "gt_loc": 4, "maxboxacc@50": 4, "pxap": 5}
+    wide = table_of(partly(), wsol_statistics)
+    assert wide[["images_with_boxes", "images_with_masks"]].to_numpy().tolist() == [[4, 5]] * 2
+    assert "4</td>" in show(wide, "caption").to_html()  # a count has no decimals
+    for make in (table_with_intervals, head_differences):
+        table = make(partly(), wsol_statistics, 50)
+        counts = table.groupby("metric")["images"].unique()
+        assert {metric: counts[metric].tolist() for metric in expected} == {k: [v] for k, v in expected.items()}
+    heads = [rows for _, rows in partly().groupby("head")]
+    pair = paired_difference(*heads, wsol_statistics, 50).set_index("metric")
+    assert pair.loc[list(expected), "images"].to_dict() == expected
+    tables = tables_of(partly(), 50)
+    assert [name for name, table in tables.items() if "images" in table] == ["wsol", "wsol_differences"]
+
+
+def test_tables_of_complete_evidence_have_no_such_column() -> None:
+    evidence = pd.concat([made_up_evidence(), made_up_evidence("sigmoid", seed=1)], ignore_index=True)
+    for table in (*tables_of(evidence, 20).values(), table_of(evidence, wsol_statistics)):
+        assert not [name for name in table if "images" in name]
+
+
+def test_intervals_of_few_images_are_of_the_resamples_that_draw_one() -> None:
+    evidence = partly()
+    alone = evidence["best_iou_multi"].where(evidence["image_id"] == "image2", None)
+    table = table_with_intervals(evidence.assign(best_iou_multi=alone), wsol_statistics, 100)
+    row = table[(table["metric"] == "gt_loc") & (table["head"] == "softmax")].iloc[0]
+    assert row[["value", "low", "high", "images"]].tolist() == [100, 100, 100, 1]
