@@ -14,6 +14,8 @@ from pathlib import Path
 from typing import Any
 
 from .common.errors import CommandLine, fail, run_command_line
+from .matrix import PROFILES, USUAL, Measured, Profile, profile_of, told
+from .plan import ASSUMED_GPU_TFLOPS, print_plan
 from .prepare.command import data_scripts_command
 from .publish.experiments import MEASUREMENTS
 from .run import Run, default_work_dir
@@ -33,6 +35,8 @@ VERBS = {
     "summarise": "print the headline figures of the summary that the notebooks saved",
     "publish": "measure an experiment and write its tables",
 }
+AHEAD = {"plan": "print what a profile of the matrix costs, before anything starts"}
+"""Verbs that are no station."""
 TRAINED = {
     "classifier": "train the softmax classifier",
     "sigmoid-head": "train the sigmoid head on the frozen classifier",
@@ -94,14 +98,19 @@ def evaluate(options: Namespace) -> None:
     """Make the evidence of the test split."""
     from .stations import ensure_evidence
 
-    ensure_evidence(_run(options))
+    measured = Measured(not options.without_fidelity, options.perturbed_images, options.perturbation_steps)
+    ensure_evidence(_run(options), measured)
 
 
 def summarise(options: Namespace) -> None:
-    """Print the headline figures."""
-    from .summarise.saved import print_headline
+    """Print the headline figures, or how many rows of the paper's tables a profile has filled."""
+    from .summarise.saved import print_filled, print_headline
 
-    print_headline(options.work_dir)
+    profile = profile_of(options.profile)
+    if profile.name == USUAL:
+        print_headline(options.work_dir or default_work_dir())
+    else:
+        print_filled(profile_work_dir(profile, options.work_dir), told(profile.name))
 
 
 def publish(options: Namespace) -> None:
@@ -111,9 +120,20 @@ def publish(options: Namespace) -> None:
     print(f"saved to {measure(options.name, options.work_dir, options.results)}")
 
 
+def plan(options: Namespace) -> None:
+    """Print what a profile costs."""
+    profile = profile_of(options.profile)
+    print_plan(profile, profile_work_dir(profile, options.work_dir), options.gpu_tflops)
+
+
+def profile_work_dir(profile: Profile, work_dir: Path | None) -> Path:
+    """The work dir of a profile: the one that is named, or its own below the usual one."""
+    return work_dir or (default_work_dir() / profile.folder)
+
+
 def _parser() -> CommandLine:
     parser = CommandLine(prog="python -m sigcam_core", description="Run one station; finished files are kept.")
-    verbs = parser.add_subparsers(dest="verb", metavar="VERB", required=True, help=", ".join(VERBS))
+    verbs = parser.add_subparsers(dest="verb", metavar="VERB", required=True, help=", ".join([*VERBS, *AHEAD]))
     verbs.add_parser("prepare", help=VERBS["prepare"])  # for the list; see main()
     trained = verbs.add_parser("train", help=VERBS["train"], description=VERBS["train"])
     commands = trained.add_subparsers(dest="what", metavar="WHAT", required=True, help=", ".join(TRAINED))
@@ -127,12 +147,34 @@ def _parser() -> CommandLine:
         command.set_defaults(run=run)
         if verb == "evaluate":
             _add_run_options(command)
-            continue
-        _add_work_dir(command)
-        if verb == "publish":
+            _add_evaluation_options(command)
+        elif verb == "summarise":
+            _add_profile(command)
+        else:
+            _add_work_dir(command)
             command.add_argument("name", metavar="NAME", help=", ".join(MEASUREMENTS))
             command.add_argument("--results", type=Path, help="folder of the tables, default: results in the work dir")
+    command = verbs.add_parser("plan", help=AHEAD["plan"], description=AHEAD["plan"])
+    command.set_defaults(run=plan)
+    _add_profile(command)
+    help_ = "TFLOP/s that your GPU sustains in training, default: %(default)g, an assumption"
+    command.add_argument("--gpu-tflops", type=float, default=ASSUMED_GPU_TFLOPS, help=help_)
     return parser
+
+
+def _add_profile(command: CommandLine) -> None:
+    command.add_argument("--profile", default=USUAL, help=f"{', '.join(PROFILES)}; default: %(default)s")
+    help_ = "folder of everything that is made, default: that of the profile within the usual one"
+    command.add_argument("--work-dir", type=Path, help=help_)
+
+
+def _add_evaluation_options(command: CommandLine) -> None:
+    usual = Measured()
+    command.add_argument("--without-fidelity", action="store_true", help="localisation and pointing alone")
+    help_ = "how many images get insertion and deletion, default: %(default)s"
+    command.add_argument("--perturbed-images", type=int, default=usual.perturbed_images, help=help_)
+    help_ = "of insertion and deletion, default: %(default)s"
+    command.add_argument("--perturbation-steps", type=int, default=usual.perturbation_steps, help=help_)
 
 
 def _add_work_dir(command: CommandLine) -> None:

@@ -9,12 +9,13 @@ from __future__ import annotations
 
 import json
 import time
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, replace
 from pathlib import Path
 from types import MappingProxyType
 from typing import TYPE_CHECKING, Any
 
+import pandas as pd
 import torch
 from safetensors import SafetensorError
 from safetensors.torch import load_file, save_file
@@ -26,6 +27,8 @@ from .common.files import read_json, sha256_of_file, write_atomically, write_jso
 from .common.provenance import best_device, provenance
 from .dual.branch import DualBranch
 from .evaluate.evaluate import EvaluationOptions, evaluate
+from .evaluate.schema import read_evidence
+from .matrix import Measured, Shown
 from .prepare.command import run_first_station
 from .prepare.manifest import Manifest, read_manifest
 from .run import Run, manifest_path
@@ -39,7 +42,7 @@ if TYPE_CHECKING:
     from lightning_fabric import Fabric
 
 BACKBONE_PREFIX = "backbone/"
-PERTURBATION_IMAGES = 100  # insertion and deletion take some twenty times the passes of all other figures
+EVERYTHING = Measured()  # with insertion and deletion of some images: they take twenty times the passes of all else
 
 
 def ensure_manifest(dataset: str, work_dir: Path) -> Manifest:
@@ -141,25 +144,30 @@ def ensure_sigmoid_head(
     return dual.eval()
 
 
-def ensure_evidence(run: Run, with_fidelity: bool = True) -> Path:
+def ensure_evidence(run: Run, measured: Measured | None = None) -> Path:
     """Path of the evidence on the test split; evaluate where there is none.
 
     Args:
         run: which.
-        with_fidelity: without it, new evidence is of localisation alone.
+        measured: what new evidence is of; ``None`` for everything.
     """
     if not run.evidence.exists():
         dual = ensure_sigmoid_head(run)
         manifest = ensure_manifest(run.dataset, run.work_dir)
         device = best_device()
-        perturbed = PERTURBATION_IMAGES if with_fidelity else 0
+        measured = measured or EVERYTHING
+        perturbed = measured.perturbed_images if measured.with_fidelity else 0
         start = time.perf_counter()
         evaluate(
             dual.to(device),
             manifest.split("test"),
             run.network,
             run.evidence,
-            EvaluationOptions(with_fidelity=with_fidelity, perturbation_images=perturbed),
+            EvaluationOptions(
+                with_fidelity=measured.with_fidelity,
+                perturbation_images=perturbed,
+                perturbation_steps=measured.perturbation_steps,
+            ),
         )
         facts = {
             "split": "test",
@@ -170,6 +178,21 @@ def ensure_evidence(run: Run, with_fidelity: bool = True) -> Path:
         }
         _describe(run, run.evidence, device=device, seconds=time.perf_counter() - start, **facts)
     return run.evidence
+
+
+def ensure_evidence_of_all(shown: Sequence[Shown]) -> dict[str, pd.DataFrame]:
+    """The evidence of runs as a page shows them, by data set; evaluate where there is none.
+
+    Args:
+        shown: the runs, with what their networks are called, and the methods that are shown of each.
+    """
+    frames: dict[str, list[pd.DataFrame]] = {}
+    for one in shown:
+        rows = read_evidence(ensure_evidence(one.run, one.measured))
+        if one.methods:
+            rows = rows[rows["method"].isin(one.methods)]
+        frames.setdefault(one.run.dataset, []).append(rows.assign(network=one.network))
+    return {dataset: pd.concat(parts, ignore_index=True) for dataset, parts in frames.items()}
 
 
 def seconds_of_training(run: Run) -> tuple[float, float]:

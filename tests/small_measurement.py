@@ -9,6 +9,7 @@ import pytest
 
 from data_scripts.__main__ import prepare
 from sigcam_core.backbones import input_format
+from sigcam_core.matrix import Measured
 from sigcam_core.prepare.images import image_batches
 from sigcam_core.prepare.manifest import read_manifest
 from sigcam_core.publish import measure
@@ -36,7 +37,7 @@ class Made(NamedTuple):
 def know(experiment: Experiment, patch: pytest.MonkeyPatch) -> None:
     patch.setattr(measure, "EXPERIMENTS", {experiment.name: experiment})
     patch.setattr(measure, "MEASUREMENTS", (experiment.name, OVERHEAD))
-    patch.setattr("sigcam_core.stations.PERTURBATION_IMAGES", 1)
+    patch.setattr("sigcam_core.stations.EVERYTHING", Measured(perturbed_images=1))
 
 
 def make(folder: Path) -> Made:
