@@ -14,11 +14,11 @@ from pathlib import Path
 from typing import Any
 
 from .common.errors import CommandLine, fail, run_command_line
-from .matrix import PROFILES, USUAL, Measured, Profile, profile_of, told
+from .matrix import PROFILES, USUAL, Profile, profile_of, told
 from .plan import ASSUMED_GPU_TFLOPS, print_plan
 from .prepare.command import data_scripts_command
 from .publish.experiments import MEASUREMENTS
-from .run import Run, default_work_dir
+from .run import Measured, Run, default_work_dir
 from .train.recipes import (
     CLASSIFIER_RECIPES,
     FREEZINGS,
@@ -104,7 +104,8 @@ def evaluate(options: Namespace) -> None:
 
 def summarise(options: Namespace) -> None:
     """Print the headline figures, or how many rows of the paper's tables a profile has filled."""
-    from .summarise.saved import print_filled, print_headline
+    from .summarise.saved import print_headline
+    from .summarise.several import print_filled
 
     profile = profile_of(options.profile)
     if profile.name == USUAL:

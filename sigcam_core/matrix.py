@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 from .common.errors import check_choice, fail
-from .run import Run
+from .run import Measured, Run, Shown
 from .summarise.paper_names import DATA_SETS
 
 CAM, GRADIENT = "cam", "gradient"
@@ -48,37 +48,6 @@ FIDELITY_DATA_SETS = ("shapes", "cub", "stanford_cars")
 """Data sets whose runs are evaluated for Table 2 too: the embedded one, and the paper's two."""
 METHODS_OF_FORM = {CAM: ("cam",), GRADIENT: ("gradcam", "gradcam++", "xgradcam", "layercam")}
 """The methods of the paper's rows that a form is for."""
-
-
-@dataclass(frozen=True)
-class Measured:
-    """What the evaluation of a run measures, in the words of :func:`sigcam_core.stations.ensure_evidence`.
-
-    Attributes:
-        with_fidelity: besides localisation and pointing.
-        perturbed_images: how many images get insertion and deletion.
-        perturbation_steps: of these curves.
-    """
-
-    with_fidelity: bool = True
-    perturbed_images: int = 100
-    perturbation_steps: int = 10
-
-
-class Shown(NamedTuple):
-    """A run as a page shows it.
-
-    Attributes:
-        run: which.
-        network: what its network is called there.
-        methods: which are shown; none for all.
-        measured: what its evaluation measures.
-    """
-
-    run: Run
-    network: str
-    methods: tuple[str, ...] = ()
-    measured: Measured = Measured()
 
 
 @dataclass(frozen=True)

@@ -22,8 +22,8 @@ from rich.table import Table
 from .backbones.formats import MLP
 from .common.errors import fail
 from .common.files import read_json
-from .matrix import Measured, Profile, filled_by, shown_runs
-from .run import Run, manifest_path
+from .matrix import Profile, filled_by, shown_runs
+from .run import Measured, Run, manifest_path
 from .train.recipes import Recipe, recipe_of_classifier, recipe_of_sigmoid_head
 
 RESULTS = Path(__file__).parents[1] / "results"  # of the project
@@ -226,7 +226,7 @@ class Speed(NamedTuple):
         typical: median of the errors on the records.
         worst: the greatest.
         worst_name: the record that it is of.
-        count: how many records there are.
+        records: how many there are.
     """
 
     gflop_per_second: float
@@ -234,7 +234,7 @@ class Speed(NamedTuple):
     typical: float
     worst: float
     worst_name: str
-    count: int
+    records: int
 
     def seconds(self, gflop: float, located: int) -> float:
         """What passes and localisation take on the CPU."""
@@ -327,6 +327,17 @@ def print_plan(profile: Profile, work_dir: Path, gpu_tflops: float = ASSUMED_GPU
         console.print(f"- {line}", soft_wrap=True, highlight=False)
 
 
+def minutes_of(cost: Cost, speed: Speed) -> int:
+    """Minutes that a scheduler may allow for a cost on a GPU: twice what the plan assumes, and half an hour.
+
+    Args:
+        cost: of one job.
+        speed: from :func:`fitted_speed`.
+    """
+    seconds = cost.gflop / ASSUMED_GPU_TFLOPS / 1000 + cost.located * speed.seconds_per_image
+    return 30 + math.ceil(2 * seconds / 60)
+
+
 def _table(profile: Profile, costs: dict[str, Cost], speed: Speed, gpu_tflops: float) -> Table:
     table = Table(title=f"Profile {profile.name}: {len(profile.runs())} runs")
     for column in COLUMNS:
@@ -367,14 +378,14 @@ def notes(profile: Profile, work_dir: Path, speed: Speed, gpu_tflops: float) -> 
     by_hand = [] if profile.is_miniature else [name for name in profile.data_sets if name in BY_HAND]
     needed = [name for name in by_hand if not manifest_path(name, work_dir).is_file()]
     lines = [
-        "Jobs are data sets, trainings of classifiers and of sigmoid heads, and evaluations; pages and the book come on top.",
+        "Jobs are data sets, trainings of classifiers and of heads, and evaluations; pages and the book come on top.",
         f"GPU hours are an ASSUMPTION, {gpu_tflops:g} TFLOP/s sustained on one GPU: no GPU was measured. The hours of "
         f"the paper's Table 3 would be {implied} TFLOP/s. Change it with --gpu-tflops.",
         f"CPU hours are of two cores like those of results/: {speed.gflop_per_second:.0f} GFLOP/s of passes and "
-        f"{1000 * speed.seconds_per_image:.0f} ms an image to localise its maps, fitted to {speed.count} records. The "
+        f"{1000 * speed.seconds_per_image:.0f} ms an image to localise its maps, fitted to {speed.records} records. The "
         f"model is off by a factor of {speed.typical:.1f} at the median and {speed.worst:.1f} at worst "
         f"({speed.worst_name}).",
-        "A backward pass counts as two forward ones. Starts of processes (some 4 s each), reading of images and updates "
+        "A backward pass counts as two forward ones. Starts of processes (4 s each), the reading of images and updates "
         "of weights count nothing.",
         "Disk is of archives, images, weights, cached features and evidence, the last before compression.",
     ]

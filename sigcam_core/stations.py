@@ -28,10 +28,9 @@ from .common.provenance import best_device, provenance
 from .dual.branch import DualBranch
 from .evaluate.evaluate import EvaluationOptions, evaluate
 from .evaluate.schema import read_evidence
-from .matrix import Measured, Shown
 from .prepare.command import run_first_station
 from .prepare.manifest import Manifest, read_manifest
-from .run import Run, manifest_path
+from .run import Measured, Run, Shown, manifest_path
 from .train.checkpoints import SECONDS_BETWEEN_SAVINGS, Checkpoint
 from .train.fit import Session
 from .train.heads import Splits, Trained, train_classifier, train_head

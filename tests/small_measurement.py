@@ -9,14 +9,13 @@ import pytest
 
 from data_scripts.__main__ import prepare
 from sigcam_core.backbones import input_format
-from sigcam_core.matrix import Measured
 from sigcam_core.prepare.images import image_batches
 from sigcam_core.prepare.manifest import read_manifest
 from sigcam_core.publish import measure
 from sigcam_core.publish.experiments import OVERHEAD, Experiment
 from sigcam_core.publish.heads import run_of
 from sigcam_core.publish.measure import publish
-from sigcam_core.run import Run
+from sigcam_core.run import Measured, Run
 from sigcam_core.stations import ensure_sigmoid_head
 
 TINY = Experiment("shapes", "small_cnn", "scratch", epochs=1, seeds=(1, 0), controls=("freezing",))

@@ -13,7 +13,7 @@ from sigcam_core.common.errors import SigcamError
 from sigcam_core.common.files import write_json
 from sigcam_core.dual.branch import DualBranch
 from sigcam_core.evaluate.overhead import count_parameters
-from sigcam_core.matrix import PROFILES, Measured
+from sigcam_core.matrix import PROFILES
 from sigcam_core.plan import (
     COSTS,
     DATA_SETS,
@@ -26,12 +26,13 @@ from sigcam_core.plan import (
     cost_of_head,
     costs_of,
     fitted_speed,
+    minutes_of,
     notes,
     observations,
     papers_gpu,
     print_plan,
 )
-from sigcam_core.run import Run
+from sigcam_core.run import Measured, Run
 from sigcam_core.train.recipes import CLASSIFIER_RECIPES, SIGMOID_RECIPES
 
 DATA = DataSet(100, 10, 20)
@@ -87,6 +88,11 @@ def test_what_two_runs_share_is_counted_once() -> None:
     assert costs["imagenet"].evaluate_gflop < costs["imagenet"].train_gflop / 100
 
 
+def test_a_scheduler_allows_twice_the_time() -> None:
+    speed = fitted_speed([Observation("one", 1.0, 0, 1.0), Observation("two", 0.0, 100, 6.0)])
+    assert minutes_of(Cost(train_gflop=20e3 * 600, located=1000), speed) == pytest.approx(30 + 2 * (10 + 1), abs=1)
+
+
 def test_every_data_set_of_a_profile_has_its_size() -> None:
     assert {name for profile in PROFILES.values() for name in profile.data_sets} == set(DATA_SETS)
     imagenet = DATA_SETS["imagenet"]
@@ -112,7 +118,7 @@ def test_the_error_that_is_told_is_that_of_the_records() -> None:
     found = observations()
     speed = fitted_speed(found)
     ratios = {one.name: one.seconds / speed.seconds(one.gflop, one.located) for one in found}
-    assert speed.count == len(found) >= 8
+    assert speed.records == len(found) >= 8
     assert speed.worst == pytest.approx(max(max(ratio, 1 / ratio) for ratio in ratios.values()))
     assert ratios[speed.worst_name] in (pytest.approx(speed.worst), pytest.approx(1 / speed.worst))
     assert 1 < speed.typical < speed.worst < 10

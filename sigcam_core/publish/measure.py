@@ -22,8 +22,7 @@ from ..dual.linear import linear_head_weight
 from ..evaluate.schema import KEYS, read_evidence
 from ..invariance import gauge_energy
 from ..localization.evidence import wsol_statistics
-from ..matrix import Measured
-from ..run import Run
+from ..run import Measured, Run
 from ..stations import ensure_evidence, ensure_manifest, ensure_sigmoid_head, record_of
 from ..summarise.measured import MEASURED
 from ..summarise.saved import write_csv

@@ -3,8 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from pathlib import Path
 
 import pandas as pd
+from rich.console import Console
+from rich.table import Table
 
 from ..common.errors import fail
 from ..fidelity.evidence import FIDELITY
@@ -12,7 +15,9 @@ from ..localization.protocol import MAP_SIZE
 from ..prepare.images import scaled_boxes
 from ..prepare.manifest import Manifest
 from .chapters import fidelity_chapter, localization_chapter
-from .saved import Chapter, Value
+from .paper import PAPER_TABLES, paper_table
+from .paper_names import DATA_SETS
+from .saved import SUMMARY, Chapter, Value
 
 COUNTS = ("test_images", "perturbed_images")
 
@@ -93,3 +98,51 @@ def labelled(table: pd.DataFrame) -> pd.DataFrame:
     if "dataset" not in table:
         return table
     return table.assign(network=table["dataset"] + " " + table["network"])
+
+
+def filled_rows(work_dir: Path) -> pd.DataFrame:
+    """How many rows of the paper's tables have one of ours beside them, by table and data set.
+
+    Args:
+        work_dir: folder of everything that was made for a profile.
+
+    Returns:
+        Columns ``table, dataset, filled, rows``.
+
+    Raises:
+        SigcamError: if a table was not saved.
+    """
+    counts = []
+    for number, name in enumerate(PAPER_TABLES, 1):
+        path = work_dir / SUMMARY / f"table{number}.csv"
+        if not path.is_file():
+            fail(f"{path} does not exist: run the workflow (`make reproduce`) for this profile first.")
+        ours, theirs = pd.read_csv(path), paper_table(name).rename(columns={"backbone": "network"})
+        theirs["dataset"] = theirs["dataset"].replace(DATA_SETS)
+        keys = [key for key in ("dataset", "network", "method", "head", "quantity") if key in theirs and key in ours]
+        there = set(ours[keys].itertuples(index=False, name=None)) if "dataset" in keys else set()
+        for dataset, rows in theirs.groupby("dataset", sort=False):
+            filled = sum(key in there for key in rows[keys].itertuples(index=False, name=None))
+            counts.append((f"Table {number}", dataset, filled, len(rows)))
+    return pd.DataFrame(counts, columns=["table", "dataset", "filled", "rows"])
+
+
+def print_filled(work_dir: Path, about: str) -> None:
+    """Print how many rows of the paper's tables a profile has filled, and where its book is.
+
+    Args:
+        work_dir: folder of everything that was made.
+        about: what the rows are of, in one sentence.
+
+    Raises:
+        SigcamError: if a table was not saved.
+    """
+    counts, console = filled_rows(work_dir), Console()
+    table = Table(title="Rows of the paper's tables that have ours beside them")
+    for column in ("table", "data set", "rows"):
+        table.add_column(column)
+    for row in counts.to_dict("records"):
+        table.add_row(row["table"], row["dataset"], f"{row['filled']} of {row['rows']}")
+    console.print(table)
+    console.print(about.replace("*", ""), soft_wrap=True, highlight=False)
+    console.print(f"The book: {(work_dir / 'book' / '_build' / 'html' / 'index.html').resolve()}", soft_wrap=True)
