@@ -20,15 +20,10 @@ CAM, GRADIENT = "cam", "gradient"
 
 
 class Form(NamedTuple):
-    """A network in one of its forms.
+    """A network in one of its forms."""
 
-    Attributes:
-        backbone: its name in :data:`sigcam_core.backbones.formats.BACKBONES`.
-        sigmoid_recipe: of its sigmoid head; empty for the usual one.
-    """
-
-    backbone: str
-    sigmoid_recipe: str = ""
+    backbone: str  #: its name in :data:`sigcam_core.backbones.formats.BACKBONES`
+    sigmoid_recipe: str = ""  #: of its sigmoid head; empty for the usual one
 
 
 NETWORKS = {

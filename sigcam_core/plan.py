@@ -48,21 +48,13 @@ COLUMNS = (
 
 
 class Network(NamedTuple):
-    """What a network costs.
+    """What a network costs."""
 
-    Attributes:
-        gflop: of a forward pass of one image.
-        parameters: in millions, for 1,000 classes.
-        head_parameters: in millions, of a second head.
-        width: numbers an image that its head takes.
-        maps: how many of an image's maps differ.
-    """
-
-    gflop: float
-    parameters: float
-    head_parameters: float
-    width: int
-    maps: int = 6
+    gflop: float  #: of a forward pass of one image
+    parameters: float  #: in millions, for 1,000 classes
+    head_parameters: float  #: in millions, of a second head
+    width: int  #: numbers an image that its head takes
+    maps: int = 6  #: how many of an image's maps differ
 
 
 COSTS = {
@@ -79,23 +71,14 @@ COSTS = {
 
 
 class DataSet(NamedTuple):
-    """How large a data set is.
+    """How large a data set is."""
 
-    Attributes:
-        train: images.
-        val: images.
-        test: images.
-        download: GB that its preparer downloads.
-        by_hand: GB of archives that you must fetch.
-        disk: GB of archives and images.
-    """
-
-    train: int
-    val: int
-    test: int
-    download: float = 0.0
-    by_hand: float = 0.0
-    disk: float = 0.0
+    train: int  #: images
+    val: int  #: images
+    test: int  #: images
+    download: float = 0.0  #: GB that its preparer downloads
+    by_hand: float = 0.0  #: GB of archives that you must fetch
+    disk: float = 0.0  #: GB of archives and images
 
 
 DATA_SETS = {
@@ -111,7 +94,7 @@ DATA_SETS = {
 BY_HAND = ("imagenet", "openimages")
 """Those with an archive that nobody may hand on."""
 MINIATURE = DataSet(4, 2, 2, disk=0.01)
-"""Each data set of a miniature, as :mod:`data_scripts.miniature` makes it."""
+"""Each data set of a miniature, as ``python -m data_scripts.miniature`` makes it."""
 
 
 @dataclass(frozen=True)
@@ -202,39 +185,23 @@ def costs_of(profile: Profile) -> dict[str, Cost]:
 
 
 class Observation(NamedTuple):
-    """A time that was recorded on two cores.
+    """A time that was recorded on two cores."""
 
-    Attributes:
-        name: what took it.
-        gflop: of its passes.
-        located: images whose maps were localised.
-        seconds: that it took.
-    """
-
-    name: str
-    gflop: float
-    located: int
-    seconds: float
+    name: str  #: what took it
+    gflop: float  #: of its passes
+    located: int  #: images whose maps were localised
+    seconds: float  #: that it took
 
 
 class Speed(NamedTuple):
-    """The model of the time on a CPU. Its errors are factors, recorded over modelled seconds or the reverse.
+    """The model of the time on a CPU. Its errors are factors, recorded over modelled seconds or the reverse."""
 
-    Attributes:
-        gflop_per_second: of passes.
-        seconds_per_image: of localising an image's maps.
-        typical: median of the errors on the records.
-        worst: the greatest.
-        worst_name: the record that it is of.
-        records: how many there are.
-    """
-
-    gflop_per_second: float
-    seconds_per_image: float
-    typical: float
-    worst: float
-    worst_name: str
-    records: int
+    gflop_per_second: float  #: of passes
+    seconds_per_image: float  #: of localising an image's maps
+    typical: float  #: median of the errors on the records
+    worst: float  #: the greatest
+    worst_name: str  #: the record that it is of
+    records: int  #: how many there are
 
     def seconds(self, gflop: float, located: int) -> float:
         """What passes and localisation take on the CPU."""
@@ -382,8 +349,8 @@ def notes(profile: Profile, work_dir: Path, speed: Speed, gpu_tflops: float) -> 
         f"GPU hours are an ASSUMPTION, {gpu_tflops:g} TFLOP/s sustained on one GPU: no GPU was measured. The hours of "
         f"the paper's Table 3 would be {implied} TFLOP/s. Change it with --gpu-tflops.",
         f"CPU hours are of two cores like those of results/: {speed.gflop_per_second:.0f} GFLOP/s of passes and "
-        f"{1000 * speed.seconds_per_image:.0f} ms an image to localise its maps, fitted to {speed.records} records. The "
-        f"model is off by a factor of {speed.typical:.1f} at the median and {speed.worst:.1f} at worst "
+        f"{1000 * speed.seconds_per_image:.0f} ms an image to localise its maps, fitted to {speed.records} records. It "
+        f"is off by a factor of {speed.typical:.1f} at the median and {speed.worst:.1f} at worst "
         f"({speed.worst_name}).",
         "A backward pass counts as two forward ones. Starts of processes (4 s each), the reading of images and updates "
         "of weights count nothing.",

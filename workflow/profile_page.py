@@ -44,5 +44,13 @@ def _row(entry: Entry) -> str:
     run = entry.run()
     usual = "scratch" if entry.origin == "scratch" else entry.origin
     head = run.sigmoid_recipe or f"our own, {recipe_of_sigmoid_head('', run.backbone).epochs} epochs on cached features"
-    cells = (entry.dataset, entry.network, entry.form, f"`{run.backbone}`", run.classifier_recipe or usual, head, run.seed)
+    cells = (
+        entry.dataset,
+        entry.network,
+        entry.form,
+        f"`{run.backbone}`",
+        run.classifier_recipe or usual,
+        head,
+        run.seed,
+    )
     return "| " + " | ".join(map(str, cells)) + " |"
