@@ -22,12 +22,15 @@ from sigcam_core.run import manifest_path
 # Let glibc keep freed memory: handing every batch back to the system costs up to a third of the training time.
 KEEP_MEMORY = "MALLOC_MMAP_THRESHOLD_=1073741824 MALLOC_TRIM_THRESHOLD_=1073741824"
 
-DEFAULTS = {"profile": USUAL, "work_dir": "", "seed": 0, "train": None, "val": None, "test": None, "epochs": None, "repeats": 7}
+DEFAULTS = {"profile": USUAL, "work_dir": "", "seed": 0, "repeats": 7}
+DEFAULTS |= dict.fromkeys(("train", "val", "test", "epochs"))  # the programs' own
 if unknown := set(config) - set(DEFAULTS):
     raise WorkflowError(f"unknown configuration {', '.join(sorted(unknown))}: choose among {', '.join(DEFAULTS)}.")
 settings = DEFAULTS | config
 for name, value in settings.items():
-    if name not in ("profile", "work_dir") and value is not None and (not isinstance(value, int) or value < (name != "seed")):
+    if name in ("profile", "work_dir") or value is None:
+        continue
+    if not isinstance(value, int) or value < (name != "seed"):
         raise WorkflowError(f"configuration {name} must be a whole number, at least {int(name != 'seed')}, not {value!r}.")
 
 try:
@@ -102,7 +105,8 @@ def parameters(notebook):
     """The parameters of a notebook that the configuration sets, those that it declares."""
     given = {"seed": SEED, "repeats": settings["repeats"]}
     if not IS_USUAL:
-        given |= {"profile": PROFILE.name, "batch_size": PROFILE.batch_size, "repeats": PROFILE.repeats or settings["repeats"]}
+        given |= {"profile": PROFILE.name, "batch_size": PROFILE.batch_size}
+        given |= {"repeats": PROFILE.repeats} if PROFILE.repeats else {}
     declared = parameters_of_notebook(NOTEBOOKS[notebook])
     return " ".join(f"-p {name} {value}" for name, value in given.items() if name in declared)
 
@@ -120,6 +124,7 @@ if IS_USUAL:
             files_behind("data_scripts"),
         output:
             with_record(MANIFESTS["shapes"]),
+        threads: 1
         shell:
             "{PYTHON:q} -m data_scripts shapes --root {WORK:q}/data "
             + " ".join(option(name) for name in ("train", "val", "test"))
@@ -130,6 +135,7 @@ if IS_USUAL:
             files_behind("data_scripts"),
         output:
             with_record(MANIFESTS["photos"]),
+        threads: 1
         shell:
             "{PYTHON:q} -m data_scripts photos --root {WORK:q}/data"
 

@@ -197,6 +197,8 @@ PROFILES = {
     )
 }
 """The profiles by name."""
+PROFILE_NAMES = ("", *PROFILES)
+"""What a notebook's parameter may be: the name of a profile, or nothing for runs that are named one by one."""
 
 
 EMBEDDED = ("shapes", ("small_cnn", "small_cnn_mlp"))

@@ -4,16 +4,13 @@ A local run is given one GPU (`--resources gpu=1`) and so makes one of these fil
 rule asks for. Minutes are the plan's, doubled.
 """
 
-from sigcam_core.plan import cost_of_classifier, cost_of_evaluation, cost_of_head, fitted_speed, images_of, minutes_of, observations
-
-SPEED = fitted_speed(observations(Path(workflow.basedir, "results")))
-CLASSIFIERS = {run.classifier: run for run in RUNS.values()}  # both forms of ResNet-50 share theirs
-HEADS = {run.sigmoid_head: run for run in RUNS.values()}
+from sigcam_core.plan import cost_of_classifier, cost_of_evaluation, cost_of_head, fitted_speed, images_of, minutes_of
+from sigcam_core.plan import COSTS, observations
 
 
-def minutes(cost):
-    """What a scheduler may allow for a job."""
-    return minutes_of(cost, SPEED)
+def is_large(run):
+    """Whether a network has over a hundred million parameters."""
+    return COSTS[run.backbone].parameters > 100
 
 
 def evaluation_options(run):
@@ -71,14 +68,18 @@ if PROFILE.is_miniature:
                 with_record(run.evidence),
             params:
                 options=evaluation_options(run),
-            threads: 1
+            # On two cores one of half a gigabyte of weights runs at a time: its training takes ten times their size.
+            threads: 2 if is_large(run) else 1
             resources:
-                mem_mb=4000,
+                mem_mb=6000 if is_large(run) else 2500,
                 runtime=20,
             shell:
-                "{KEEP_MEMORY} TORCH_HOME={TORCH_HOME:q} OMP_NUM_THREADS=1 {PYTHON:q} -m sigcam_core evaluate {params.options}"
+                "{KEEP_MEMORY} TORCH_HOME={TORCH_HOME:q} OMP_NUM_THREADS={threads} {PYTHON:q} -m sigcam_core evaluate {params.options}"
 
 else:
+    SPEED = fitted_speed(observations(Path(workflow.basedir, "results")))
+    CLASSIFIERS = {run.classifier: run for run in RUNS.values()}  # both forms of ResNet-50 share theirs
+    HEADS = {run.sigmoid_head: run for run in RUNS.values()}
 
     for dataset in PROFILE.data_sets:
 
@@ -113,7 +114,7 @@ else:
             resources:
                 gpu=1,
                 mem_mb=24_000,
-                runtime=minutes(cost_of_classifier(run, images_of(run.dataset))),
+                runtime=minutes_of(cost_of_classifier(run, images_of(run.dataset)), SPEED),
             shell:
                 "{KEEP_MEMORY} OMP_NUM_THREADS={threads} {PYTHON:q} -m sigcam_core train classifier {params.options}"
 
@@ -134,7 +135,7 @@ else:
             resources:
                 gpu=1,
                 mem_mb=24_000,
-                runtime=minutes(cost_of_head(run, images_of(run.dataset))),
+                runtime=minutes_of(cost_of_head(run, images_of(run.dataset)), SPEED),
             shell:
                 "{KEEP_MEMORY} OMP_NUM_THREADS={threads} {PYTHON:q} -m sigcam_core train sigmoid-head {params.options}"
 
@@ -155,6 +156,6 @@ else:
             resources:
                 gpu=1,
                 mem_mb=24_000,
-                runtime=minutes(cost_of_evaluation(run, images_of(run.dataset), SHOWN[run].measured)),
+                runtime=minutes_of(cost_of_evaluation(run, images_of(run.dataset), SHOWN[run].measured), SPEED),
             shell:
                 "{KEEP_MEMORY} OMP_NUM_THREADS={threads} {PYTHON:q} -m sigcam_core evaluate {params.options}"
