@@ -12,6 +12,12 @@ BIN := $(if $(filter /%,$(VENV)),$(VENV),$(CURDIR)/$(VENV))/bin
 # How many CPU cores the workflow may use.
 CORES ?= all
 
+# Which runs of sigcam_core/matrix.py are made. What is not the usual profile lies in a folder of its own.
+PROFILE ?= quick
+WORK = build$(if $(filter-out quick,$(PROFILE)),/$(PROFILE))
+# One GPU: what trains on it runs one at a time.
+CHOSEN = $(if $(filter-out quick,$(PROFILE)),--resources gpu=1 --config profile=$(PROFILE))
+
 # TORCH=cpu installs the CPU-only build of torch; an environment remembers how it was made.
 TORCH ?= $(if $(wildcard $(VENV)/.locked-cpu),cpu,default)
 ifeq ($(filter $(TORCH),default cpu),)
@@ -35,19 +41,22 @@ KEEP_MEMORY = MALLOC_MMAP_THRESHOLD_=1073741824 MALLOC_TRIM_THRESHOLD_=107374182
 
 help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-10s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
-	@echo "Variables: TORCH=cpu (CPU-only build of torch), CORES=2 (default: all), PYTHON=python3.12 (default: the newest)"
+	@echo "Variables: TORCH=cpu (CPU-only build of torch), CORES=2 (default: all), PYTHON=python3.12 (default: the newest),"
+	@echo "PROFILE=paper (runs of the matrix: quick, open, paper or miniature; default: quick)"
 
 setup: $(VENV)/.ready-$(TORCH) ## make the virtual environment from the lock file
 
 reproduce: setup ## run the whole pipeline and build the book, then print the headline figures
-	@$(SNAKEMAKE) --quiet host reason rules
-	@"$(BIN)/python" -m sigcam_core summarise --work-dir build
+	$(if $(CHOSEN),@"$(BIN)/python" -m sigcam_core plan --profile $(PROFILE) --work-dir $(WORK))
+	@$(SNAKEMAKE) --quiet host reason rules $(CHOSEN)
+	@"$(BIN)/python" -m sigcam_core summarise --profile $(PROFILE) --work-dir $(WORK)
 
-plan: setup ## show the steps that `make reproduce` would run
-	@$(SNAKEMAKE) --dry-run
+plan: setup ## show what `make reproduce` would cost, and its steps
+	@"$(BIN)/python" -m sigcam_core plan --profile $(PROFILE) --work-dir $(WORK)
+	@$(SNAKEMAKE) --dry-run $(if $(CHOSEN),--quiet rules $(CHOSEN))
 
 book: setup ## build the book again from what is already there
-	@PATH="$(BIN):$$PATH" "$(BIN)/python" workflow/build_book.py --work-dir build
+	@PATH="$(BIN):$$PATH" "$(BIN)/python" workflow/build_book.py --work-dir $(WORK) --profile $(PROFILE)
 
 bench: setup ## measure speed side by side with other tools, then put the page into the book
 	@$(KEEP_MEMORY) "$(BIN)/python" -m benchmarks

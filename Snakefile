@@ -2,6 +2,8 @@
 
 Run `make reproduce`, or `snakemake --cores all`; `snakemake -n` shows the plan. Every rule writes whole files, so a
 run that is killed goes on where it stopped. Options: `--config seed=1 train=400 epochs=2`.
+
+The runs are those of a profile of `sigcam_core/matrix.py`: `--config profile=paper`, or `make reproduce PROFILE=paper`.
 """
 
 import shlex
@@ -13,26 +15,40 @@ from snakemake.exceptions import WorkflowError
 sys.path[:0] = [workflow.basedir, f"{workflow.basedir}/workflow"]
 
 from rooms import files_behind, parameters_of_notebook, rooms_of_notebook, stations_of_notebook
-from sigcam_core.run import Run, manifest_path
+from sigcam_core.common.errors import SigcamError
+from sigcam_core.matrix import USUAL, profile_of
+from sigcam_core.run import manifest_path
 
 # Let glibc keep freed memory: handing every batch back to the system costs up to a third of the training time.
 KEEP_MEMORY = "MALLOC_MMAP_THRESHOLD_=1073741824 MALLOC_TRIM_THRESHOLD_=1073741824"
 
-DEFAULTS = {"work_dir": "build", "seed": 0, "train": None, "val": None, "test": None, "epochs": None, "repeats": 7}
+DEFAULTS = {"profile": USUAL, "work_dir": "", "seed": 0, "repeats": 7}
+DEFAULTS |= dict.fromkeys(("train", "val", "test", "epochs"))  # the programs' own
 if unknown := set(config) - set(DEFAULTS):
     raise WorkflowError(f"unknown configuration {', '.join(sorted(unknown))}: choose among {', '.join(DEFAULTS)}.")
 settings = DEFAULTS | config
 for name, value in settings.items():
-    if name != "work_dir" and value is not None and (not isinstance(value, int) or value < (name != "seed")):
+    if name in ("profile", "work_dir") or value is None:
+        continue
+    if not isinstance(value, int) or value < (name != "seed"):
         raise WorkflowError(f"configuration {name} must be a whole number, at least {int(name != 'seed')}, not {value!r}.")
 
-WORK = Path(settings["work_dir"])
+try:
+    PROFILE = profile_of(settings["profile"]).from_seed(settings["seed"])
+except SigcamError as error:
+    raise WorkflowError(str(error))
+IS_USUAL = PROFILE.name == USUAL
+
+WORK = Path(settings["work_dir"] or Path("build", PROFILE.folder))
 SEED = settings["seed"]
-RUNS = {run.network: run for run in (Run("shapes", name, SEED, WORK) for name in ("small_cnn", "small_cnn_mlp"))}
+SHOWN = {one.run: one for one in PROFILE.shown(WORK)}
+RUNS = {run.network if IS_USUAL else run.full_name: run for run in SHOWN}
 PYTHON = sys.executable
 NOTEBOOKS = {path.stem: path for path in sorted(Path(workflow.basedir, "notebooks").glob("*.ipynb"))}
+if not IS_USUAL:  # the pages of the paper's tables
+    NOTEBOOKS = {name: path for name, path in NOTEBOOKS.items() if "profile" in parameters_of_notebook(path)}
 RESULTS = Path(workflow.basedir, "results")
-MANIFESTS = {name: manifest_path(name, WORK) for name in ("shapes", "photos")}
+MANIFESTS = {name: manifest_path(name, WORK) for name in (("shapes", "photos") if IS_USUAL else PROFILE.data_sets)}
 
 
 def option(name):
@@ -41,13 +57,20 @@ def option(name):
 
 
 def code_of(station):
-    """The code that a station's result depends on, so that an edit makes it again: its room and those behind it."""
+    """The code that a station's result depends on, so that an edit makes it again: its room and those behind it.
+
+    What takes hours or days is made again when its file is deleted, not at every edit.
+    """
+    if not (IS_USUAL or PROFILE.is_miniature):
+        return []
     return files_behind(station) + [f"{workflow.basedir}/sigcam_core/{name}.py" for name in ("run", "stations")]
 
 
 def options_of(run):
-    """The command-line options that name a run."""
-    return f"--work-dir {shlex.quote(str(WORK))} --dataset {run.dataset} --backbone {run.backbone} --seed {SEED}"
+    """The command-line options that name a run; whatever is usual is left out."""
+    named = {"origin": run.origin, "classifier-recipe": run.classifier_recipe, "sigmoid-recipe": run.sigmoid_recipe}
+    more = "".join(f" --{name} {value}" for name, value in named.items() if value not in ("", "scratch"))
+    return f"--work-dir {shlex.quote(str(WORK))} --dataset {run.dataset} --backbone {run.backbone} --seed {run.seed}{more}"
 
 
 def with_record(path):
@@ -60,6 +83,7 @@ MADE_BY = {
     "ensure_classifier": [run.classifier for run in RUNS.values()],
     "ensure_sigmoid_head": [run.sigmoid_head for run in RUNS.values()],
     "ensure_evidence": [run.evidence for run in RUNS.values()],
+    "ensure_evidence_of_all": [run.evidence for run in RUNS.values()],
 }
 
 
@@ -79,8 +103,12 @@ def reads(notebook):
 
 def parameters(notebook):
     """The parameters of a notebook that the configuration sets, those that it declares."""
+    given = {"seed": SEED, "repeats": settings["repeats"]}
+    if not IS_USUAL:
+        given |= {"profile": PROFILE.name, "batch_size": PROFILE.batch_size}
+        given |= {"repeats": PROFILE.repeats} if PROFILE.repeats else {}
     declared = parameters_of_notebook(NOTEBOOKS[notebook])
-    return " ".join(f"-p {name} {settings[name]}" for name in ("seed", "repeats") if name in declared)
+    return " ".join(f"-p {name} {value}" for name, value in given.items() if name in declared)
 
 
 rule all:
@@ -88,80 +116,86 @@ rule all:
         WORK / "book" / "_build" / "html" / "index.html",
 
 
-rule shapes:
-    """Generate the embedded data set."""
-    input:
-        files_behind("data_scripts"),
-    output:
-        with_record(MANIFESTS["shapes"]),
-    shell:
-        "{PYTHON:q} -m data_scripts shapes --root {WORK:q}/data "
-        + " ".join(option(name) for name in ("train", "val", "test"))
+if IS_USUAL:
 
-
-rule photos:
-    """Gather the sample photos."""
-    input:
-        files_behind("data_scripts"),
-    output:
-        with_record(MANIFESTS["photos"]),
-    shell:
-        "{PYTHON:q} -m data_scripts photos --root {WORK:q}/data"
-
-
-for run in RUNS.values():
-
-    rule:
-        name:
-            f"classifier_{run.network}"
-        # The softmax classifier.
+    rule shapes:
+        """Generate the embedded data set."""
         input:
-            run.manifest,
-            [run.starts_from.classifier] if run.starts_from else [],
-            code_of("train"),
+            files_behind("data_scripts"),
         output:
-            with_record(run.classifier),
-        params:
-            options=f"{options_of(run)} {option('epochs')}",
-        threads: 2
-        priority: 2
-        shell:
-            # A fixed number of threads, here and below: it decides the order of additions, and so the last bits.
-            "{KEEP_MEMORY} OMP_NUM_THREADS=2 {PYTHON:q} -m sigcam_core train classifier {params.options}"
-
-    rule:
-        name:
-            f"sigmoid_head_{run.network}"
-        # A sigmoid head on the frozen classifier.
-        input:
-            run.manifest,
-            run.classifier,
-            code_of("train"),
-        output:
-            with_record(run.sigmoid_head),
-        params:
-            options=f"{options_of(run)} {option('epochs')}",
+            with_record(MANIFESTS["shapes"]),
         threads: 1
-        priority: 2
         shell:
-            "{KEEP_MEMORY} OMP_NUM_THREADS=1 {PYTHON:q} -m sigcam_core train sigmoid-head {params.options}"
+            "{PYTHON:q} -m data_scripts shapes --root {WORK:q}/data "
+            + " ".join(option(name) for name in ("train", "val", "test"))
 
-    rule:
-        name:
-            f"evidence_{run.network}"
-        # The raw numbers of each test image, head and method.
+    rule photos:
+        """Gather the sample photos."""
         input:
-            run.manifest,
-            run.sigmoid_head,
-            code_of("evaluate"),
+            files_behind("data_scripts"),
         output:
-            with_record(run.evidence),
-        params:
-            options=options_of(run),
+            with_record(MANIFESTS["photos"]),
         threads: 1
-        priority: 1
         shell:
-            "{KEEP_MEMORY} OMP_NUM_THREADS=1 {PYTHON:q} -m sigcam_core evaluate {params.options}"
+            "{PYTHON:q} -m data_scripts photos --root {WORK:q}/data"
+
+    for run in RUNS.values():
+
+        rule:
+            name:
+                f"classifier_{run.network}"
+            # The softmax classifier.
+            input:
+                run.manifest,
+                [run.starts_from.classifier] if run.starts_from else [],
+                code_of("train"),
+            output:
+                with_record(run.classifier),
+            params:
+                options=f"{options_of(run)} {option('epochs')}",
+            threads: 2
+            priority: 2
+            shell:
+                # A fixed number of threads, here and below: it decides the order of additions, and so the last bits.
+                "{KEEP_MEMORY} OMP_NUM_THREADS=2 {PYTHON:q} -m sigcam_core train classifier {params.options}"
+
+        rule:
+            name:
+                f"sigmoid_head_{run.network}"
+            # A sigmoid head on the frozen classifier.
+            input:
+                run.manifest,
+                run.classifier,
+                code_of("train"),
+            output:
+                with_record(run.sigmoid_head),
+            params:
+                options=f"{options_of(run)} {option('epochs')}",
+            threads: 1
+            priority: 2
+            shell:
+                "{KEEP_MEMORY} OMP_NUM_THREADS=1 {PYTHON:q} -m sigcam_core train sigmoid-head {params.options}"
+
+        rule:
+            name:
+                f"evidence_{run.network}"
+            # The raw numbers of each test image, head and method.
+            input:
+                run.manifest,
+                run.sigmoid_head,
+                code_of("evaluate"),
+            output:
+                with_record(run.evidence),
+            params:
+                options=options_of(run),
+            threads: 1
+            priority: 1
+            shell:
+                "{KEEP_MEMORY} OMP_NUM_THREADS=1 {PYTHON:q} -m sigcam_core evaluate {params.options}"
+
+else:
+
+    include: "workflow/matrix.smk"
 
 
 rule notebook:
@@ -192,6 +226,8 @@ rule book:
         files_behind("__main__"),
     output:
         WORK / "book" / "_build" / "html" / "index.html",
+    params:
+        profile="" if IS_USUAL else f"--profile {PROFILE.name}",
     threads: workflow.cores
     shell:
-        "{PYTHON:q} {workflow.basedir:q}/workflow/build_book.py --work-dir {WORK:q}"
+        "{PYTHON:q} {workflow.basedir:q}/workflow/build_book.py --work-dir {WORK:q} {params.profile}"

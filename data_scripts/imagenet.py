@@ -101,6 +101,7 @@ def _write_classes(path: Path, target: Path) -> None:
             stream = inner.open()
             assert stream is not None
             started = target / f"{wnid}.partial"
+            started.mkdir(parents=True, exist_ok=True)  # a class may have no image in somebody's own archive
             for member in members(stream, f"{inner.name} in {path}"):
                 write_member(member, started / PurePosixPath(member.name).name)
             started.rename(target / wnid)

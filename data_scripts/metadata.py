@@ -6,7 +6,9 @@ Their commits and checksums are pinned in ``wsol_metadata_sha256.csv``, so every
 from __future__ import annotations
 
 import csv
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from contextvars import ContextVar
 from importlib.resources import files
 from pathlib import Path
 from typing import Any
@@ -15,6 +17,21 @@ from data_scripts.archive import Archive, obtain
 from sigcam_core.common.errors import fail
 
 BASE_URL = "https://raw.githubusercontent.com"
+_table: ContextVar[Path | None] = ContextVar("table of the pins", default=None)
+
+
+@contextmanager
+def pinned_by(table: Path) -> Iterator[None]:
+    """Inside the block, text files are those of another table of checksums: a miniature has lists of its own.
+
+    Args:
+        table: a CSV file with the columns of ``wsol_metadata_sha256.csv``.
+    """
+    before = _table.set(table)
+    try:
+        yield
+    finally:
+        _table.reset(before)
 
 
 def pinned() -> dict[str, Archive]:
@@ -23,7 +40,8 @@ def pinned() -> dict[str, Archive]:
     >>> pinned()["metadata/CUB/test/localization.txt"].size
     391543
     """
-    with (files("data_scripts") / "wsol_metadata_sha256.csv").open(encoding="utf-8") as file:
+    table = _table.get() or files("data_scripts") / "wsol_metadata_sha256.csv"
+    with table.open(encoding="utf-8") as file:
         return {
             row["path"]: Archive(
                 name=row["path"],

@@ -14,9 +14,11 @@ from pathlib import Path
 from typing import Any
 
 from .common.errors import CommandLine, fail, run_command_line
+from .matrix import PROFILES, USUAL, Profile, profile_of, told
+from .plan import ASSUMED_GPU_TFLOPS, print_plan
 from .prepare.command import data_scripts_command
 from .publish.experiments import MEASUREMENTS
-from .run import Run, default_work_dir
+from .run import Measured, Run, default_work_dir
 from .train.recipes import (
     CLASSIFIER_RECIPES,
     FREEZINGS,
@@ -33,11 +35,14 @@ STATIONS = {
     "summarise": "print the headline figures of the summary that the notebooks saved",
     "publish": "measure an experiment and write its tables",
 }
+AHEAD = {"plan": "print what a profile of the matrix costs, before anything starts"}
+"""Verbs that come before the stations."""
 OF_ONES_OWN = {
     "explain": "draw the map of a class on a photo of your own",
     "report": "train both heads on your own folders of images, and measure their maps",
 }
-VERBS = STATIONS | OF_ONES_OWN
+"""Verbs for photos and folders of one's own."""
+VERBS = STATIONS | AHEAD | OF_ONES_OWN
 TRAINED = {
     "classifier": "train the softmax classifier",
     "sigmoid-head": "train the sigmoid head on the frozen classifier",
@@ -99,14 +104,20 @@ def evaluate(options: Namespace) -> None:
     """Make the evidence of the test split."""
     from .stations import ensure_evidence
 
-    ensure_evidence(_run(options))
+    measured = Measured(not options.without_fidelity, options.perturbed_images, options.perturbation_steps)
+    ensure_evidence(_run(options), measured)
 
 
 def summarise(options: Namespace) -> None:
-    """Print the headline figures."""
+    """Print the headline figures, or how many rows of the paper's tables a profile has filled."""
     from .summarise.saved import print_headline
+    from .summarise.several import print_filled
 
-    print_headline(options.work_dir)
+    profile = profile_of(options.profile)
+    if profile.name == USUAL:
+        print_headline(options.work_dir or default_work_dir())
+    else:
+        print_filled(profile_work_dir(profile, options.work_dir), told(profile.name))
 
 
 def publish(options: Namespace) -> None:
@@ -136,6 +147,17 @@ def report(options: Namespace) -> None:
         print(f"\n{name}\n{table.to_string(index=False)}")
 
 
+def plan(options: Namespace) -> None:
+    """Print what a profile costs."""
+    profile = profile_of(options.profile)
+    print_plan(profile, profile_work_dir(profile, options.work_dir), options.gpu_tflops)
+
+
+def profile_work_dir(profile: Profile, work_dir: Path | None) -> Path:
+    """The work dir of a profile: the one that is named, or its own below the usual one."""
+    return work_dir or (default_work_dir() / profile.folder)
+
+
 def _parser() -> CommandLine:
     parser = CommandLine(prog="python -m sigcam_core", description="Run one station; finished files are kept.")
     verbs = parser.add_subparsers(dest="verb", metavar="VERB", required=True, help=", ".join(VERBS))
@@ -152,9 +174,11 @@ def _parser() -> CommandLine:
         command.set_defaults(run=run)
         if verb == "evaluate":
             _add_run_options(command)
-            continue
-        _add_work_dir(command)
-        if verb == "publish":
+            _add_evaluation_options(command)
+        elif verb == "summarise":
+            _add_profile(command)
+        else:
+            _add_work_dir(command)
             command.add_argument("name", metavar="NAME", help=", ".join(MEASUREMENTS))
             command.add_argument("--results", type=Path, help="folder of the tables, default: results in the work dir")
     _add_explain(verbs.add_parser("explain", help=VERBS["explain"], description=VERBS["explain"]))
@@ -164,6 +188,11 @@ def _parser() -> CommandLine:
     command.add_argument("folder", type=Path, help="with one folder of images a class, or such in train, val and test")
     command.add_argument("--model", default="efficientnet_lite0", help="with ImageNet weights, default: %(default)s")
     command.add_argument("--seed", type=int, default=0, help="of split and training, default: %(default)s")
+    command = verbs.add_parser("plan", help=VERBS["plan"], description=VERBS["plan"])
+    command.set_defaults(run=plan)
+    _add_profile(command)
+    help_ = "TFLOP/s that your GPU sustains in training, default: %(default)g, an assumption"
+    command.add_argument("--gpu-tflops", type=float, default=ASSUMED_GPU_TFLOPS, help=help_)
     return parser
 
 
@@ -177,6 +206,21 @@ def _add_explain(command: CommandLine) -> None:
     command.add_argument("--scalar", default="logit", help="what is explained: logit, log_odds, ...; default: logit")
     command.add_argument("--truncated", action="store_true", help="cut negative weights to zero")
     command.add_argument("--out", type=Path, help="picture to write, default: the photo's name with -map.png, here")
+
+
+def _add_profile(command: CommandLine) -> None:
+    command.add_argument("--profile", default=USUAL, help=f"{', '.join(PROFILES)}; default: %(default)s")
+    help_ = "folder of everything that is made, default: that of the profile within the usual one"
+    command.add_argument("--work-dir", type=Path, help=help_)
+
+
+def _add_evaluation_options(command: CommandLine) -> None:
+    usual = Measured()
+    command.add_argument("--without-fidelity", action="store_true", help="localisation and pointing alone")
+    help_ = "how many images get insertion and deletion, default: %(default)s"
+    command.add_argument("--perturbed-images", type=int, default=usual.perturbed_images, help=help_)
+    help_ = "of insertion and deletion, default: %(default)s"
+    command.add_argument("--perturbation-steps", type=int, default=usual.perturbation_steps, help=help_)
 
 
 def _add_work_dir(command: CommandLine) -> None:

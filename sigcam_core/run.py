@@ -6,6 +6,7 @@ import os
 import re
 from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import NamedTuple
 
 from .backbones.formats import MLP, check_backbone
 from .common.errors import check_choice, fail
@@ -130,3 +131,34 @@ class Run:
     def features(self) -> Path:
         """Folder of the cached features of all runs."""
         return self.work_dir / "features"
+
+
+@dataclass(frozen=True)
+class Measured:
+    """What the evaluation of a run measures, in the words of :func:`sigcam_core.stations.ensure_evidence`.
+
+    Attributes:
+        with_fidelity: besides localisation and pointing.
+        perturbed_images: how many images get insertion and deletion.
+        perturbation_steps: of these curves.
+    """
+
+    with_fidelity: bool = True
+    perturbed_images: int = 100
+    perturbation_steps: int = 10
+
+
+class Shown(NamedTuple):
+    """A run as a page shows it.
+
+    Attributes:
+        run: which.
+        network: what its network is called there.
+        methods: which are shown; none for all.
+        measured: what its evaluation measures.
+    """
+
+    run: Run
+    network: str
+    methods: tuple[str, ...] = ()
+    measured: Measured = Measured()

@@ -9,13 +9,14 @@ from __future__ import annotations
 
 import json
 import time
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, replace
 from functools import partial
 from pathlib import Path
 from types import MappingProxyType
 from typing import TYPE_CHECKING, Any
 
+import pandas as pd
 import torch
 from safetensors import SafetensorError
 from safetensors.torch import load_file, save_file
@@ -27,9 +28,10 @@ from .common.files import read_json, sha256_of_file, write_with_record
 from .common.provenance import best_device, provenance
 from .dual.branch import DualBranch
 from .evaluate.evaluate import EvaluationOptions, evaluate
+from .evaluate.schema import read_evidence
 from .prepare.command import run_first_station
 from .prepare.manifest import Manifest, read_manifest
-from .run import Run, manifest_path
+from .run import Measured, Run, Shown, manifest_path
 from .train.checkpoints import SECONDS_BETWEEN_SAVINGS, Checkpoint
 from .train.fit import Session
 from .train.heads import Splits, Trained, train_classifier, train_head
@@ -40,7 +42,7 @@ if TYPE_CHECKING:
     from lightning_fabric import Fabric
 
 BACKBONE_PREFIX = "backbone/"
-PERTURBATION_IMAGES = 100  # insertion and deletion take some twenty times the passes of all other figures
+EVERYTHING = Measured()  # with insertion and deletion of some images: they take twenty times the passes of all else
 
 
 def ensure_manifest(dataset: str, work_dir: Path) -> Manifest:
@@ -143,12 +145,12 @@ def ensure_sigmoid_head(
     return dual.eval()
 
 
-def ensure_evidence(run: Run, with_fidelity: bool = True) -> Path:
+def ensure_evidence(run: Run, measured: Measured | None = None) -> Path:
     """Path of the evidence on the test split; evaluate where there is none.
 
     Args:
         run: which.
-        with_fidelity: without it, new evidence is of localisation alone.
+        measured: what new evidence is of; ``None`` for everything.
     """
     manifest = ensure_manifest(run.dataset, run.work_dir)
     if run.evidence.exists():
@@ -156,8 +158,13 @@ def ensure_evidence(run: Run, with_fidelity: bool = True) -> Path:
         return _checked(run.evidence, manifest_checksum=manifest.checksum, **head)
     dual = ensure_sigmoid_head(run)
     device = best_device()
-    perturbed = PERTURBATION_IMAGES if with_fidelity else 0
-    options = EvaluationOptions(with_fidelity=with_fidelity, perturbation_images=perturbed)
+    measured = measured or EVERYTHING
+    perturbed = measured.perturbed_images if measured.with_fidelity else 0
+    options = EvaluationOptions(
+        with_fidelity=measured.with_fidelity,
+        perturbation_images=perturbed,
+        perturbation_steps=measured.perturbation_steps,
+    )
     facts = {
         "split": "test",
         "manifest_checksum": manifest.checksum,
@@ -172,6 +179,21 @@ def ensure_evidence(run: Run, with_fidelity: bool = True) -> Path:
         lambda path: evaluate(dual.to(device), manifest.split("test"), run.network, path, options),
         lambda sha256: _record(run, sha256, seconds=time.perf_counter() - start, **facts),
     )
+
+
+def ensure_evidence_of_all(shown: Sequence[Shown]) -> dict[str, pd.DataFrame]:
+    """The evidence of runs as a page shows them, by data set; evaluate where there is none.
+
+    Args:
+        shown: the runs, with what their networks are called, and the methods that are shown of each.
+    """
+    frames: dict[str, list[pd.DataFrame]] = {}
+    for one in shown:
+        rows = read_evidence(ensure_evidence(one.run, one.measured))
+        if one.methods:
+            rows = rows[rows["method"].isin(one.methods)]
+        frames.setdefault(one.run.dataset, []).append(rows.assign(network=one.network))
+    return {dataset: pd.concat(parts, ignore_index=True) for dataset, parts in frames.items()}
 
 
 def seconds_of_training(run: Run) -> tuple[float, float]:

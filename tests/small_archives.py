@@ -1,10 +1,7 @@
 """Miniature archives in the layouts of the real ones."""
 
 import hashlib
-import io
-import tarfile
 import threading
-import zipfile
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import replace
@@ -14,50 +11,16 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from PIL import Image
 
 from data_scripts import metadata
+from data_scripts.small_archives import Files, encoded, tar_bytes, text, write_tar, write_zip
 
-Files = dict[str, bytes]
+__all__ = ["Files", "encoded", "jpeg", "pin_metadata", "serve", "tar_bytes", "text", "write_tar", "write_zip"]
 
 
 def jpeg(width: int = 8, height: int = 6, seed: int = 0) -> bytes:
     pixels = np.random.default_rng(seed).integers(0, 256, (height, width, 3), dtype=np.uint8)
     return encoded(pixels, "JPEG")
-
-
-def encoded(pixels: np.ndarray, kind: str) -> bytes:
-    buffer = io.BytesIO()
-    Image.fromarray(pixels).save(buffer, kind)
-    return buffer.getvalue()
-
-
-def text(*lines: str) -> bytes:
-    return "".join(f"{line}\n" for line in lines).encode()
-
-
-def write_zip(path: Path, files: Files) -> Path:
-    path.parent.mkdir(parents=True, exist_ok=True)
-    with zipfile.ZipFile(path, "w") as archive:
-        for name, content in files.items():
-            archive.writestr(name, content)
-    return path
-
-
-def tar_bytes(files: Files, mode: str = "w") -> bytes:
-    buffer = io.BytesIO()
-    with tarfile.open(fileobj=buffer, mode=mode) as archive:
-        for name, content in files.items():
-            entry = tarfile.TarInfo(name)
-            entry.size = len(content)
-            archive.addfile(entry, io.BytesIO(content))
-    return buffer.getvalue()
-
-
-def write_tar(path: Path, files: Files, mode: str = "w") -> Path:
-    path.parent.mkdir(parents=True, exist_ok=True)
-    path.write_bytes(tar_bytes(files, mode))
-    return path
 
 
 class _QuietHandler(SimpleHTTPRequestHandler):

@@ -15,6 +15,7 @@ import yaml
 from sphinx.errors import ExtensionError
 
 from sigcam_core.common.errors import SigcamError
+from sigcam_core.matrix import PROFILES
 
 ROOT = Path(__file__).resolve().parent.parent
 BOOK = ROOT / "book"
@@ -185,6 +186,20 @@ def test_staging_draws_the_rooms_that_the_page_shows(work_dir: Path, tmp_path: P
     drawing = (tmp_path / "source" / build_book.DRAWING).read_text()
     assert drawing.rstrip().endswith("</svg>")
     assert str(build_book.DRAWING) in (BOOK / "architecture.md").read_text()
+
+
+@pytest.mark.parametrize("name", ["open", "paper", "miniature"])
+def test_a_profile_has_the_pages_of_the_papers_tables_behind_one_that_says_what_was_run(
+    name: str, work_dir: Path, tmp_path: Path
+) -> None:
+    (work_dir / "notebooks" / "02_training.ipynb").unlink()  # it has none
+    build_book.stage(BOOK, work_dir, tmp_path / "source", name)
+    pages = build_book.toc_files(tmp_path / "source" / "_toc.yml")
+    assert [page[:12] for page in pages] == ["profile", "notebooks/03", "notebooks/04", "notebooks/05"]
+    first = (tmp_path / "source" / "profile.md").read_text()
+    assert f"profile `{name}`" in first
+    assert first.count("\n| ") == 2 + len(PROFILES[name].entries())
+    assert ("mean nothing" in first) == (name == "miniature")
 
 
 def test_a_notebook_that_was_not_executed_is_named(work_dir: Path, tmp_path: Path) -> None:

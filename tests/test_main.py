@@ -56,3 +56,25 @@ def test_a_refusal_of_the_first_station_is_passed_on(tmp_path: Path) -> None:
     assert done.stderr.count("\n") == 1
     assert "mnist" in done.stderr
     assert not list(tmp_path.iterdir())
+
+
+@pytest.mark.parametrize("verb", ["plan", "summarise"])
+def test_an_unknown_profile_gets_one_sentence(verb: str) -> None:
+    done = run(verb, "--profile", "best")
+    assert (done.returncode, done.stdout) == (2, "")
+    assert done.stderr == "error: unknown profile 'best': choose one of quick, open, paper, miniature.\n"
+
+
+def test_a_profile_that_was_not_run_is_said_to_be_missing(tmp_path: Path) -> None:
+    done = run("summarise", "--profile", "paper", "--work-dir", str(tmp_path))
+    assert done.returncode == 2
+    assert done.stderr.startswith("error: ")
+    assert done.stderr.count("\n") == 1
+    assert "table1.csv does not exist: run the workflow" in done.stderr
+
+
+def test_a_plan_is_printed_before_anything_is_there(tmp_path: Path) -> None:
+    done = run("plan", "--profile", "paper", "--work-dir", str(tmp_path / "none"))
+    assert done.returncode == 0, done.stderr
+    assert "Profile paper: 24 runs" in done.stdout
+    assert not (tmp_path / "none").exists()

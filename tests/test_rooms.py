@@ -27,6 +27,8 @@ ORDER = (
     "evaluate",
     "summarise",
     "run",
+    "matrix",
+    "plan",
     "stations",
     "publish",
     "__main__",

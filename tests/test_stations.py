@@ -17,11 +17,14 @@ from safetensors.torch import load_file
 from sigcam_core.__main__ import main
 from sigcam_core.backbones import build
 from sigcam_core.common.errors import SigcamError, run_command_line
+from sigcam_core.evaluate.schema import read_evidence
+from sigcam_core.fidelity.evidence import FIDELITY, PERTURBATION
 from sigcam_core.prepare.manifest import read_manifest
-from sigcam_core.run import Run, default_work_dir, resolve_work_dir
+from sigcam_core.run import Measured, Run, Shown, default_work_dir, resolve_work_dir
 from sigcam_core.stations import (
     ensure_classifier,
     ensure_evidence,
+    ensure_evidence_of_all,
     ensure_manifest,
     ensure_sigmoid_head,
     record_of,
@@ -75,6 +78,51 @@ def test_what_is_there_is_kept(run: Run) -> None:
     before = [path.stat().st_mtime_ns for path in files]
     ensure_evidence(run)
     assert [path.stat().st_mtime_ns for path in files] == before
+
+
+def test_runs_come_by_data_set_under_the_names_and_with_the_methods_that_are_shown(run: Run) -> None:
+    evidence = ensure_evidence_of_all([Shown(run, "one", ("cam",)), Shown(run, "other", ("gradcam", "layercam"))])
+    assert list(evidence) == ["shapes"]
+    methods = {network: set(rows["method"]) for network, rows in evidence["shapes"].groupby("network")}
+    assert methods == {"one": {"cam"}, "other": {"gradcam", "layercam"}}
+    (whole,) = ensure_evidence_of_all([Shown(run, run.network)]).values()
+    assert set(whole["method"]) > {"cam", "gradcam", "layercam"}
+    assert (
+        evidence["shapes"].query("method == 'cam'")["image_id"].tolist()
+        == whole.query("method == 'cam'")["image_id"].tolist()
+    )
+
+
+@pytest.mark.parametrize(
+    ("options", "measured"),
+    [
+        ([], Measured()),
+        (["--without-fidelity"], Measured(with_fidelity=False)),
+        (["--perturbed-images", "1", "--perturbation-steps", "2"], Measured(True, 1, 2)),
+    ],
+)
+def test_the_command_line_says_what_is_measured(
+    options: list[str], measured: Measured, run: Run, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    asked: list[Any] = []
+    monkeypatch.setattr("sigcam_core.stations.ensure_evidence", lambda *arguments: asked.extend(arguments))
+    monkeypatch.setattr(sys, "argv", ["sigcam_core", "evaluate", "--work-dir", str(run.work_dir), *options])
+    main()
+    assert asked == [run, measured]
+
+
+def test_evidence_is_of_what_is_measured(run: Run, tmp_path: Path) -> None:
+    own = copy_of(run, tmp_path / "work", run.classifier, run.sigmoid_head)
+    for path in (run.classifier, run.sigmoid_head):
+        shutil.copy(path.with_suffix(".json"), tmp_path / "work" / "checkpoints")
+    evidence = read_evidence(ensure_evidence(own, Measured(with_fidelity=False)))
+    assert evidence["best_iou_multi"].notna().all()
+    assert evidence[FIDELITY.columns[0][0]].isna().all()
+    assert record_of(own.evidence)["perturbation_images"] == 0
+    own.evidence.unlink()
+    perturbed = PERTURBATION.measured(read_evidence(ensure_evidence(own, Measured(True, 2, 3))))
+    assert perturbed["image_id"].nunique() == 2
+    assert {len(curve) for curve in perturbed["insertion_curve"]} == {4}
 
 
 def test_what_is_missing_is_made_the_same_again(run: Run) -> None:

@@ -2,7 +2,8 @@
 
 The sources in ``book/`` stay clean. They are copied to a fresh folder together with the executed notebooks, the values
 that these saved, and a drawing of the architecture as the code has it now. The copy is built with warnings as errors,
-and only a build that succeeded replaces the previous one.
+and only a build that succeeded replaces the previous one. The book of a profile other than the usual one has the pages
+of the paper's tables alone, behind a first page that says what was run.
 """
 
 from __future__ import annotations
@@ -18,7 +19,9 @@ from pathlib import Path
 import yaml
 
 from draw_rooms import draw
+from profile_page import write_profile
 from sigcam_core.common.errors import fail, run_command_line
+from sigcam_core.matrix import PROFILES, USUAL, profile_of
 from sigcam_core.summarise.saved import SUMMARY
 
 BOOK = Path(__file__).resolve().parent.parent / "book"
@@ -39,19 +42,22 @@ def toc_files(toc: Path) -> list[str]:
     return files(yaml.safe_load(toc.read_text(encoding="utf-8")))
 
 
-def stage(book: Path, work_dir: Path, target: Path) -> None:
+def stage(book: Path, work_dir: Path, target: Path, profile: str = USUAL) -> None:
     """Copy the sources, the executed notebooks and the values that these saved to ``target``, and draw the rooms there.
 
     Args:
         book: folder of the sources, with ``_toc.yml``.
         work_dir: folder with the executed notebooks in ``notebooks`` and the values in ``summary``.
         target: folder to make; it must not exist.
+        profile: of the matrix, whose runs the pages show.
 
     Raises:
         SigcamError: if a notebook named by the table of contents has not been executed, or none has saved values.
     """
     shutil.copytree(book, target, ignore=shutil.ignore_patterns("__pycache__", "_build"))
-    for name in toc_files(book / "_toc.yml"):
+    if profile != USUAL:
+        write_profile(target, profile_of(profile))
+    for name in toc_files(target / "_toc.yml"):
         if not name.startswith("notebooks/"):
             continue
         notebook = work_dir / f"{name}.ipynb"
@@ -86,12 +92,13 @@ def run_jupyter_book(source: Path, output: Path) -> None:
         fail("the book was not built: mend what the messages above name; the previous build is untouched.")
 
 
-def build_book(work_dir: Path, book: Path = BOOK) -> Path:
+def build_book(work_dir: Path, book: Path = BOOK, profile: str = USUAL) -> Path:
     """Stage and build the book; replace the previous build on success.
 
     Args:
         work_dir: see :func:`stage`; the book goes to its folder ``book``.
         book: folder of the sources.
+        profile: see :func:`stage`.
 
     Returns:
         The page to open, ``work_dir/book/_build/html/index.html``.
@@ -105,7 +112,7 @@ def build_book(work_dir: Path, book: Path = BOOK) -> Path:
     with tempfile.TemporaryDirectory(prefix=".book-", dir=work_dir) as temporary:
         new = Path(temporary).resolve() / "book"
         new.mkdir()
-        stage(book, work_dir, new / "source")
+        stage(book, work_dir, new / "source", profile)
         run_jupyter_book(new / "source", new)
         shutil.rmtree(new / "_build" / ".doctrees", ignore_errors=True)
         if final.exists():
@@ -120,7 +127,9 @@ def main() -> None:
         description="Build the book from the executed notebooks and the values they saved."
     )
     parser.add_argument("--work-dir", type=Path, default=Path("build"), help="folder of the workflow (default: build)")
-    print(build_book(parser.parse_args().work_dir))
+    parser.add_argument("--profile", default=USUAL, help=f"{', '.join(PROFILES)} (default: {USUAL})")
+    options = parser.parse_args()
+    print(build_book(options.work_dir, profile=profile_of(options.profile).name))
 
 
 if __name__ == "__main__":

@@ -25,7 +25,7 @@ from rooms import PROJECT, imports, rooms_behind
 BASE = "common"  # below all rooms: arrows to it would say nothing
 LEFT_OUT = (BASE, "__init__")  # the latter hands on names, and no room imports it
 STATIONS = ("prepare", "train", "evaluate", "summarise", "publish", "data_scripts")  # the line of the README
-WIRING = ("run", "stations", "__main__")  # what ties the stations together; the rest are nouns
+WIRING = ("run", "matrix", "plan", "stations", "__main__")  # what ties the stations together; the rest are nouns
 STYLES = {
     # fill, edge, text; the fills differ in lightness too, for readers without colour
     "noun": ("#d6e6f2", "#2f6f9f", "#12354e"),

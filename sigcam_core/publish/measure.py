@@ -22,7 +22,7 @@ from ..dual.linear import linear_head_weight
 from ..evaluate.schema import KEYS, read_evidence
 from ..invariance import gauge_energy
 from ..localization.evidence import wsol_statistics
-from ..run import Run
+from ..run import Measured, Run
 from ..stations import ensure_evidence, ensure_manifest, ensure_sigmoid_head, record_of
 from ..summarise.measured import MEASURED
 from ..summarise.saved import write_csv
@@ -47,6 +47,7 @@ from .overhead import publish_overhead
 from .ship import ship
 from .threshold_bias import publish_threshold_bias
 
+LOCALIZATION_ALONE = Measured(with_fidelity=False)  # of further seeds
 RESAMPLES = 1000  # of the bootstrap over images
 CONTROLS: dict[str, Callable[[Run, Report], pd.DataFrame]] = {"freezing": compare_freezing}
 """Further comparisons by the name of their table, which an experiment may ask for."""
@@ -117,7 +118,7 @@ def _seeds(runs: list[Run]) -> pd.DataFrame:
     """Localisation of every method by the sigmoid heads of all seeds: mean, least and greatest."""
     parts = []
     for number, run in enumerate(runs):
-        evidence = read_evidence(ensure_evidence(run, with_fidelity=number == 0))
+        evidence = read_evidence(ensure_evidence(run, LOCALIZATION_ALONE if number else None))
         table = table_with_intervals(evidence[evidence["head"] == "sigmoid"], wsol_statistics, resamples=1)
         parts.append(table.assign(seed=run.seed))
     whole = pd.concat(parts, ignore_index=True)

@@ -211,7 +211,9 @@ def drops_at_equal_coverage(points: pd.DataFrame) -> pd.DataFrame:
     return wide.rename(columns=lambda share: f"keep {share:.0f} %").reset_index()
 
 
-def overhead_chapter(measured: Mapping[str, dict[str, Any]], trained: Sequence[str], device: str) -> Chapter:
+def overhead_chapter(
+    measured: Mapping[str, dict[str, Any]], trained: Sequence[str], device: str, dataset: str = ""
+) -> Chapter:
     """Table 3: parameters, times and their ratios.
 
     Args:
@@ -219,8 +221,11 @@ def overhead_chapter(measured: Mapping[str, dict[str, Any]], trained: Sequence[s
             ``training_time`` (seconds of the classifier, and of both heads) for those that were trained here.
         trained: names of those.
         device: what it was measured on.
+        dataset: that they were trained on, for a column of the table; empty for none.
     """
     ours = pd.DataFrame([row for network, values in measured.items() for row in overhead_rows(network, values)])
+    if dataset:
+        ours.insert(0, "dataset", dataset)
     values: dict[str, Value] = {"device": device}
     for network in trained:
         label, figures = network.split("-")[-1], measured[network]

@@ -51,6 +51,13 @@ def check_parameters(namespace: Mapping[str, Any], **allowed: Collection[Any]) -
     return given
 
 
+def prose(text: str) -> Any:
+    """Markdown that a cell works out, as an object that a notebook shows."""
+    from IPython.display import Markdown  # comes with the notebooks, which other users of the package need not have
+
+    return Markdown(text)  # type: ignore[no-untyped-call]
+
+
 def _check(name: str, value: Any, kind: Any, allowed: Collection[Any] | None) -> None:
     types, words = TYPES[kind]
     is_of_type = isinstance(value, types) and (kind is bool or not isinstance(value, bool))

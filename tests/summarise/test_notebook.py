@@ -82,7 +82,7 @@ def test_sources_are_thin_and_every_figure_has_alt_text(path: Path) -> None:
 @pytest.mark.parametrize(
     ("option", "sentence"),
     [
-        (["-p", "sede", "1"], "SigcamError: unknown parameter 'sede': choose one of dataset, networks, origin"),
+        (["-p", "sede", "1"], "SigcamError: unknown parameter 'sede': choose one of profile, dataset, networks"),
         (["-p", "protocol", "lenient"], "SigcamError: parameter protocol is 'lenient': give one of"),
     ],
 )

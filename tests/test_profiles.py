@@ -1,0 +1,103 @@
+"""The workflow of each profile: which files it makes, by which rules, and what a scheduler is told."""
+
+from __future__ import annotations
+
+import re
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from rooms import PROJECT
+from sigcam_core.matrix import PROFILES
+
+MATRIX = ("open", "paper", "miniature")
+
+
+def dry_run(profile: str, work_dir: Path) -> subprocess.CompletedProcess[str]:
+    command = [sys.executable, "-m", "snakemake", "--snakefile", str(PROJECT / "Snakefile"), "--cores", "2", "--nolock"]
+    options = [
+        "--directory",
+        str(work_dir.parent),
+        "--dry-run",
+        "--config",
+        f"profile={profile}",
+        f"work_dir={work_dir}",
+    ]
+    return subprocess.run([*command, *options], capture_output=True, text=True, check=False)
+
+
+@pytest.fixture(scope="module", params=PROFILES)
+def planned(
+    request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory
+) -> tuple[str, Path, dict[str, str]]:
+    """A profile, its work dir, and what the workflow says of each of its jobs, by name of the rule or notebook."""
+    work_dir = tmp_path_factory.mktemp("my papers") / "build"
+    done = dry_run(request.param, work_dir)
+    assert done.returncode == 0, done.stdout[-2000:] + done.stderr[-4000:]
+    blocks = re.split(r"^(?:local)?rule ", done.stdout + done.stderr, flags=re.MULTILINE)[1:]
+    jobs = {}
+    for block in blocks:
+        notebook = re.search(r"wildcards: notebook=(\w+)", block)
+        jobs[notebook[1] if notebook else block.split(":")[0]] = block
+    return request.param, work_dir, jobs
+
+
+def outputs(jobs: dict[str, str]) -> set[Path]:
+    found = re.findall(r"^    output: (.*)$", "\n".join(jobs.values()), re.MULTILINE)
+    return {Path(path) for line in found for path in line.split(", ")}
+
+
+def test_every_file_of_every_run_is_made(planned: tuple[str, Path, dict[str, str]]) -> None:
+    profile, work_dir, jobs = planned
+    made = outputs(jobs)
+    for run in PROFILES[profile].runs(work_dir):
+        for path in (run.manifest, run.classifier, run.sigmoid_head, run.evidence):
+            assert {path, path.with_suffix(".json")} <= made
+    assert work_dir / "book" / "_build" / "html" / "index.html" in made
+
+
+def test_pages_of_a_profile_are_those_of_the_papers_tables(planned: tuple[str, Path, dict[str, str]]) -> None:
+    profile, _, jobs = planned
+    pages = sorted(name for name in jobs if name[:2].isdigit())
+    if profile == "quick":
+        assert pages == sorted(path.stem for path in (PROJECT / "notebooks").glob("*.ipynb"))
+    else:
+        assert [page[:2] for page in pages] == ["03", "04", "05"]
+
+
+def test_a_page_waits_for_the_evidence_of_every_run(planned: tuple[str, Path, dict[str, str]]) -> None:
+    profile, work_dir, jobs = planned
+    for run in PROFILES[profile].runs(work_dir):
+        assert all(str(run.evidence) in jobs[name] for name in ("03_table1_wsol", "04_table2_fidelity"))
+
+
+def test_rules_of_the_matrix_tell_a_scheduler_what_they_need(planned: tuple[str, Path, dict[str, str]]) -> None:
+    profile, _, jobs = planned
+    rules = {name: text for name, text in jobs.items() if name not in ("all", "book") and not name[:2].isdigit()}
+    if profile != "quick":
+        for name, text in rules.items():
+            resources = dict(re.findall(r"(\w+)=(\d+)", text.split("resources: ")[1].splitlines()[0]))
+            assert int(resources["mem_mb"]) >= 2000, name
+            assert int(resources["runtime"]) >= 10, name
+            is_trained = name.startswith(("classifier", "sigmoid_head", "evidence"))
+            assert ("gpu" in resources) == is_trained, name
+    if profile == "paper":
+        minutes = {name: int(re.search(r"runtime=(\d+)", text)[1]) for name, text in rules.items()}  # type: ignore[index]
+        assert minutes["classifier_imagenet-vgg16-gap-finetune-paper-seed0"] > 10 * 60
+        assert minutes["classifier_stanford_cars-vgg16-gap-finetune-paper-seed0"] < 60
+
+
+def test_code_makes_due_what_is_cheap_alone(planned: tuple[str, Path, dict[str, str]]) -> None:
+    profile, _, jobs = planned
+    trained = [text for name, text in jobs.items() if name.startswith(("classifier", "sigmoid_head", "run_"))]
+    assert trained
+    depends = {"sigcam_core/train/fit.py" in text for text in trained}
+    assert depends == {profile not in ("open", "paper")}
+
+
+def test_an_unknown_profile_is_refused(tmp_path: Path) -> None:
+    done = dry_run("best", tmp_path / "build")
+    assert done.returncode != 0
+    assert "unknown profile 'best': choose one of quick, open, paper, miniature." in done.stdout + done.stderr
