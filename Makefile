@@ -31,7 +31,7 @@ PYTHON ?= $(shell for python in python3.13 python3.12 python3.11 python3 python;
 PYTHON_NEEDED = $(or $(PYTHON),python3) is not Python 3.11, 3.12 or 3.13 with the modules venv and ensurepip: install one \
 	(on Debian and Ubuntu with its -venv package) or name it, as in make setup PYTHON=/path/to/python3.11.
 
-# --nolock: every step renames whole files into place, so the lock of a killed run must not stop the next one.
+# --nolock: Snakemake's own lock outlives a killed run; the Snakefile takes one of the system's, which does not.
 SNAKEMAKE = PATH="$(BIN):$$PATH" "$(BIN)/snakemake" --cores $(CORES) --rerun-incomplete --nolock
 
 # Let glibc keep freed memory, for ours and peers alike: else a forward pass takes up to twice as long.

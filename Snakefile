@@ -16,6 +16,7 @@ sys.path[:0] = [workflow.basedir, f"{workflow.basedir}/workflow"]
 
 from rooms import files_behind, parameters_of_notebook, rooms_of_notebook, stations_of_notebook
 from sigcam_core.common.errors import SigcamError
+from sigcam_core.common.locks import try_lock
 from sigcam_core.matrix import USUAL, profile_of
 from sigcam_core.run import manifest_path
 
@@ -109,6 +110,16 @@ def parameters(notebook):
         given |= {"repeats": PROFILE.repeats} if PROFILE.repeats else {}
     declared = parameters_of_notebook(NOTEBOOKS[notebook])
     return " ".join(f"-p {name} {value}" for name, value in given.items() if name in declared)
+
+
+HELD = []  # the lock, as long as this process lives
+
+
+onstart:
+    WORK.mkdir(parents=True, exist_ok=True)
+    HELD.append((WORK / ".lock").open("a"))
+    if not try_lock(HELD[0].fileno()):
+        raise WorkflowError(f"another run works in {WORK}: wait for it, or choose another work_dir.")
 
 
 rule all:

@@ -10,6 +10,8 @@ from pathlib import Path
 
 import pytest
 
+from sigcam_core.common.locks import try_lock
+
 PROJECT = Path(__file__).parent.parent
 NOTEBOOKS = sorted(path.stem for path in (PROJECT / "notebooks").glob("*.ipynb"))
 TIMEOUT = 1200  # seconds; far beyond what is needed, to end a run that hangs
@@ -83,3 +85,17 @@ def test_a_wrong_configuration_is_refused(option: str, sentence: str, tmp_path: 
     )
     assert done.returncode != 0
     assert sentence in done.stderr + done.stdout
+
+
+def test_a_second_run_in_the_same_folder_is_refused_and_a_dead_one_forgotten(tmp_path: Path) -> None:
+    work_dir = tmp_path / "build"
+    work_dir.mkdir()
+    refused = command(work_dir, "--until", "shapes")
+    with (work_dir / ".lock").open("a") as first:  # stays where a run was killed
+        assert try_lock(first.fileno())
+        done = subprocess.run(refused, capture_output=True, text=True, timeout=TIMEOUT, check=False)
+        assert done.returncode != 0
+        assert f"another run works in {work_dir}: wait for it, or choose another work_dir." in done.stderr + done.stdout
+        assert not (work_dir / "data").exists()
+    run(work_dir, "--until", "shapes")
+    assert (work_dir / "data" / "shapes" / "manifest.parquet").exists()
