@@ -14,6 +14,9 @@ CORES ?= all
 
 # Which runs of sigcam_core/matrix.py are made. What is not the usual profile lies in a folder of its own.
 PROFILE ?= quick
+ifeq ($(filter $(PROFILE),quick open paper miniature),)
+$(error PROFILE=$(PROFILE) is unknown: choose quick, open, paper or miniature)
+endif
 WORK = build$(if $(filter-out quick,$(PROFILE)),/$(PROFILE))
 # One GPU: what trains on it runs one at a time.
 CHOSEN = $(if $(filter-out quick,$(PROFILE)),--resources gpu=1 --config profile=$(PROFILE))

@@ -198,7 +198,7 @@ def test_a_profile_has_the_pages_of_the_papers_tables_behind_one_that_says_what_
     assert [page[:12] for page in pages] == ["profile", "notebooks/03", "notebooks/04", "notebooks/05"]
     first = (tmp_path / "source" / "profile.md").read_text()
     assert f"profile `{name}`" in first
-    assert first.count("\n| ") == 2 + len(PROFILES[name].entries())
+    assert first.count("\n| ") == 1 + len(PROFILES[name].entries())
     assert ("mean nothing" in first) == (name == "miniature")
 
 

@@ -12,8 +12,6 @@ import pytest
 from rooms import PROJECT
 from sigcam_core.matrix import PROFILES
 
-MATRIX = ("open", "paper", "miniature")
-
 
 def dry_run(profile: str, work_dir: Path) -> subprocess.CompletedProcess[str]:
     command = [sys.executable, "-m", "snakemake", "--snakefile", str(PROJECT / "Snakefile"), "--cores", "2", "--nolock"]
@@ -101,3 +99,26 @@ def test_an_unknown_profile_is_refused(tmp_path: Path) -> None:
     done = dry_run("best", tmp_path / "build")
     assert done.returncode != 0
     assert "unknown profile 'best': choose one of quick, open, paper, miniature." in done.stdout + done.stderr
+
+
+def make(*arguments: str) -> subprocess.CompletedProcess[str]:
+    return subprocess.run(["make", "--dry-run", *arguments], cwd=PROJECT, capture_output=True, text=True, check=False)
+
+
+def test_make_refuses_an_unknown_profile_before_anything_is_set_up() -> None:
+    done = make("setup", "PROFILE=best")
+    assert done.returncode == 2
+    assert f"PROFILE=best is unknown: choose {', '.join(list(PROFILES)[:-1])} or {list(PROFILES)[-1]}" in done.stderr
+
+
+@pytest.mark.parametrize("profile", PROFILES)
+def test_make_tells_what_a_profile_costs_before_it_starts(profile: str) -> None:
+    commands = make("reproduce", f"PROFILE={profile}").stdout
+    folder = "build" if profile == "quick" else f"build/{profile}"
+    assert f"summarise --profile {profile} --work-dir {folder}\n" in commands
+    assert ("plan --profile" in commands.split("bin/snakemake")[0]) == (profile != "quick")
+    assert (f"--config profile={profile}" in commands) == (profile != "quick")
+
+
+def test_the_check_of_a_fresh_clone_goes_through_the_matrix() -> None:
+    assert "timed make reproduce PROFILE=miniature" in (PROJECT / ".ci" / "run").read_text().splitlines()

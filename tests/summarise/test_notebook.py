@@ -9,7 +9,7 @@ import papermill
 import pytest
 
 from sigcam_core.common.errors import SigcamError
-from sigcam_core.summarise.notebook import check_parameters
+from sigcam_core.summarise.notebook import check_parameters, prose
 
 NOTEBOOKS = sorted((Path(__file__).parents[2] / "notebooks").glob("*.ipynb"))
 TYPES = {"seed": int, "scale": float, "head": str, "heads": list[str], "is_shown": bool, "work_dir": str}
@@ -46,6 +46,10 @@ def test_good_parameters_come_back_and_other_things_in_the_notebook_do_not() -> 
 def test_wrong_parameters_get_one_sentence(wrong: dict[str, object], sentence: str) -> None:
     with pytest.raises(SigcamError, match=sentence.replace("[", r"\[").replace("(", r"\(")):
         check_parameters(NAMESPACE | wrong, **ALLOWED)
+
+
+def test_prose_that_a_cell_works_out_is_shown_as_markdown() -> None:
+    assert prose("**mean** nothing")._repr_markdown_() == "**mean** nothing"
 
 
 @pytest.mark.parametrize("path", NOTEBOOKS, ids=lambda path: path.stem)
