@@ -1,7 +1,7 @@
 """Random weights where torchvision looks for published ones, to run in minutes what would begin with a download.
 
-``python -m sigcam_core.backbones.random_weights --root DIR`` writes those of the paper's networks, which torchvision takes
-for ImageNet's where ``TORCH_HOME`` is ``DIR``. Whatever is trained from them means nothing.
+``python -m sigcam_core.backbones.random_weights --root DIR`` writes those of the paper's networks, which torchvision
+takes for ImageNet's where ``TORCH_HOME`` is ``DIR``. Whatever is trained from them means nothing.
 """
 
 from __future__ import annotations
