@@ -1,19 +1,16 @@
-"""Miniatures of the paper's data sets and weights, to run its whole matrix in minutes; their figures mean nothing.
+"""Miniatures of the paper's data sets, to run its whole matrix in minutes; their figures mean nothing.
 
-``python -m data_scripts.miniature data --root DIR`` writes small archives in the exact layouts of the originals to
+``python -m data_scripts.miniature --root DIR`` writes small archives in the exact layouts of the originals to
 ``DIR/archives`` and prepares them, as anybody would prepare the originals, below ``DIR/data``. Images are drawn by
-:mod:`data_scripts.shapes`. ``python -m data_scripts.miniature weights --root DIR`` writes random weights in the layout
-of torchvision's, where torchvision looks for published ones if ``TORCH_HOME`` is ``DIR``.
+:mod:`data_scripts.shapes`; weights to go with them come from :mod:`sigcam_core.backbones.random_weights`.
 """
 
 from __future__ import annotations
 
 import csv
 import hashlib
-import math
 from collections.abc import Callable, Iterator
-from functools import partial
-from pathlib import Path, PurePosixPath
+from pathlib import Path
 from typing import NamedTuple
 
 import numpy as np
@@ -24,9 +21,7 @@ from data_scripts.imagenet_classes import imagenet_wnids
 from data_scripts.metadata import pinned_by
 from data_scripts.shapes import draw_scene
 from data_scripts.small_archives import Files, encoded, tar_bytes, text, write_tar, write_zip
-from sigcam_core.common.errors import CommandLine, check_choice, run_command_line
-from sigcam_core.common.files import write_atomically, write_json
-from sigcam_core.common.provenance import provenance
+from sigcam_core.common.errors import CommandLine, run_command_line
 
 SIZE = 160  # pixels, each side of an image
 CLASSES = 2
@@ -180,53 +175,11 @@ def _write_pins(path: Path, lists: Files) -> None:
             table.writerow([name, "none", "none", len(content), hashlib.sha256(content).hexdigest()])
 
 
-def write_weights(root: Path, seed: int = 0) -> None:
-    """Write random weights under the names of torchvision's, and last ``weights.json``, which says so.
-
-    Args:
-        root: what ``TORCH_HOME`` is to be.
-        seed: of the weights.
-    """
-    import torch  # slow to import, and archives need none of it
-    from torchvision import models
-
-    from sigcam_core.backbones.paper_networks import RELEASES
-
-    generator, files = torch.Generator().manual_seed(seed), []
-    for name, release in RELEASES.items():
-        with torch.device("meta"):
-            layout = getattr(models, name)(init_weights=False) if name == "inception_v3" else getattr(models, name)()
-        weights = {key: _random(key, tuple(value.shape), generator) for key, value in layout.state_dict().items()}
-        file = PurePosixPath(models.get_weight(release).url).name
-        write_atomically(root / "hub" / "checkpoints" / file, partial(torch.save, weights))
-        files.append(file)
-    write_json(root / "weights.json", provenance(weights="random, not ImageNet's", files=files, seed=seed))
-
-
-def _random(name: str, shape: tuple[int, ...], generator: object) -> object:
-    """He's normal weights, so that signals neither fade nor grow; BatchNorm and biases as they start."""
-    import torch
-
-    assert isinstance(generator, torch.Generator)
-    if len(shape) > 1:
-        return torch.randn(shape, generator=generator) * math.sqrt(2 / math.prod(shape[1:]))
-    if name.endswith("num_batches_tracked"):
-        return torch.zeros(shape, dtype=torch.int64)
-    if name.endswith("bn3.weight"):
-        return torch.full(shape, 0.2)  # the last of a residual block, or sums would grow with every block
-    return torch.ones(shape) if name.endswith(("running_var", ".weight")) else torch.zeros(shape)
-
-
-PARTS: dict[str, Callable[[Path], None]] = {"data": write_data, "weights": write_weights}
-
-
 def main() -> None:
     """Command line of the module."""
     parser = CommandLine(prog="python -m data_scripts.miniature", description=(__doc__ or "").split("\n")[0])
-    parser.add_argument("part", metavar="PART", help=" or ".join(PARTS))
     parser.add_argument("--root", type=Path, required=True, help="folder of what is made")
-    options = parser.parse_args()
-    PARTS[check_choice("part of the miniature", options.part, tuple(PARTS))](options.root)
+    write_data(parser.parse_args().root)
 
 
 if __name__ == "__main__":

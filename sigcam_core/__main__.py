@@ -18,7 +18,7 @@ from .matrix import PROFILES, USUAL, Profile, profile_of, told
 from .plan import ASSUMED_GPU_TFLOPS, print_plan
 from .prepare.command import data_scripts_command
 from .publish.experiments import MEASUREMENTS
-from .run import Measured, Run, default_work_dir
+from .run import Extent, Run, default_work_dir
 from .train.recipes import (
     CLASSIFIER_RECIPES,
     FREEZINGS,
@@ -104,7 +104,7 @@ def evaluate(options: Namespace) -> None:
     """Make the evidence of the test split."""
     from .stations import ensure_evidence
 
-    measured = Measured(not options.without_fidelity, options.perturbed_images, options.perturbation_steps)
+    measured = Extent(not options.without_fidelity, options.perturbed_images, options.perturbation_steps)
     ensure_evidence(_run(options), measured)
 
 
@@ -215,7 +215,7 @@ def _add_profile(command: CommandLine) -> None:
 
 
 def _add_evaluation_options(command: CommandLine) -> None:
-    usual = Measured()
+    usual = Extent()
     command.add_argument("--without-fidelity", action="store_true", help="localisation and pointing alone")
     help_ = "how many images get insertion and deletion, default: %(default)s"
     command.add_argument("--perturbed-images", type=int, default=usual.perturbed_images, help=help_)

@@ -12,11 +12,11 @@ from pathlib import Path
 from typing import NamedTuple
 
 from .common.errors import check_choice, fail
-from .run import Measured, Run, Shown
+from .run import Extent, Run, Shown
 from .summarise.paper_names import DATA_SETS
 
 CAM, GRADIENT = "cam", "gradient"
-"""The two forms of a network: of the paper's CAM rows, and of its gradient-based rows."""
+"""The two forms of a network, that of the paper's CAM rows and that of its gradient-based rows."""
 
 
 class Form(NamedTuple):
@@ -40,7 +40,7 @@ NETWORKS = {
 PAPER_NETWORKS = ("vgg16", "resnet50", "inception_v3")
 """The networks of the paper's tables (Oh and Noh 2025, Tables 1 to 3)."""
 FIDELITY_DATA_SETS = ("shapes", "cub", "stanford_cars")
-"""Data sets whose runs are evaluated for Table 2 too: the embedded one, and the paper's two."""
+"""Data sets whose runs are evaluated for Table 2 too, the embedded one and the paper's two."""
 METHODS_OF_FORM = {CAM: ("cam",), GRADIENT: ("gradcam", "gradcam++", "xgradcam", "layercam")}
 """The methods of the paper's rows that a form is for."""
 
@@ -131,11 +131,11 @@ class Profile:
         """All runs, each once."""
         return list(dict.fromkeys(entry.run(work_dir) for entry in self.entries()))
 
-    def measured(self, dataset: str) -> Measured:
+    def measured(self, dataset: str) -> Extent:
         """What is measured on a data set."""
         if dataset not in FIDELITY_DATA_SETS:
-            return Measured(False, 0)
-        return Measured(True, self.perturbed_images, self.perturbation_steps)
+            return Extent(False, 0)
+        return Extent(True, self.perturbed_images, self.perturbation_steps)
 
     def shown(self, work_dir: Path) -> list[Shown]:
         """The runs as pages show them, each network under the paper's name.
@@ -198,7 +198,7 @@ PROFILES = {
 }
 """The profiles by name."""
 PROFILE_NAMES = ("", *PROFILES)
-"""What a notebook's parameter may be: the name of a profile, or nothing for runs that are named one by one."""
+"""What a notebook's parameter may be, the name of a profile or nothing for runs that are named one by one."""
 
 
 EMBEDDED = ("shapes", ("small_cnn", "small_cnn_mlp"))

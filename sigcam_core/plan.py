@@ -23,7 +23,7 @@ from .backbones.formats import MLP
 from .common.errors import fail
 from .common.files import read_json
 from .matrix import Profile, filled_by, shown_runs
-from .run import Measured, Run, manifest_path
+from .run import Extent, Run, manifest_path
 from .train.recipes import Recipe, recipe_of_classifier, recipe_of_sigmoid_head
 
 RESULTS = Path(__file__).parents[1] / "results"  # of the project
@@ -155,7 +155,7 @@ def _cache(recipe: Recipe, data: DataSet) -> int:
     return images * BYTES[recipe.cache_type]
 
 
-def cost_of_evaluation(run: Run, data: DataSet, measured: Measured) -> Cost:
+def cost_of_evaluation(run: Run, data: DataSet, measured: Extent) -> Cost:
     """One pass an image; with fidelity one more a map, and 2 S - 1 a map of an image that is perturbed in S steps."""
     network = COSTS[run.backbone]
     passes = data.test
@@ -231,7 +231,7 @@ def _of_experiments(results: Path) -> Iterator[Observation]:
         network, evidence = COSTS[name], record["evidence"]
         run = Run(record["experiment"]["dataset"], name)
         data = DataSet(0, 0, record["test_images"])
-        measured = Measured(True, evidence["perturbation_images"])
+        measured = Extent(True, evidence["perturbation_images"])
         cost = cost_of_evaluation(run, data, measured)
         yield Observation(f"evaluation of {path.parent.name}", cost.gflop, cost.located, evidence["seconds"])
         if record["experiment"]["origin"] == "scratch":

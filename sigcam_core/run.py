@@ -134,8 +134,8 @@ class Run:
 
 
 @dataclass(frozen=True)
-class Measured:
-    """What the evaluation of a run measures, in the words of :func:`sigcam_core.stations.ensure_evidence`.
+class Extent:
+    """How much the evaluation of a run measures.
 
     Attributes:
         with_fidelity: besides localisation and pointing.
@@ -149,16 +149,9 @@ class Measured:
 
 
 class Shown(NamedTuple):
-    """A run as a page shows it.
+    """A run as a page shows it."""
 
-    Attributes:
-        run: which.
-        network: what its network is called there.
-        methods: which are shown; none for all.
-        measured: what its evaluation measures.
-    """
-
-    run: Run
-    network: str
-    methods: tuple[str, ...] = ()
-    measured: Measured = Measured()
+    run: Run  #: which
+    network: str  #: what its network is called there
+    methods: tuple[str, ...] = ()  #: which are shown; none for all
+    measured: Extent = Extent()  #: by its evaluation

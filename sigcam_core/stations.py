@@ -31,7 +31,7 @@ from .evaluate.evaluate import EvaluationOptions, evaluate
 from .evaluate.schema import read_evidence
 from .prepare.command import run_first_station
 from .prepare.manifest import Manifest, read_manifest
-from .run import Measured, Run, Shown, manifest_path
+from .run import Extent, Run, Shown, manifest_path
 from .train.checkpoints import SECONDS_BETWEEN_SAVINGS, Checkpoint
 from .train.fit import Session
 from .train.heads import Splits, Trained, train_classifier, train_head
@@ -42,7 +42,7 @@ if TYPE_CHECKING:
     from lightning_fabric import Fabric
 
 BACKBONE_PREFIX = "backbone/"
-EVERYTHING = Measured()  # with insertion and deletion of some images: they take twenty times the passes of all else
+EVERYTHING = Extent()  # with insertion and deletion of some images: they take twenty times the passes of all else
 
 
 def ensure_manifest(dataset: str, work_dir: Path) -> Manifest:
@@ -145,7 +145,7 @@ def ensure_sigmoid_head(
     return dual.eval()
 
 
-def ensure_evidence(run: Run, measured: Measured | None = None) -> Path:
+def ensure_evidence(run: Run, measured: Extent | None = None) -> Path:
     """Path of the evidence on the test split; evaluate where there is none.
 
     Args:

@@ -15,7 +15,7 @@ from sigcam_core.publish import measure
 from sigcam_core.publish.experiments import OVERHEAD, Experiment
 from sigcam_core.publish.heads import run_of
 from sigcam_core.publish.measure import publish
-from sigcam_core.run import Measured, Run
+from sigcam_core.run import Extent, Run
 from sigcam_core.stations import ensure_sigmoid_head
 
 TINY = Experiment("shapes", "small_cnn", "scratch", epochs=1, seeds=(1, 0), controls=("freezing",))
@@ -36,7 +36,7 @@ class Made(NamedTuple):
 def know(experiment: Experiment, patch: pytest.MonkeyPatch) -> None:
     patch.setattr(measure, "EXPERIMENTS", {experiment.name: experiment})
     patch.setattr(measure, "MEASUREMENTS", (experiment.name, OVERHEAD))
-    patch.setattr("sigcam_core.stations.EVERYTHING", Measured(perturbed_images=1))
+    patch.setattr("sigcam_core.stations.EVERYTHING", Extent(perturbed_images=1))
 
 
 def make(folder: Path) -> Made:

@@ -32,7 +32,7 @@ from sigcam_core.plan import (
     papers_gpu,
     print_plan,
 )
-from sigcam_core.run import Measured, Run
+from sigcam_core.run import Extent, Run
 from sigcam_core.train.recipes import CLASSIFIER_RECIPES, SIGMOID_RECIPES
 
 DATA = DataSet(100, 10, 20)
@@ -69,9 +69,9 @@ def test_passes_of_training_are_those_of_the_recipes() -> None:
 
 def test_passes_of_the_evaluation_are_one_and_one_a_map() -> None:
     maps = COSTS["vgg16"].maps
-    plain = cost_of_evaluation(PAPER, DATA, Measured(False, 0))
-    whole = cost_of_evaluation(PAPER, DATA, Measured(True, 0))
-    perturbed = cost_of_evaluation(PAPER, DATA, Measured(True, 100, 10))  # of 20 images only 20 are perturbed
+    plain = cost_of_evaluation(PAPER, DATA, Extent(False, 0))
+    whole = cost_of_evaluation(PAPER, DATA, Extent(True, 0))
+    perturbed = cost_of_evaluation(PAPER, DATA, Extent(True, 100, 10))  # of 20 images only 20 are perturbed
     assert plain.evaluate_gflop == pytest.approx(20 * 32.54)
     assert whole.evaluate_gflop == pytest.approx(20 * (1 + maps) * 32.54)
     assert perturbed.evaluate_gflop - whole.evaluate_gflop == pytest.approx(20 * 19 * maps * 32.54)

@@ -20,7 +20,7 @@ from sigcam_core.common.errors import SigcamError, run_command_line
 from sigcam_core.evaluate.schema import read_evidence
 from sigcam_core.fidelity.evidence import FIDELITY, PERTURBATION
 from sigcam_core.prepare.manifest import read_manifest
-from sigcam_core.run import Measured, Run, Shown, default_work_dir, resolve_work_dir
+from sigcam_core.run import Extent, Run, Shown, default_work_dir, resolve_work_dir
 from sigcam_core.stations import (
     ensure_classifier,
     ensure_evidence,
@@ -96,13 +96,13 @@ def test_runs_come_by_data_set_under_the_names_and_with_the_methods_that_are_sho
 @pytest.mark.parametrize(
     ("options", "measured"),
     [
-        ([], Measured()),
-        (["--without-fidelity"], Measured(with_fidelity=False)),
-        (["--perturbed-images", "1", "--perturbation-steps", "2"], Measured(True, 1, 2)),
+        ([], Extent()),
+        (["--without-fidelity"], Extent(with_fidelity=False)),
+        (["--perturbed-images", "1", "--perturbation-steps", "2"], Extent(True, 1, 2)),
     ],
 )
 def test_the_command_line_says_what_is_measured(
-    options: list[str], measured: Measured, run: Run, monkeypatch: pytest.MonkeyPatch
+    options: list[str], measured: Extent, run: Run, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     asked: list[Any] = []
     monkeypatch.setattr("sigcam_core.stations.ensure_evidence", lambda *arguments: asked.extend(arguments))
@@ -115,12 +115,12 @@ def test_evidence_is_of_what_is_measured(run: Run, tmp_path: Path) -> None:
     own = copy_of(run, tmp_path / "work", run.classifier, run.sigmoid_head)
     for path in (run.classifier, run.sigmoid_head):
         shutil.copy(path.with_suffix(".json"), tmp_path / "work" / "checkpoints")
-    evidence = read_evidence(ensure_evidence(own, Measured(with_fidelity=False)))
+    evidence = read_evidence(ensure_evidence(own, Extent(with_fidelity=False)))
     assert evidence["best_iou_multi"].notna().all()
     assert evidence[FIDELITY.columns[0][0]].isna().all()
     assert record_of(own.evidence)["perturbation_images"] == 0
     own.evidence.unlink()
-    perturbed = PERTURBATION.measured(read_evidence(ensure_evidence(own, Measured(True, 2, 3))))
+    perturbed = PERTURBATION.measured(read_evidence(ensure_evidence(own, Extent(True, 2, 3))))
     assert perturbed["image_id"].nunique() == 2
     assert {len(curve) for curve in perturbed["insertion_curve"]} == {4}
 

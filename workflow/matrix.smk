@@ -28,7 +28,7 @@ if PROFILE.is_miniature:
     rule miniature_weights:
         """Random weights where torchvision looks for published ones."""
         input:
-            files_behind("data_scripts"),
+            files_behind("backbones"),
         output:
             WORK / "torch" / "weights.json",
         threads: 1
@@ -36,7 +36,7 @@ if PROFILE.is_miniature:
             mem_mb=2000,
             runtime=10,
         shell:
-            "{PYTHON:q} -m data_scripts.miniature weights --root {TORCH_HOME:q}"
+            "{PYTHON:q} -m sigcam_core.backbones.random_weights --root {TORCH_HOME:q}"
 
     rule miniature_data:
         """Small archives in the layouts of the real ones, prepared as those are."""
@@ -49,7 +49,7 @@ if PROFILE.is_miniature:
             mem_mb=2000,
             runtime=10,
         shell:
-            "{PYTHON:q} -m data_scripts.miniature data --root {WORK:q}"
+            "{PYTHON:q} -m data_scripts.miniature --root {WORK:q}"
 
     for run in RUNS.values():
 

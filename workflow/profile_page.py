@@ -15,9 +15,9 @@ PAGE = """# The paper's tables, profile `{name}`
 
 {warning}Profile `{name}`: {about}.
 
-The pages that follow show our rows beside the paper's, in this order for each of them. The method CAM is shown of the
-network's CAM form, the gradient-based methods of its gradient form; ResNet-50 is the same network in both, with a
-sigmoid head of either rate where the recipes name two.
+The pages that follow show the rows of these runs beside the paper's. The method CAM is shown of a network's CAM form,
+the gradient-based methods of its gradient form; ResNet-50 is the same network in both, with a sigmoid head of either
+rate where the recipes name two.
 
 | Data set | Network | Form | Built as | Recipe of the classifier | Recipe of the sigmoid head | Seed |
 |:--|:--|:--|:--|:--|:--|--:|

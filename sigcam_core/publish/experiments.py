@@ -16,7 +16,7 @@ PAPER_BACKBONES = tuple(NETWORKS[network][CAM].backbone for network in PAPER_NET
 FINE_TUNED = list(
     dict.fromkeys((run.dataset, run.backbone) for name in ("open", "paper") for run in PROFILES[name].runs())
 )
-"""Data sets and networks of the matrix: the paper's, in both forms."""
+"""Data sets and networks of the matrix, the paper's in both forms."""
 EPOCHS_OF_FEW_IMAGES = {"cub": 100, "stanford_cars": 100}
 LITE = "efficientnet_lite0"  # its ImageNet weights come inside a package, and two CPU cores suffice for it
 

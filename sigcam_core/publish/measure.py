@@ -22,7 +22,7 @@ from ..dual.linear import linear_head_weight
 from ..evaluate.schema import KEYS, read_evidence
 from ..invariance import gauge_energy
 from ..localization.evidence import wsol_statistics
-from ..run import Measured, Run
+from ..run import Extent, Run
 from ..stations import ensure_evidence, ensure_manifest, ensure_sigmoid_head, record_of
 from ..summarise.measured import MEASURED
 from ..summarise.saved import write_csv
@@ -47,7 +47,7 @@ from .overhead import publish_overhead
 from .ship import ship
 from .threshold_bias import publish_threshold_bias
 
-LOCALIZATION_ALONE = Measured(with_fidelity=False)  # of further seeds
+LOCALIZATION_ALONE = Extent(with_fidelity=False)  # of further seeds
 RESAMPLES = 1000  # of the bootstrap over images
 CONTROLS: dict[str, Callable[[Run, Report], pd.DataFrame]] = {"freezing": compare_freezing}
 """Further comparisons by the name of their table, which an experiment may ask for."""

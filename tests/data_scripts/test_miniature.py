@@ -1,14 +1,12 @@
-"""Miniatures: the preparers of the originals read their archives, and torchvision finds their weights offline."""
+"""Miniatures: the preparers of the originals read their archives, without a network."""
 
 from pathlib import Path
 
 import pytest
-import torch
 
 from data_scripts import miniature
 from data_scripts.metadata import pinned, pinned_by
-from data_scripts.miniature import WRITERS, write_data, write_weights
-from sigcam_core.backbones import build
+from data_scripts.miniature import WRITERS, write_data
 from sigcam_core.common.files import read_json
 from sigcam_core.matrix import PROFILES
 from sigcam_core.plan import MINIATURE
@@ -68,23 +66,3 @@ def test_the_published_lists_are_pinned_again_afterwards(root: Path) -> None:
     with pinned_by(root / "archives" / "pins.csv"):
         assert len(pinned()) == 11
     assert pinned() == published
-
-
-@pytest.fixture
-def few_layers(monkeypatch: pytest.MonkeyPatch) -> None:
-    """One network is enough, and it is not the one of half a gigabyte."""
-    monkeypatch.setattr("sigcam_core.backbones.paper_networks.RELEASES", {"resnet50": "ResNet50_Weights.IMAGENET1K_V1"})
-
-
-@pytest.mark.usefixtures("few_layers")
-def test_torchvision_finds_the_weights_without_a_network(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    write_weights(tmp_path)
-    monkeypatch.setenv("TORCH_HOME", str(tmp_path))
-    monkeypatch.setattr("torch.hub.download_url_to_file", lambda *_, **__: pytest.fail("it was to be there"))
-    network = build("resnet50", 1000, pretrained=True)
-    state = torch.load(tmp_path / "hub/checkpoints/resnet50-0676ba61.pth", weights_only=True)
-    assert all(torch.equal(value, state[name]) for name, value in network.state_dict().items())
-    logits = network(torch.randn(2, 3, 64, 64))
-    assert logits.isfinite().all()
-    assert 0.01 < logits.std() < 100
-    assert "random" in read_json(tmp_path / "weights.json")["weights"]
