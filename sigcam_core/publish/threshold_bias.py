@@ -46,7 +46,7 @@ from ..summarise.saved import write_csv
 from .controls import located_pairs
 
 METHODS = ("cam", "layercam")
-"""Of evidence, whose two heads are compared: they differ much in the first, and by truncation, little in the second."""
+"""Of evidence whose two heads are compared. They differ much in the first, and by truncation, little in the second."""
 SIZES = (100, 300, 1000)
 """Images of the data sets that are drawn, as far as the evidence has so many."""
 COLUMNS = ["quantity", "metric", "estimator", "target", "N", "bias", "bootstrap_bias", "coverage", "mean_width"]
