@@ -23,7 +23,7 @@ from data_scripts.__main__ import prepare
 from sigcam_core.common.errors import SigcamError, run_command_line
 from sigcam_core.common.files import atomic_path, read_json, write_json, write_with_record
 from sigcam_core.common.locks import one_at_a_time
-from sigcam_core.run import Run
+from sigcam_core.run import Extent, Run
 from sigcam_core.stations import ensure_classifier, ensure_evidence, ensure_sigmoid_head
 from sigcam_core.train.recipes import SIGMOID_RECIPES, recipe_of_classifier
 
@@ -82,7 +82,7 @@ def whole_line(work_dir: Path) -> Run:
     assert recipe is not None
     ensure_classifier(run, replace(recipe, epochs=1))
     ensure_sigmoid_head(run, replace(SIGMOID_RECIPES["small"], epochs=1))
-    ensure_evidence(run, with_fidelity=False)
+    ensure_evidence(run, Extent(False, 0))
     return run
 
 
@@ -213,7 +213,7 @@ def small_run_of(run: Run) -> None:
     assert recipe is not None
     ensure_classifier(run, replace(recipe, epochs=1))
     ensure_sigmoid_head(run, replace(SIGMOID_RECIPES["small"], epochs=1))
-    ensure_evidence(run, with_fidelity=False)
+    ensure_evidence(run, Extent(False, 0))
 
 
 def test_results_of_a_data_set_that_was_prepared_anew_are_refused(undisturbed: Run, tmp_path: Path) -> None:

@@ -191,7 +191,8 @@ def test_a_population_is_of_the_images_that_have_boxes(tmp_path: Path) -> None:
     evidence = pd.concat(parts, ignore_index=True)
     boxes = evidence["best_iou_multi"]
     run.evidence.parent.mkdir()
-    write_json(run.evidence.with_suffix(".json"), {"sha256": "of the evidence"})
+    run.sigmoid_head.parent.mkdir()
+    write_json(run.sigmoid_head.with_suffix(".json"), {"sha256": "of the head"})
 
     def publish(there: pd.Series) -> None:
         part = evidence.assign(best_iou_multi=boxes.where(there, None))

@@ -9,6 +9,7 @@ import torch
 from safetensors.torch import save_file
 from torch import nn
 
+from sigcam_core.common.errors import SigcamError
 from sigcam_core.train.checkpoints import Checkpoint, Position
 
 POSITION = Position(2, 3, 0.1 + 0.2, 4.5, [{"epoch": 1, "loss": 1 / 3}, {"epoch": 2, "loss": 1e-300}])
@@ -87,7 +88,7 @@ def test_a_saving_that_fails_leaves_the_last_one(tmp_path: Path, monkeypatch: py
         raise OSError("No space left on device")
 
     monkeypatch.setattr("sigcam_core.train.checkpoints.save_file", full)
-    with pytest.raises(OSError, match="No space"):
+    with pytest.raises(SigcamError, match="is full: make room"):
         checkpoint.save(modules, fitted, Position(9), {})
     assert checkpoint.load(modules, fitted)[0] == POSITION
     assert list(tmp_path.iterdir()) == [checkpoint.path]
