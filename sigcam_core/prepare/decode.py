@@ -50,7 +50,7 @@ FORMATS: dict[str, tuple[bytes, type[ImageFile]]] = {
     "BMP": (rb"BM", BmpImageFile),
     "TIFF": (rb"II[*+]\0|MM\0[*+]", TiffImageFile),
 }
-"""What is opened: the first bytes of each format, a pattern, and what reads it.
+"""The formats that are opened, with a pattern of their first bytes and what reads them.
 
 Not by ``PIL.Image.open``: that hands PostScript to another program, whatever the file is called, and warns of large
 images by a limit that holds for the whole process.
