@@ -265,7 +265,7 @@ def _moves(measured: Mapping[str, Measured], comparison: str, metric: str) -> st
         table = one.tables["differences"]
         rows = table[(table["comparison"] == comparison) & (table["metric"] == metric)]
         for row in rows.to_dict("records"):
-            parts.append(f"{row['difference']:+.1f} [{row['low_all']:+.1f}, {row['high_all']:+.1f}] ({one.label})")
+            parts.append(f"{row['difference']:+.1f} [{row['low_all']:+.1f}, {row['high_all']:+.1f}] on {one.label}")
     return f"{SHORT[metric]} by {', '.join(parts)}" if parts else ""
 
 

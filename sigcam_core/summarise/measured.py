@@ -27,6 +27,11 @@ ORIGIN_NAMES = {
     "pretrained": "ImageNet head",
 }
 
+SHORT_ORIGINS = {"restricted": "ImageNet's head", "probe": "linear probe", "finetune": "fine-tuned"}
+"""Of those that stand beside the name of a data set; others go without saying."""
+DATA_SET_NAMES = {"tiny_imagenet": "Tiny-ImageNet", "stanford_cars": "Stanford Cars"}
+"""Of data sets that people write in another way than this project's folders."""
+
 
 @dataclass(frozen=True)
 class Measured:
@@ -47,13 +52,19 @@ class Measured:
     def label(self) -> str:
         """Data set and origin of the classifier, short enough for a figure."""
         experiment = self.record["experiment"]
-        return f"{experiment['dataset']}, {experiment['origin']}"
+        origin = SHORT_ORIGINS.get(experiment["origin"], "")
+        return self._dataset + (f" ({origin})" if origin else "")
 
     @property
     def title(self) -> str:
         """Data set, network, and where its classifier comes from."""
         experiment = self.record["experiment"]
-        return f"{experiment['dataset']}, {experiment['backbone']} ({ORIGIN_NAMES[experiment['origin']]})"
+        return f"{self._dataset}, {experiment['backbone']} ({ORIGIN_NAMES[experiment['origin']]})"
+
+    @property
+    def _dataset(self) -> str:
+        name: str = self.record["experiment"]["dataset"]
+        return DATA_SET_NAMES.get(name, name)
 
 
 def read_measured(folder: Path, names: Sequence[str]) -> dict[str, Measured]:

@@ -96,10 +96,10 @@ def test_metrics_that_nobody_measured_are_left_out() -> None:
 
 def test_findings_follow_the_numbers() -> None:
     beaten = findings({"a": one()})
-    assert "On **1 of 1** data sets and networks (cars, probe) one square" in beaten
+    assert "On **1 of 1** data sets and networks (cars (linear probe)) one square" in beaten
     assert "**0 of 1** data sets and networks one square" in findings({"a": one(centre=50.0)})
     assert "**Truncating the sigmoid head's map** moves" in beaten
-    assert "right cell of a grid by -30.0 [-32.0, -28.0] (cars, probe)." in beaten
+    assert "right cell of a grid by -30.0 [-32.0, -28.0] on cars (linear probe)." in beaten
     assert "softmax head's map" not in beaten  # it was not measured
 
 

@@ -71,7 +71,7 @@ def test_what_was_measured_is_read_in_the_order_of_the_names(tmp_path: Path) -> 
 
 
 def test_titles_say_where_the_classifier_comes_from() -> None:
-    assert made_up().label == "shapes, probe"
+    assert made_up().label == "shapes (linear probe)"
     assert made_up().title == "shapes, small_cnn (linear probe on a frozen ImageNet backbone)"
 
 
@@ -102,7 +102,7 @@ def test_our_differences_stand_above_those_of_the_paper() -> None:
     assert table["source"].tolist() == ["this book"] * 2 + ["paper"] * len(theirs)
     assert ours["method"].tolist() == ["gradcam++", "cam"]
     assert ours["gt_loc"].tolist() == [-1.75, 1.25]  # of the standard protocol
-    assert set(ours["dataset"]) == {"shapes, probe"}
+    assert set(ours["dataset"]) == {"shapes (linear probe)"}
     assert set(ours["network"]) == {"small_cnn"}
     assert ours["pxap"].isna().all()
     # By hand, from the printed table.
