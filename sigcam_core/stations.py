@@ -89,7 +89,7 @@ def ensure_classifier(
     model = starting_point(run.origin, run.backbone, manifest)
     if start_from and start:
         model.get_submodule("features").load_state_dict(start.get_submodule("features").state_dict())
-        facts |= {"starts_from": start_from.name, "starts_from_sha256": sha256_of_file(start_from.classifier)}
+        facts |= {"starts_from": start_from.name, "starts_from_sha256": _sha256(start_from.classifier)}
     recipe = recipe or recipe_of_classifier(run.classifier_recipe, run.origin, run.backbone)
     if recipe is None:
         _save(run, run.classifier, Trained(model, [], 0.0), fabric, **facts)
@@ -128,12 +128,12 @@ def ensure_sigmoid_head(
     torch.manual_seed(run.seed)  # the fresh head is drawn here
     dual = DualBranch.from_classifier(classifier, manifest.num_classes)
     if _is_made(run.sigmoid_head, fabric):
-        made_from = {"manifest_checksum": manifest.checksum, "classifier_sha256": sha256_of_file(run.classifier)}
+        made_from = {"manifest_checksum": manifest.checksum, "classifier_sha256": _sha256(run.classifier)}
         _refuse_another(recipe, _checked(run.sigmoid_head, **made_from))
     else:
         recipe = recipe or recipe_of_sigmoid_head(run.sigmoid_recipe, run.backbone)
         facts = {"recipe": asdict(recipe), "manifest_checksum": manifest.checksum}
-        facts["classifier_sha256"] = sha256_of_file(run.classifier)
+        facts["classifier_sha256"] = _sha256(run.classifier)
         checkpoint = _checkpoint(run.sigmoid_head, facts, checkpoint_seconds)
         splits = Splits.of(manifest)
         session = Session(run.seed, fabric=fabric, checkpoint=checkpoint)
@@ -168,8 +168,8 @@ def ensure_evidence(run: Run, measured: Extent | None = None) -> Path:
     facts = {
         "split": "test",
         "manifest_checksum": manifest.checksum,
-        "classifier_sha256": sha256_of_file(run.classifier),
-        "sigmoid_head_sha256": sha256_of_file(run.sigmoid_head),
+        "classifier_sha256": _sha256(run.classifier),
+        "sigmoid_head_sha256": _sha256(run.sigmoid_head),
         "perturbation_images": perturbed,
         "device": device,
     }
@@ -228,6 +228,12 @@ def _checked(path: Path, **made_from: str) -> Path:
         source = other[0].removesuffix("_sha256").removesuffix("_checksum").replace("_", " ")
         fail(f"{path} was made from another {source} than is there now: delete it, and it is made again.")
     return path
+
+
+def _sha256(path: Path) -> str:
+    """Checksum of a station's file that was just loaded, and compared with its record, or written with it."""
+    checksum: str = record_of(path)["sha256"]
+    return checksum
 
 
 def _record(run: Run, sha256: str, **facts: Any) -> dict[str, Any]:

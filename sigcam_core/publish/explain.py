@@ -8,6 +8,7 @@ from pathlib import Path
 
 import matplotlib.pyplot as plt
 import torch
+from matplotlib.backend_bases import FigureCanvasBase
 from torch import Tensor
 
 from ..backbones.formats import IMAGENET_CLASSES
@@ -80,21 +81,21 @@ def explain_photo(photo: Path, picture: Path, question: Question = Question()) -
         SigcamError: for an unknown name, a class that is not found or not unique, a head that the model has not, a
             photo that cannot be read, weights that cannot be downloaded, or an unknown ending.
     """
-    check_choice("ending of the picture", picture.suffix, tuple(f".{kind}" for kind in _kinds_of_picture()))
+    endings = tuple(f".{kind}" for kind in sorted(FigureCanvasBase.get_supported_filetypes()))
+    check_choice("ending of the picture", picture.suffix, endings)
     check_choice("head", question.head, HEADS)
     dual, names = _network(question)
     images = load_images(photo_manifest(photo, names), dual.input_format.size)
     form = dual.input_format
-    features = dual.extract(normalize(images, form.mean, form.std))
+    inputs = normalize(images, form.mean, form.std)
+    features = dual.extract(inputs)
     probabilities: Tensor = dual.softmax_head(features).softmax(dim=1)[0]  # (C,)
     order = probabilities.argsort(descending=True)[:MOST_LIKELY].tolist()
     class_idx = find_class(question.class_name, names) if question.class_name else order[0]
     method = question.method or methods_of(dual.head(question.head))[0]
     options = MapOptions([method], [question.head], evidence_only=question.truncated, scalar=question.scalar)
     with torch.enable_grad():
-        maps = maps_from_features(
-            dual, features, torch.tensor([class_idx]), options, normalize(images, form.mean, form.std)
-        )
+        maps = maps_from_features(dual, features, torch.tensor([class_idx]), options, inputs)
     score_map = normalize_maps(maps[question.head, method].detach(), (form.size, form.size))[0].numpy()
     image = to_pictures(images)[0]
     title = f"{names[class_idx]}: {METHOD_TITLES[method]}, {question.head} head"
@@ -148,9 +149,3 @@ def find_class(wanted: str, names: Sequence[str]) -> int:
         more = f" and {len(found) - MANY_NAMES} more" if len(found) > MANY_NAMES else ""
         fail(f"{wanted!r} may be {listed}{more}: give more of the name, or the index.")
     return found[0]
-
-
-def _kinds_of_picture() -> list[str]:
-    figure = plt.figure()
-    plt.close(figure)
-    return sorted(figure.canvas.get_supported_filetypes())

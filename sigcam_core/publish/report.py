@@ -14,7 +14,7 @@ from ..common.errors import fail
 from ..evaluate.schema import read_evidence
 from ..prepare.command import run_first_station
 from ..run import Run
-from ..stations import ensure_classifier, ensure_evidence, ensure_sigmoid_head
+from ..stations import ensure_evidence
 from ..summarise.saved import write_csv
 from ..summarise.tables import tables_of
 
@@ -45,8 +45,6 @@ def report_on_folder(folder: Path, model: str, work_dir: Path, seed: int = 0) ->
     place = ["--root", str(work_dir / "data"), "--name", name]
     run_first_station(["image_folder", *place, "--source", str(folder), "--seed", str(seed)])
     run = Run(name, model, seed, work_dir, "probe")
-    ensure_classifier(run)
-    ensure_sigmoid_head(run)
     tables = tables_of(read_evidence(ensure_evidence(run)), RESAMPLES)
     for table_name, table in tables.items():
         write_csv(work_dir / "reports" / run.full_name.replace("/", "-") / f"{table_name}.csv", table)

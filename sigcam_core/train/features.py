@@ -143,12 +143,13 @@ def cache_features(
         # Several processes of one run share the work; of several runs, one does it and the others wait.
         alone = fabric is None or fabric.world_size == 1
         with one_at_a_time(paths[-1].with_name("lock"), report) if alone else nullcontext():
-            if not paths[-1].exists():
+            if paths[-1].exists():
+                _check(paths[-1])
+            else:
                 record = {**facts, "view": vars(view), "num_images": len(manifest)}
                 _compute(network, manifest, view, paths[-1], cache_type, fabric, record, report)
         if fabric is not None:
             fabric.barrier()
-        _check(paths[-1])
     return FeatureCache(tuple(paths), manifest.labels)
 
 
