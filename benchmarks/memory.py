@@ -30,11 +30,15 @@ def environment() -> dict[str, str]:
     return {name: os.environ[name] for name in MALLOC_VARIABLES if name in os.environ}
 
 
+def without_kept_memory() -> dict[str, str]:
+    """The environment of a process whose peak is measured."""
+    return {name: value for name, value in os.environ.items() if name not in MALLOC_VARIABLES}
+
+
 def peak_mebibytes(num_images: int) -> float:
     """Peak resident memory of evaluating ``num_images`` images of ``shapes``, measured in a process of its own."""
     command = [sys.executable, "-m", "benchmarks.memory", str(num_images)]
-    without = {name: value for name, value in os.environ.items() if name not in MALLOC_VARIABLES}
-    done = subprocess.run(command, capture_output=True, text=True, check=False, env=without)
+    done = subprocess.run(command, capture_output=True, text=True, check=False, env=without_kept_memory())
     if done.returncode != 0:
         fail(f"the memory of evaluating {num_images} images could not be measured: {done.stderr.strip()[-300:]}")
     return float(done.stdout.split()[-1])

@@ -101,11 +101,12 @@ def train(options: Namespace) -> None:
 
 
 def evaluate(options: Namespace) -> None:
-    """Make the evidence of the test split."""
+    """Make the evidence of the test split, or a part of its shards."""
+    from .evaluate.shards import Part
     from .stations import ensure_evidence
 
     measured = Extent(not options.without_fidelity, options.perturbed_images, options.perturbation_steps)
-    ensure_evidence(_run(options), measured)
+    ensure_evidence(_run(options), measured, Part.parse(options.part))
 
 
 def summarise(options: Namespace) -> None:
@@ -221,6 +222,8 @@ def _add_evaluation_options(command: CommandLine) -> None:
     command.add_argument("--perturbed-images", type=int, default=usual.perturbed_images, help=help_)
     help_ = "of insertion and deletion, default: %(default)s"
     command.add_argument("--perturbation-steps", type=int, default=usual.perturbation_steps, help=help_)
+    help_ = "which of several processes this is, such as 2/4; then the same without it gathers what they measured"
+    command.add_argument("--part", default="1/1", help=help_)
 
 
 def _add_work_dir(command: CommandLine) -> None:

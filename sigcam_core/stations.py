@@ -8,7 +8,7 @@ runs alone, and the workflow, which knows what is out of date, deletes a file to
 from __future__ import annotations
 
 import json
-import time
+import shutil
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, replace
 from functools import partial
@@ -27,8 +27,9 @@ from .common.errors import fail
 from .common.files import read_json, sha256_of_file, write_with_record
 from .common.provenance import best_device, provenance
 from .dual.branch import DualBranch
-from .evaluate.evaluate import EvaluationOptions, evaluate
+from .evaluate.evaluate import EvaluationOptions, evaluate_shards
 from .evaluate.schema import read_evidence
+from .evaluate.shards import ALONE, Part, facts_of, folder_of_shards, gather
 from .prepare.command import run_first_station
 from .prepare.manifest import Manifest, read_manifest
 from .run import Extent, Run, Shown, manifest_path
@@ -145,12 +146,14 @@ def ensure_sigmoid_head(
     return dual.eval()
 
 
-def ensure_evidence(run: Run, measured: Extent | None = None) -> Path:
+def ensure_evidence(run: Run, measured: Extent | None = None, part: Part = ALONE) -> Path:
     """Path of the evidence on the test split; evaluate where there is none.
 
     Args:
         run: which.
         measured: what new evidence is of; ``None`` for everything.
+        part: of several processes that share the work, which this one is. Each measures its shards; whoever is alone
+            finds them there and gathers them.
     """
     manifest = ensure_manifest(run.dataset, run.work_dir)
     if run.evidence.exists():
@@ -165,7 +168,7 @@ def ensure_evidence(run: Run, measured: Extent | None = None) -> Path:
         perturbation_images=perturbed,
         perturbation_steps=measured.perturbation_steps,
     )
-    facts = {
+    facts: dict[str, Any] = {
         "split": "test",
         "manifest_checksum": manifest.checksum,
         "classifier_sha256": _sha256(run.classifier),
@@ -173,12 +176,13 @@ def ensure_evidence(run: Run, measured: Extent | None = None) -> Path:
         "perturbation_images": perturbed,
         "device": device,
     }
-    start = time.perf_counter()
-    return write_with_record(
-        run.evidence,
-        lambda path: evaluate(dual.to(device), manifest.split("test"), run.network, path, options),
-        lambda sha256: _record(run, sha256, seconds=time.perf_counter() - start, **facts),
-    )
+    folder = folder_of_shards(run.evidence)
+    shards = evaluate_shards(dual.to(device), manifest.split("test"), run.network, folder, options, part=part)
+    if part == ALONE:
+        facts |= facts_of(shards)
+        write_with_record(run.evidence, partial(gather, shards), partial(_record, run, **facts))
+        shutil.rmtree(folder)
+    return run.evidence
 
 
 def ensure_evidence_of_all(shown: Sequence[Shown]) -> dict[str, pd.DataFrame]:

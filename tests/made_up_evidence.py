@@ -3,6 +3,8 @@
 import numpy as np
 import pandas as pd
 
+from sigcam_core.common.packed import pack
+from sigcam_core.localization.hits import in_ten_thousandths
 from sigcam_core.localization.protocol import NUM_BINS
 
 NUM_IMAGES = 6
@@ -21,12 +23,11 @@ def made_up_evidence(head: str = "softmax", method: str = "cam", seed: int = 0) 
                 "predicted": 0,
                 "head": head,
                 "method": method,
-                "best_iou_multi": generator.random(255).astype(np.float32),
-                "best_iou_largest": generator.random(255).astype(np.float32),
+                "best_iou_multi": packed(in_ten_thousandths(generator.random(255))),
                 "gt_loc_iou_any": np.float32(0.3 + 0.1 * i),
                 "gt_loc_iou_first": np.float32(0.2 + 0.1 * i),
-                "object_histogram": generator.integers(0, 50, NUM_BINS),
-                "background_histogram": generator.integers(0, 50, NUM_BINS),
+                "object_histogram": packed(generator.integers(0, 50, NUM_BINS)),
+                "background_histogram": packed(generator.integers(0, 50, NUM_BINS)),
                 "pointing_hit": i % 2 == 0,
                 "energy_in_box": np.float32(0.1 * i),
                 "energy_in_mask": np.float32(0.05 * i),
@@ -43,6 +44,11 @@ def made_up_evidence(head: str = "softmax", method: str = "cam", seed: int = 0) 
             }
         )
     return pd.DataFrame(rows)
+
+
+def packed(numbers: np.ndarray) -> bytes | None:
+    """The numbers of one row, as the evidence keeps them."""
+    return pack([numbers])[0]
 
 
 def value(statistics: dict[str, np.ndarray], name: str) -> float:

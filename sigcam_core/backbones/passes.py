@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import dataclass
 
 import torch
 from torch import Tensor, nn
@@ -14,8 +15,24 @@ TOLERANCE = 1e-4
 MANY_PASSES = 4000
 """Images. Compilation takes about as long as a thousand of them."""
 
-Pass = Callable[[Tensor], Tensor]
-"""Images (B, 3, H, W) to what the network gives of them, B rows."""
+COMPILED, PLAIN = "compiled", "plain"
+
+
+@dataclass(frozen=True, eq=False)
+class Pass:
+    """Images (B, 3, H, W) to what a network gives of them, B rows.
+
+    Attributes:
+        run: the pass.
+        kind: ``"compiled"`` or ``"plain"``.
+    """
+
+    run: Callable[[Tensor], Tensor]
+    kind: str
+
+    def __call__(self, images: Tensor) -> Tensor:
+        """Run it."""
+        return self.run(images)
 
 
 def fast_pass(network: nn.Module, images: Tensor, num_passes: int, report: Report = lambda _: None) -> Pass:
@@ -31,7 +48,7 @@ def fast_pass(network: nn.Module, images: Tensor, num_passes: int, report: Repor
         num_passes: images that will be shown; below :data:`MANY_PASSES` nothing is compiled, nor off the CPU.
         report: gets a line of what is used.
     """
-    plain = torch.no_grad()(network)
+    plain = Pass(torch.no_grad()(network), PLAIN)
     if num_passes < MANY_PASSES or images.device.type != "cpu":
         return plain
     full = len(images)
@@ -52,6 +69,27 @@ def fast_pass(network: nn.Module, images: Tensor, num_passes: int, report: Repor
         report(f"forward passes are not compiled: features would differ by {difference:.1g} of the largest")
         return plain
     report(f"forward passes are compiled; features differ by {difference:.1g} of the largest at most")
-    return lambda batch: (
-        padded(batch) if len(batch) <= full else torch.cat([padded(p) for p in torch.split(batch, full)])
+    return Pass(
+        lambda batch: padded(batch) if len(batch) <= full else torch.cat([padded(p) for p in torch.split(batch, full)]),
+        COMPILED,
     )
+
+
+class FastBackbone(nn.Module):
+    """A frozen backbone that is run by :func:`fast_pass`; its parameters are those of the network.
+
+    Args:
+        network: in evaluation mode.
+        images: (B, 3, H, W) normalised, one full batch.
+        num_passes: images that will be shown.
+        report: gets a line of what is used.
+    """
+
+    def __init__(self, network: nn.Module, images: Tensor, num_passes: int, report: Report = lambda _: None) -> None:
+        super().__init__()
+        self.network = network
+        self.passes = fast_pass(network, images, num_passes, report)
+
+    def forward(self, images: Tensor) -> Tensor:
+        """What the network gives of images (B, 3, H, W), without gradients."""
+        return self.passes(images)

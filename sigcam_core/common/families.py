@@ -16,6 +16,10 @@ import pandas as pd
 from .errors import fail
 from .resampling import FloatArray, Statistics
 
+KEYS = ["network", "method", "head"]
+"""Columns that name a row of a table. All rows of the evidence in which they are the same are one figure's images."""
+LABELS = ["image_id", "label", "predicted"]
+"""Columns of the evidence that say which image a row is of, its class, and the one that the network sees."""
 Statistic = Callable[[pd.DataFrame, FloatArray], Statistics]
 """From evidence rows, one an image, and resampling weights (B, N), to the metrics (B,)."""
 
@@ -75,16 +79,18 @@ class MetricFamily:
         return not self.of_first_images or bool(evidence[self.columns[0][0]].notna().any())
 
     def measured(self, evidence: pd.DataFrame) -> pd.DataFrame:
-        """The rows that statistics can be computed of: all, or those of the first images.
+        """The rows that statistics can be computed of, all or those of the first images, without what they do not read.
 
         Raises:
             SigcamError: if no image was measured.
         """
+        others = [name for name in evidence if name not in {*KEYS, *LABELS, *(name for name, _ in self.columns)}]
+        rows = evidence.drop(columns=others)  # to take the rows of one map is to copy their columns
         if not self.of_first_images:
-            return evidence
+            return rows
         if not self.has_any(evidence):
             fail(f"no image of this evidence has figures of {self.name}: evaluate with {self.name}_images above 0.")
-        return evidence[evidence[self.columns[0][0]].notna()]
+        return rows[rows[self.columns[0][0]].notna()]
 
     def statistics_by_variant(self) -> dict[str, Statistic]:
         """The statistics of each variant; of ``""`` where there is none."""

@@ -9,12 +9,15 @@ that draws none of them has no such figure; it is NaN there, and the interval is
 
 from __future__ import annotations
 
+from functools import lru_cache
+
 import numpy as np
 from numpy.typing import NDArray
 
 from .errors import fail
 
 FloatArray = NDArray[np.float64]
+NUMBERS_AT_ONCE = 2**20
 Statistics = dict[str, FloatArray]
 """By name of the metric, its value in each of B resamples (B,)."""
 
@@ -30,14 +33,30 @@ def bootstrap_weights(num_images: int, resamples: int, seed: int) -> FloatArray:
     """
     if num_images < 1 or resamples < 1:
         fail(f"a bootstrap needs at least 1 image and 1 resample, got {num_images} and {resamples}.")
+    weights = np.empty((resamples, num_images))
+    _fill(weights, seed)
+    return weights
+
+
+def _fill(weights: FloatArray, seed: int) -> None:
+    """Draw the rows of weights a few at a time: all at once would take three times their memory."""
     generator = np.random.default_rng(seed)
-    draws = generator.multinomial(num_images, np.full(num_images, 1 / num_images), size=resamples)
-    return draws.astype(np.float64)
+    num_images = weights.shape[1]
+    shares = np.full(num_images, 1 / num_images)
+    for rows in np.array_split(weights, -(-weights.size // NUMBERS_AT_ONCE)):
+        rows[:] = generator.multinomial(num_images, shares, size=len(rows))
 
 
+@lru_cache(maxsize=1)
 def figure_and_resamples(num_images: int, resamples: int, seed: int) -> FloatArray:
-    """Weights (1 + resamples, N): ones, which give the figure itself, then :func:`bootstrap_weights`."""
-    return np.vstack([np.ones(num_images), bootstrap_weights(num_images, resamples, seed)])
+    """Weights (1 + resamples, N): ones, which give the figure itself, then :func:`bootstrap_weights`.
+
+    The last are kept, not to be written to, since a table asks for the same ones for each of its rows.
+    """
+    weights = np.ones((1 + resamples, num_images))
+    _fill(weights[1:], seed)
+    weights.flags.writeable = False
+    return weights
 
 
 def drawn_images(weights: FloatArray) -> FloatArray:

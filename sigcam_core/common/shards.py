@@ -8,7 +8,6 @@ altered, is made anew.
 from __future__ import annotations
 
 import hashlib
-import json
 import shutil
 import time
 from collections.abc import Callable
@@ -20,20 +19,12 @@ from numpy.typing import NDArray
 from safetensors import SafetensorError, safe_open
 from safetensors.numpy import save_file
 
+from .digests import digest_of
 from .files import write_atomically
 from .progress import Report, progress_bar
 
 Arrays = dict[str, NDArray[Any]]
 DIGEST, SECONDS, CONTENT = "digest", "seconds", "content"  # in a file's metadata
-
-
-def digest_of(facts: object) -> str:
-    """A digest of plain values: numbers, words, lists and dictionaries of them.
-
-    >>> digest_of({"seed": 0}) == digest_of({"seed": 1})
-    False
-    """
-    return hashlib.sha256(json.dumps(facts, sort_keys=True).encode()).hexdigest()
 
 
 def in_shards(

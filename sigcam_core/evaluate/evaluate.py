@@ -1,26 +1,31 @@
 """Evaluation: one pass over the images that writes evidence, the raw numbers of each image, head and method.
 
-Nothing is averaged here. Tables, intervals and figures are computed from the evidence, so that a new one costs
-seconds and no network.
+Nothing is averaged here. A split is measured in shards, which processes may share. Tables, intervals and figures are
+computed from the evidence, so that a new one costs seconds and no network.
 """
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from dataclasses import dataclass
+import shutil
+import time
+from collections.abc import Callable, Sequence
+from dataclasses import asdict, dataclass
+from functools import partial
+from importlib.metadata import version
 from pathlib import Path
 
 import numpy as np
 import pyarrow as pa
-import pyarrow.parquet as pq
 import torch
 from torch import Tensor
 
+from ..backbones.passes import FastBackbone
 from ..cams.batch import MapBatch, maps_of_labels_and_predictions, predict
 from ..cams.maps import MapOptions, methods_of
+from ..common.digests import digest_of, digest_of_weights
 from ..common.errors import fail
 from ..common.families import MetricFamily
-from ..common.files import atomic_path
+from ..common.files import write_atomically
 from ..common.progress import Report, print_to_stderr, progress_bar
 from ..dual.branch import HEADS, DualBranch
 from ..localization.evidence import LOCALIZATION
@@ -29,6 +34,9 @@ from ..pointing.evidence import POINTING
 from ..prepare.images import image_batches, known_masks, scaled_boxes
 from ..prepare.manifest import Manifest
 from .schema import FAMILIES, SCHEMA
+from .shards import ALONE, Part, folder_of_shards, gather, is_whole, shards_of, write_shard
+
+BATCHES_A_SHARD = 32
 
 
 @dataclass(frozen=True)
@@ -79,8 +87,9 @@ def evaluate(
     """Write the evidence of a network on a split: one Parquet row an image, head and method.
 
     Localisation and pointing use the map of the image's label, as the protocols do; fidelity uses the map of the
-    class that the softmax branch predicts. Rows are written batch by batch, so memory does not grow with the data set.
-    An image with M distinct maps costs 1 + M forward passes, and (2 S - 1) M more where it is perturbed in S steps.
+    class that the softmax branch predicts. Rows are kept shard by shard in a folder beside ``path``, so memory does not
+    grow with the data set, and a run that was stopped goes on. An image with M distinct maps costs 1 + M forward
+    passes, and (2 S - 1) M more where it is perturbed in S steps.
 
     Args:
         dual: the network.
@@ -97,30 +106,120 @@ def evaluate(
         SigcamError: for an empty split, a network that knows too few classes, or anything wrong with images, boxes or
             masks.
     """
+    shards = evaluate_shards(dual, manifest, network, folder_of_shards(path), options, report)
+    write_atomically(path, partial(gather, shards))
+    shutil.rmtree(folder_of_shards(path))
+    return path
+
+
+def evaluate_shards(
+    dual: DualBranch,
+    manifest: Manifest,
+    network: str,
+    folder: Path,
+    options: EvaluationOptions = WHOLE,
+    report: Report = print_to_stderr,
+    part: Part = ALONE,
+) -> list[Path]:
+    """Measure the shards of a split that fall to one process; what is there already is not measured again.
+
+    Shards are whole batches, the same whoever measures them, so that several processes on one kind of machine write
+    what one alone does, bit by bit.
+
+    Args:
+        dual: see :func:`evaluate`, as for all up to ``network``.
+        manifest: the images.
+        network: its name.
+        folder: of the shards.
+        options: what is measured.
+        report: called with a line from time to time.
+        part: which of how many processes this one is.
+
+    Returns:
+        The files that fall to this process, in the order of the images.
+
+    Raises:
+        SigcamError: as :func:`evaluate` does.
+    """
     if len(manifest) == 0:
         fail(f"there are no images to evaluate in {manifest.name}: choose a split that has some.")
     methods = options.methods or methods_of(dual.softmax_head)
     map_options = MapOptions(methods, options.heads, batch_size=options.batch_size)
-    families = FAMILIES if options.with_fidelity else (LOCALIZATION, POINTING)
-    device = next(dual.parameters()).device
+    digest = _digest(dual, manifest, network, options, map_options)
+    shards = shards_of(folder, len(manifest), BATCHES_A_SHARD * options.batch_size, part)
+    todo = [shard for shard in shards if not is_whole(shard.path, digest)]
+    done = sum(len(shard.images) for shard in shards) - sum(len(shard.images) for shard in todo)
+    with progress_bar(sum(len(shard.images) for shard in shards), f"{network} evaluation", report) as advance:
+        advance(done)
+        if todo:
+            dual, passes = _made_fast(dual, manifest, options, map_options, report)
+        for shard in todo:
+            start = time.perf_counter()
+            table = _measure_shard(dual, manifest, shard.images, network, options, map_options, advance)
+            write_shard(shard.path, table, digest, time.perf_counter() - start, passes)
+    return [shard.path for shard in shards]
+
+
+def _digest(
+    dual: DualBranch, manifest: Manifest, network: str, options: EvaluationOptions, map_options: MapOptions
+) -> str:
+    """Of all that decides the rows."""
+    facts = asdict(options) | {"methods": list(map_options.methods), "heads": list(map_options.heads)}
+    return digest_of(
+        {
+            **facts,
+            "network": [network, digest_of(repr(dual)), digest_of_weights(dual)],
+            "images": [manifest.checksum, digest_of(manifest.table["image_id"].astype(str).tolist())],
+            "device": next(dual.parameters()).device.type,
+            "schema": str(SCHEMA),
+            "versions": {name: version(name) for name in ("torch", "pillow", "numpy", "numba")},
+        }
+    )
+
+
+def _made_fast(
+    dual: DualBranch, manifest: Manifest, options: EvaluationOptions, map_options: MapOptions, report: Report
+) -> tuple[DualBranch, str]:
+    """The network with a backbone that is compiled where the passes of the whole split, by all processes, are many.
+
+    Returns:
+        The network, and whether its passes are ``"compiled"`` or ``"plain"``.
+    """
     # Convolutions take up to half the time in this layout.
     dual.to(memory_format=torch.channels_last)  # type: ignore[call-overload]  # missing in torch's stubs
-    done = 0
-    with (
-        atomic_path(path) as temporary,
-        pq.ParquetWriter(temporary, SCHEMA, compression="zstd") as writer,
-        progress_bar(len(manifest), f"{network} evaluation", report) as advance,
-    ):
-        # No image is kept: each is needed once.
-        for indices, images, labels in image_batches(manifest, options.batch_size, dual.input_format, memory_budget=0):
-            part = manifest.take(indices.tolist())
-            images = images.to(device, memory_format=torch.channels_last)
-            num_perturbed = min(len(images), max(0, options.perturbation_images - done))
-            batch = _batch(dual, images, labels.to(device), part, map_options, options, num_perturbed)
-            writer.write_table(_table_of(batch, part, network, families))
-            done += len(images)
-            advance(len(images))
-    return path
+    first = manifest.take(list(range(min(options.batch_size, len(manifest)))))
+    ((_, images, _),) = image_batches(first, len(first), dual.input_format, memory_budget=0)
+    images = images.to(next(dual.parameters()).device, memory_format=torch.channels_last)
+    passes = len(manifest) * (1 + len(map_options.rows) * options.with_fidelity)
+    backbone = FastBackbone(dual.backbone, images, passes, report)
+    fast = DualBranch(backbone, dual.softmax_head, dual.sigmoid_head, dual.to_maps, dual.known_format)
+    return fast, backbone.passes.kind
+
+
+def _measure_shard(
+    dual: DualBranch,
+    manifest: Manifest,
+    shard: range,
+    network: str,
+    options: EvaluationOptions,
+    map_options: MapOptions,
+    advance: Callable[[int], None],
+) -> pa.Table:
+    """The rows of the images of a shard."""
+    families = FAMILIES if options.with_fidelity else (LOCALIZATION, POINTING)
+    device = next(dual.parameters()).device
+    own = manifest.take(list(shard))
+    tables, done = [], shard.start
+    # No image is kept: each is needed once.
+    for indices, images, labels in image_batches(own, options.batch_size, dual.input_format, memory_budget=0):
+        part = own.take(indices.tolist())
+        images = images.to(device, memory_format=torch.channels_last)
+        num_perturbed = min(len(images), max(0, options.perturbation_images - done))
+        batch = _batch(dual, images, labels.to(device), part, map_options, options, num_perturbed)
+        tables.append(_table_of(batch, part, network, families))
+        done += len(images)
+        advance(len(images))
+    return pa.concat_tables(tables)
 
 
 def _batch(

@@ -10,14 +10,13 @@ import pyarrow.parquet as pq
 
 from ..common.errors import fail
 from ..common.families import MetricFamily
+from ..common.packed import to_pandas_type
 from ..fidelity.evidence import FIDELITY, PERTURBATION
 from ..localization.evidence import LOCALIZATION
 from ..pointing.evidence import POINTING
 
 FAMILIES: tuple[MetricFamily, ...] = (LOCALIZATION, POINTING, FIDELITY, PERTURBATION)
 """Every family of metrics; evaluation, tables and pages loop over them."""
-KEYS = ["network", "method", "head"]
-"""Columns that name a row of a table. All rows of the evidence in which they are the same are one figure's images."""
 SCHEMA = pa.schema(
     [
         ("network", pa.string()),
@@ -44,6 +43,7 @@ def read_evidence(*paths: Path) -> pd.DataFrame:
 
     Returns:
         One row an image, head and method, with the columns of :data:`SCHEMA`; what was not measured is missing.
+        Columns of many numbers a row are read by :func:`sigcam_core.common.packed.unpack`.
 
     Raises:
         SigcamError: if a file is missing, is not evidence, or was written by a version with other columns.
@@ -54,10 +54,11 @@ def read_evidence(*paths: Path) -> pd.DataFrame:
             fail(f"evidence {path} does not exist: run `python -m sigcam_core evaluate` first.")
         try:
             columns = pq.read_schema(path).names
-            frame: pd.DataFrame = pq.read_table(path, schema=SCHEMA).to_pandas()
+            frame: pd.DataFrame = pq.read_table(path, schema=SCHEMA).to_pandas(types_mapper=to_pandas_type)
         except (pa.ArrowInvalid, KeyError, ValueError) as error:
             fail(f"{path} is not an evidence file ({error}): delete it and evaluate again.")
         if missing := set(SCHEMA.names) - set(columns):  # they have been read as nulls
             fail(f"{path} lacks column {min(missing)}, as another version wrote it: delete it and evaluate again.")
         frames.append(frame)
+    pa.default_memory_pool().release_unused()  # what decompression took
     return pd.concat(frames, ignore_index=True)

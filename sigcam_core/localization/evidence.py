@@ -16,14 +16,17 @@ from ..cams.distinct import same_as_earlier
 from ..cams.score_maps import normalize_maps
 from ..common.errors import check_choice
 from ..common.families import MetricFamily, Need
+from ..common.packed import PACKED, is_packed, pack, unpack
 from ..common.resampling import FloatArray, Statistics, drawn_images
-from .contours import BoxArray
+from .contours import NUM_LEVELS, BoxArray
+from .hits import hit_rates, in_ten_thousandths, max_box_acc, pack_hits
 from .protocol import (
     FIRST_THRESHOLD_OF_LEVEL,
     GT_LOC_IOU,
     GT_LOC_THRESHOLD_INDEX,
     IOU_PERCENTAGES,
     MAP_SIZE,
+    NUM_BINS,
     PROTOCOLS,
     iou_curves,
     over_cores,
@@ -32,15 +35,14 @@ from .protocol import (
 )
 
 COLUMNS = (
-    # Best IoU at each of the 255 gray levels that thresholds cut at, of any contour and of the largest.
-    ("best_iou_multi", pa.list_(pa.float32())),
-    ("best_iou_largest", pa.list_(pa.float32())),
+    # Best IoU of any contour at each of the 255 gray levels that thresholds cut at, in 1/10,000.
+    ("best_iou_multi", PACKED),
     # IoU of GT-Loc's box with any ground-truth box, and with the first.
     ("gt_loc_iou_any", pa.float32()),
     ("gt_loc_iou_first", pa.float32()),
     # Object and background pixels in each of the 1,002 score bins.
-    ("object_histogram", pa.list_(pa.int32())),
-    ("background_histogram", pa.list_(pa.int32())),
+    ("object_histogram", PACKED),
+    ("background_histogram", PACKED),
 )
 TITLES = {
     "top1_cls": "Top-1 Cls",
@@ -59,7 +61,8 @@ MeasureMaps = Callable[[Tensor, BoxArray, NDArray[np.uint8] | None], list[dict[s
 
 def measure(batch: MapBatch) -> dict[str, list[Any]]:
     """The columns of N x R maps of the labels, image-major; None where an image has no boxes or no mask."""
-    return measure_once(batch, same_as_earlier(batch.label_maps), _measure_maps, [name for name, _ in COLUMNS])
+    columns = measure_once(batch, same_as_earlier(batch.label_maps), _measure_maps, [name for name, _ in COLUMNS])
+    return columns | {name: pack(columns[name]) for name, kind in COLUMNS if is_packed(kind)}
 
 
 def measure_once(
@@ -92,7 +95,9 @@ def _measure_maps(maps: Tensor, boxes: BoxArray, mask: NDArray[np.uint8] | None)
 
 
 def measure_map(score_map: NDArray[np.float64], boxes: BoxArray, mask: NDArray[np.uint8] | None) -> dict[str, Any]:
-    """The raw localisation quantities of one map: IoU curves at 255 gray levels, GT-Loc IoU, PxAP histograms.
+    """The raw localisation quantities of one map: IoU curve at 255 gray levels, GT-Loc IoU, PxAP histograms.
+
+    The curve is in 1/10,000, see :func:`sigcam_core.localization.hits.in_ten_thousandths`.
 
     Args:
         score_map: (H, W) stretched to [0, 1].
@@ -102,12 +107,11 @@ def measure_map(score_map: NDArray[np.float64], boxes: BoxArray, mask: NDArray[n
     values: dict[str, Any] = {}
     if len(boxes):
         curves = iou_curves(score_map, boxes)  # (1000,) each
-        values["best_iou_multi"] = curves["multi"][FIRST_THRESHOLD_OF_LEVEL].astype(np.float32)
-        values["best_iou_largest"] = curves["largest"][FIRST_THRESHOLD_OF_LEVEL].astype(np.float32)
+        values["best_iou_multi"] = in_ten_thousandths(curves["multi"][FIRST_THRESHOLD_OF_LEVEL])
         values["gt_loc_iou_any"] = curves["largest"][GT_LOC_THRESHOLD_INDEX]
         values["gt_loc_iou_first"] = curves["largest_first"][GT_LOC_THRESHOLD_INDEX]
     if mask is not None:
-        values["object_histogram"], values["background_histogram"] = score_histograms(score_map, mask).astype(np.int32)
+        values["object_histogram"], values["background_histogram"] = score_histograms(score_map, mask).astype(np.uint16)
     return values
 
 
@@ -135,10 +139,9 @@ def wsol_statistics(rows: pd.DataFrame, weights: FloatArray, protocol: str = "st
         statistics |= _box_figures(boxed, of_boxed, protocol)
     masked, of_masked = MASKS.restrict(rows, weights)
     if len(masked):
-        kinds = [
-            np.stack(masked[f"{kind}_histogram"].to_list()).astype(np.float64) for kind in ("object", "background")
-        ]
-        histograms = np.stack([of_masked @ counts for counts in kinds], axis=1)  # (B, 2, bins); whole numbers, exact
+        kinds = (unpack(masked[f"{kind}_histogram"], NUM_BINS) for kind in ("object", "background"))
+        # (B, 2, bins); whole numbers, exact
+        histograms = np.stack([of_masked @ counts.astype(np.float64) for counts in kinds], axis=1)
         statistics["pxap"] = pixel_average_precision(histograms)
     return statistics
 
@@ -158,12 +161,13 @@ def _box_figures(rows: pd.DataFrame, weights: FloatArray, protocol: str) -> Stat
         "gt_loc": 100 * (weights @ located) / count,
     }
     # At the 255 levels: the maximum over 1,000 thresholds meets no other.
-    best_iou = np.stack(rows["best_iou_multi"].to_list()).astype(np.float32)  # (N, 255)
-    for percentage in IOU_PERCENTAGES:
-        # In float32 on both sides: two unequal ratios of pixel counts differ by far more than its rounding.
-        hits = (best_iou >= np.float32(percentage / 100)).astype(np.float64)
-        statistics[f"maxboxacc@{percentage}"] = 100 * (weights @ hits).max(axis=1) / count
-    return statistics | {"maxboxacc_v2": np.mean([statistics[f"maxboxacc@{p}"] for p in IOU_PERCENTAGES], axis=0)}
+    hits = pack_hits(unpack(rows["best_iou_multi"], NUM_LEVELS))
+    drawn = np.isfinite(count)
+    if drawn.all():
+        return statistics | max_box_acc(hit_rates(hits, weights))
+    rates = np.full((len(weights), len(IOU_PERCENTAGES), NUM_LEVELS), np.nan)
+    rates[drawn] = hit_rates(hits, weights[drawn])
+    return statistics | max_box_acc(rates)
 
 
 LOCALIZATION = MetricFamily(

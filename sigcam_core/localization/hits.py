@@ -23,13 +23,30 @@ HELD_OUT = "_held_out"
 """What is added to the name of a figure whose thresholds were chosen on other images."""
 IMAGES_AT_ONCE = 1024
 WHOLE_IN_FLOAT32 = 2**24  # up to here, sums of whole numbers are exact in float32
+ROUNDING = 1e-6  # of 10,000 times a float64 ratio; unequal ratios of pixel counts differ there by 1e-5 at least
 
 
-def pack_hits(best_iou: NDArray[np.floating[Any]]) -> NDArray[np.uint8]:
+def in_ten_thousandths(iou: NDArray[np.float64]) -> NDArray[np.uint16]:
+    """IoUs as floor(10,000 IoU), which decides exactly whether one passes any percentage with two decimals.
+
+    An IoU is a ratio of two counts of pixels, of at most 2 x 224 x 224, so one that differs from k / 10,000 does so by
+    at least 1 / (10,000 x 100,352), some thousand times the rounding of float64.
+
+    Args:
+        iou: (...) of 0 to 1, in float64.
+
+    >>> in_ten_thousandths(np.array([0.0, 1 / 3, 7 / 10, 1.0])).tolist()
+    [0, 3333, 7000, 10000]
+    """
+    return np.floor(10_000 * iou + ROUNDING).astype(np.uint16)
+
+
+def pack_hits(best_iou: NDArray[np.floating[Any] | np.uint16]) -> NDArray[np.uint8]:
     """Whether the best box passes IoU .3, .5 and .7, at each gray level, in bits.
 
     Args:
-        best_iou: (..., 255) best IoU at the gray levels, as in the column ``best_iou_multi`` of the evidence.
+        best_iou: (..., 255) best IoU at the gray levels; or 10,000 times as much in whole numbers, as in the column
+            ``best_iou_multi`` of the evidence.
 
     Returns:
         (..., 96): 3 x 255 bits, and 3 bits of padding.
@@ -45,9 +62,11 @@ def pack_hits(best_iou: NDArray[np.floating[Any]]) -> NDArray[np.uint8]:
         fail(f"best IoUs must be of {NUM_LEVELS} gray levels, (..., {NUM_LEVELS}), got shape {best_iou.shape}.")
     if np.isnan(best_iou).any():
         fail("best IoUs hold NaN: leave out images without boxes.")
-    # In float32 on both sides, as in the evidence: two unequal ratios of pixel counts differ by far more.
-    least = np.array(IOU_PERCENTAGES, dtype=np.float64)[:, None] / 100
-    hits = best_iou.astype(np.float32)[..., None, :] >= least.astype(np.float32)
+    percentages = np.array(IOU_PERCENTAGES)[:, None]
+    if best_iou.dtype == np.uint16:
+        hits = best_iou[..., None, :] >= (100 * percentages).astype(np.uint16)
+    else:  # in float32 on both sides: two unequal ratios of pixel counts differ by far more than its rounding
+        hits = best_iou.astype(np.float32)[..., None, :] >= (percentages / 100).astype(np.float32)
     packed: NDArray[np.uint8] = np.packbits(hits.reshape(*best_iou.shape[:-1], NUM_BITS), axis=-1)
     return packed
 

@@ -15,11 +15,12 @@ import pandas as pd
 import torch
 
 from ..common.errors import check_choice
+from ..common.families import KEYS
 from ..common.files import read_json, write_json
 from ..common.progress import Report, print_to_stderr
 from ..common.provenance import provenance
 from ..dual.linear import linear_head_weight
-from ..evaluate.schema import KEYS, read_evidence
+from ..evaluate.schema import read_evidence
 from ..invariance import gauge_energy
 from ..localization.evidence import wsol_statistics
 from ..run import Extent, Run

@@ -35,10 +35,12 @@ from numpy.typing import NDArray
 
 from ..common.errors import fail
 from ..common.files import write_json
+from ..common.packed import unpack
 from ..common.progress import Report
 from ..common.provenance import provenance
 from ..common.resampling import FloatArray, Statistics, figure_and_resamples
 from ..evaluate.schema import read_evidence
+from ..localization.contours import NUM_LEVELS
 from ..localization.hits import HELD_OUT, NAMES, best_levels, box_acc_at, hit_rates, max_box_acc, pack_hits
 from ..run import Run
 from ..stations import record_of
@@ -124,7 +126,7 @@ def _packed(rows: pd.DataFrame) -> NDArray[np.uint8]:
     best_iou = rows.sort_values("image_id")["best_iou_multi"].dropna()
     if best_iou.empty:
         fail("no image of this evidence has a box: evaluate a data set that has boxes.")
-    return pack_hits(np.stack(best_iou.to_list()))
+    return pack_hits(unpack(best_iou, NUM_LEVELS))
 
 
 def simulate(

@@ -11,10 +11,10 @@ from typing import Any
 
 import pandas as pd
 
+from ..common.families import KEYS
 from ..dual.branch import HEADS, DualBranch
 from ..dual.linear import linear_head_weight
 from ..evaluate.overhead import overhead_rows
-from ..evaluate.schema import KEYS
 from ..fidelity.evidence import (
     ADCC_METRICS,
     FIDELITY_METRICS,

@@ -7,14 +7,17 @@ needs, a column says how many images its figure rests on.
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+
 import numpy as np
 import pandas as pd
 import torch
+from pandas.util import hash_array
 
 from ..common.errors import fail
-from ..common.families import Statistic
-from ..common.resampling import figure_and_resamples, interval
-from ..evaluate.schema import FAMILIES, KEYS, METRIC_TITLES, NEEDS
+from ..common.families import KEYS, Statistic
+from ..common.resampling import FloatArray, Statistics, figure_and_resamples, interval
+from ..evaluate.schema import FAMILIES, METRIC_TITLES, NEEDS
 from ..fidelity.evidence import PERTURBATION
 from ..fidelity.perturbation import average_drop_at_coverage
 from .paper import paper_table
@@ -35,17 +38,50 @@ def tables_of(evidence: pd.DataFrame, resamples: int = 1000) -> dict[str, pd.Dat
         A table a family, as :func:`table_with_intervals` gives it, with a column that names the variant; one with
         ``_differences``, as :func:`head_differences` gives it; and, where images were perturbed, ``matched_coverage``.
     """
-    tables = {}
+    tables: dict[str, pd.DataFrame] = {}
     for family in (family for family in FAMILIES if family.has_any(evidence)):
         rows = family.measured(evidence)
         makers = {"": table_with_intervals} if family.of_first_images else MAKERS
-        for suffix, make in makers.items():
-            parts = []
-            for value, statistics in family.statistics_by_variant().items():
-                column = {family.variant: value} if family.variant else {}
-                parts.append(make(rows, statistics, resamples).assign(**column))
-            tables[family.name + suffix] = pd.concat(parts, ignore_index=True)
+        parts: dict[str, list[pd.DataFrame]] = {suffix: [] for suffix in makers}
+        for value, statistics in family.statistics_by_variant().items():
+            column = {family.variant: value} if family.variant else {}
+            once = _made_once(statistics)
+            for suffix, make in makers.items():
+                parts[suffix].append(make(rows, once, resamples).assign(**column))
+        tables |= {family.name + suffix: pd.concat(made, ignore_index=True) for suffix, made in parts.items()}
     return tables | ({"matched_coverage": matched_coverage(evidence)} if PERTURBATION.has_any(evidence) else {})
+
+
+def _made_once(statistics: Statistic) -> Statistic:
+    """The same statistics, which for the same rows in the same order and the same draws are not computed again."""
+    made: dict[tuple[object, ...], Statistics] = {}
+
+    def of(rows: pd.DataFrame, weights: FloatArray) -> Statistics:
+        # Weights of as many images and resamples come from one seed here.
+        key = (*rows.iloc[0][KEYS], weights.shape, hash_array(rows["image_id"].to_numpy(object)).tobytes())
+        if key not in made:
+            made[key] = statistics(rows, weights)
+        return made[key]
+
+    return of
+
+
+def groups_of(rows: pd.DataFrame, keys: list[str]) -> Iterator[tuple[tuple[str, ...], pd.DataFrame]]:
+    """Rows that are the same in some columns, one group after the other in the order of their first rows.
+
+    ``DataFrame.groupby`` would copy all rows to sort them, which for evidence of 50,000 images is half a gigabyte.
+
+    Args:
+        rows: of evidence.
+        keys: names of the columns.
+
+    Yields:
+        The values of the columns, and the rows.
+    """
+    number = rows[keys].groupby(keys, sort=False).ngroup().to_numpy()
+    for places in (np.flatnonzero(number == one) for one in range(number.max(initial=-1) + 1)):
+        part = rows.take(places)
+        yield tuple(part[keys].iloc[0]), part
 
 
 def matched_coverage(evidence: pd.DataFrame) -> pd.DataFrame:
@@ -61,7 +97,7 @@ def matched_coverage(evidence: pd.DataFrame) -> pd.DataFrame:
         SigcamError: if no image was perturbed.
     """
     points = []
-    for keys, rows in PERTURBATION.measured(evidence).groupby(KEYS, sort=False):
+    for keys, rows in groups_of(PERTURBATION.measured(evidence), KEYS):
         drops = average_drop_at_coverage(torch.from_numpy(np.stack(rows["insertion_curve"].to_list())))
         points.append(
             pd.DataFrame(
@@ -89,7 +125,7 @@ def table_of(evidence: pd.DataFrame, statistics: Statistic) -> pd.DataFrame:
         fail("there is no evidence to make a table of: evaluate a network first.")
     table = []
     fewer: set[str] = set()
-    for keys, rows in evidence.groupby(KEYS, sort=False):
+    for keys, rows in groups_of(evidence, KEYS):
         values = statistics(rows, np.ones((1, len(rows))))
         figures = {name: value[0] for name, value in values.items()}
         counts = {NEEDS[name].heading: NEEDS[name].count(rows) for name in values if name in NEEDS}
@@ -119,7 +155,7 @@ def table_with_intervals(
         all.
     """
     figures = []
-    for keys, rows in evidence.groupby(KEYS, sort=False):
+    for keys, rows in groups_of(evidence, KEYS):
         for metric, values in statistics(rows, figure_and_resamples(len(rows), resamples, seed)).items():
             counts = num_images(metric, rows), len(rows)
             figures.append((*keys, metric, values[0], *interval(values[1:]), *counts))
@@ -159,14 +195,22 @@ def head_differences(
         SigcamError: if the two heads were not evaluated on the same images.
     """
     differences = []
-    for (network, method), rows in evidence.groupby(["network", "method"], sort=False):
-        heads = {head: part.sort_values("image_id") for head, part in rows.groupby("head")}
-        if set(heads) != {"softmax", "sigmoid"} or list(heads["softmax"].image_id) != list(heads["sigmoid"].image_id):
+    for (network, method), rows in groups_of(evidence, ["network", "method"]):
+        heads = {head: _by_image(part) for (head,), part in groups_of(rows, ["head"])}
+        if set(heads) != {"softmax", "sigmoid"} or not _have_same_images(heads["softmax"], heads["sigmoid"]):
             fail(f"{network}, {method}: both heads must be evaluated on the same images to be compared.")
         table = _paired(heads["softmax"], heads["sigmoid"], statistics, resamples, seed)
         differences.append(table.drop(columns=["first", "second"]).assign(network=str(network), method=str(method)))
     columns = ["network", "method", "metric", "difference", "low", "high", *COUNTS]
     return _where_fewer(pd.concat(differences, ignore_index=True)[columns])
+
+
+def _by_image(rows: pd.DataFrame) -> pd.DataFrame:
+    return rows if rows["image_id"].is_monotonic_increasing else rows.sort_values("image_id")
+
+
+def _have_same_images(first: pd.DataFrame, second: pd.DataFrame) -> bool:
+    return np.array_equal(first["image_id"].to_numpy(object), second["image_id"].to_numpy(object))
 
 
 def paired_difference(
@@ -199,7 +243,7 @@ def _paired(
     first: pd.DataFrame, second: pd.DataFrame, statistics: Statistic, resamples: int, seed: int
 ) -> pd.DataFrame:
     """What :func:`paired_difference` gives, with all :data:`COUNTS`."""
-    if list(first["image_id"]) != list(second["image_id"]):
+    if not _have_same_images(first, second):
         fail("a paired difference needs the same images in the same order on both sides.")
     weights = figure_and_resamples(len(first), resamples, seed)
     one, other = statistics(first, weights), statistics(second, weights)

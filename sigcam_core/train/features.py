@@ -29,6 +29,7 @@ from torch import Tensor, nn
 
 from ..backbones.formats import required_format
 from ..backbones.passes import Pass, fast_pass
+from ..common.digests import digest_of_weights
 from ..common.errors import fail
 from ..common.files import read_json, sha256_of_file, sync, write_atomically, write_json
 from ..common.locks import one_at_a_time
@@ -264,15 +265,11 @@ def _converted(inputs: Tensor, cache_type: str, manifest: Manifest, rows: Tensor
 
 def _facts(network: nn.Module, manifest: Manifest, cache_type: str) -> dict[str, Any]:
     """All that decides the numbers but the view, as digests and plain values."""
-    weights = hashlib.sha256()
-    for name, tensor in network.state_dict().items():
-        weights.update(name.encode())
-        weights.update(tensor.detach().cpu().contiguous().flatten().view(torch.uint8).numpy().data)
     # The manifest does not tell copies of other sizes apart; the files' sizes do.
     files = [(path, _size_of(manifest.locate(path))) for path in manifest.table["path"]]
     return {
         "network": _digest(repr(network)),
-        "weights": weights.hexdigest(),
+        "weights": digest_of_weights(network),
         "images": _digest([manifest.checksum, files]),
         "form": list(required_format(network)),
         "cache_type": cache_type,

@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from hypothesis.extra.numpy import array_shapes, arrays
-from made_up_evidence import made_up_evidence
+from made_up_evidence import made_up_evidence, packed
 
 from sigcam_core.common.errors import SigcamError
 from sigcam_core.common.resampling import figure_and_resamples
@@ -17,6 +17,7 @@ from sigcam_core.localization.hits import (
     best_levels,
     box_acc_at,
     hit_rates,
+    in_ten_thousandths,
     max_box_acc,
     pack_hits,
     unpack_hits,
@@ -36,7 +37,8 @@ def random_iou(num_images: int, seed: int = 0) -> np.ndarray:
 def test_figures_and_resamples_equal_those_of_the_evidence(num_images: int) -> None:
     best_iou = random_iou(num_images)
     row = made_up_evidence().iloc[0].drop("best_iou_multi")
-    rows = pd.DataFrame([row] * num_images).assign(best_iou_multi=list(best_iou))
+    in_evidence = [packed(in_ten_thousandths(curve.astype(np.float64).round(1))) for curve in best_iou]
+    rows = pd.DataFrame([row] * num_images).assign(best_iou_multi=in_evidence)
     weights = figure_and_resamples(num_images, 20, seed=0)
     expected = wsol_statistics(rows, weights)
     figures = max_box_acc(hit_rates(pack_hits(best_iou), weights))
@@ -132,3 +134,12 @@ def test_many_images_and_resamples_take_little_memory() -> None:
 def test_bad_input_gets_one_sentence(call: object, sentence: str) -> None:
     with pytest.raises(SigcamError, match=sentence):
         call()  # type: ignore[operator]
+
+
+@given(st.integers(1, 100_352), st.data())
+def test_ten_thousandths_decide_every_percentage_exactly(union: int, data: st.DataObject) -> None:
+    intersection = data.draw(st.integers(0, union))
+    found = int(in_ten_thousandths(np.array([intersection / union]))[0])
+    assert found == 10_000 * intersection // union
+    for percentage in (30, 50, 70):
+        assert (found >= 100 * percentage) == (100 * intersection >= percentage * union)

@@ -3,11 +3,13 @@
 import numpy as np
 import pandas as pd
 import pytest
-from made_up_evidence import NUM_IMAGES, made_up_evidence, value
+from made_up_evidence import NUM_IMAGES, made_up_evidence, packed, value
 
 from sigcam_core.common.errors import SigcamError
+from sigcam_core.common.packed import unpack
 from sigcam_core.common.resampling import bootstrap_weights
 from sigcam_core.localization.evidence import BOX_METRICS, wsol_statistics
+from sigcam_core.localization.hits import in_ten_thousandths
 from sigcam_core.localization.protocol import NUM_BINS, pixel_average_precision
 
 
@@ -23,9 +25,9 @@ def test_localisation_figures_by_hand() -> None:
 
 def test_max_box_acc_is_the_best_threshold_of_the_mean_not_the_mean_of_the_best() -> None:
     rows = made_up_evidence()
-    best_iou = np.zeros((NUM_IMAGES, 255), dtype=np.float32)
+    best_iou = np.zeros((NUM_IMAGES, 255))
     best_iou[:3, 10] = best_iou[3:5, 20] = 0.6
-    rows["best_iou_multi"] = list(best_iou)
+    rows["best_iou_multi"] = [packed(in_ten_thousandths(curve)) for curve in best_iou]
     figures = wsol_statistics(rows, np.ones((1, NUM_IMAGES)))
     assert value(figures, "maxboxacc@50") == pytest.approx(50)
     assert value(figures, "maxboxacc@70") == 0
@@ -37,7 +39,7 @@ def test_pxap_equals_the_metric_and_weights_repeat_images() -> None:
     weights = np.array([[1, 1, 1, 1, 1, 1], [0, 2, 0, 1, 3, 0]], dtype=np.float64)
     repeated = rows.iloc[[1, 1, 3, 4, 4, 4]]
     for part, found in zip((rows, repeated), wsol_statistics(rows, weights)["pxap"], strict=True):
-        sums = np.stack([np.stack(part[f"{kind}_histogram"].to_list()).sum(0) for kind in ("object", "background")])
+        sums = np.stack([unpack(part[f"{kind}_histogram"], NUM_BINS).sum(0) for kind in ("object", "background")])
         assert found == pytest.approx(pixel_average_precision(sums))
     for metric, values in wsol_statistics(rows, weights).items():
         again = wsol_statistics(repeated, np.ones((1, NUM_IMAGES)))[metric]

@@ -14,6 +14,7 @@ from scipy.stats import binom
 from sigcam_core.cams.controls import Control
 from sigcam_core.common.errors import SigcamError
 from sigcam_core.common.files import read_json, write_json
+from sigcam_core.common.packed import unpack
 from sigcam_core.evaluate.schema import SCHEMA
 from sigcam_core.localization.hits import pack_hits
 from sigcam_core.publish.controls import located_pairs
@@ -149,7 +150,7 @@ def test_the_table_and_its_record_say_where_they_come_from(tmp_path: Path) -> No
     assert said == [f"one, {method}: 4 data sets of {NUM_IMAGES} images" for method in ("cam", "layercam")]
     for method, part in table.groupby("method"):
         evidence = [made_up_evidence(head, method, kinds.index((head, method))) for head in ("softmax", "sigmoid")]
-        first, second = (pack_hits(np.stack(rows["best_iou_multi"].to_list())) for rows in evidence)
+        first, second = (pack_hits(unpack(rows["best_iou_multi"], 255)) for rows in evidence)
         expected = simulate(first, second, NUM_IMAGES, simulation)
         pd.testing.assert_frame_equal(part[COLUMNS].reset_index(drop=True), expected)
         assert set(part["population"]) == {NUM_IMAGES}

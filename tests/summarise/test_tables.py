@@ -1,5 +1,6 @@
 """Statistics, bootstrap differences, and the tables made of them."""
 
+from dataclasses import replace
 from functools import partial
 
 import numpy as np
@@ -10,7 +11,9 @@ from made_up_evidence import NUM_IMAGES, made_up_evidence
 from sigcam_core.common.errors import SigcamError
 from sigcam_core.common.resampling import bootstrap_weights
 from sigcam_core.fidelity.evidence import fidelity_statistics
-from sigcam_core.localization.evidence import wsol_statistics
+from sigcam_core.localization.evidence import LOCALIZATION, wsol_statistics
+from sigcam_core.localization.protocol import PROTOCOLS
+from sigcam_core.summarise import tables
 from sigcam_core.summarise.tables import (
     beside_paper,
     head_differences,
@@ -21,6 +24,8 @@ from sigcam_core.summarise.tables import (
     table_with_intervals,
     tables_of,
 )
+
+KINDS = [("softmax", "cam"), ("sigmoid", "cam"), ("softmax", "gradcam"), ("sigmoid", "gradcam")]
 
 
 def test_drop_at_matched_coverage_by_hand() -> None:
@@ -171,3 +176,26 @@ def test_intervals_of_few_images_are_of_the_resamples_that_draw_one() -> None:
     table = table_with_intervals(evidence.assign(best_iou_multi=alone), wsol_statistics, 100)
     row = table[(table["metric"] == "gt_loc") & (table["head"] == "softmax")].iloc[0]
     assert row[["value", "low", "high", "images"]].tolist() == [100, 100, 100, 1]
+
+
+def test_all_tables_equal_those_made_one_by_one_and_no_statistic_is_computed_twice(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    parts = [made_up_evidence(head, method, seed) for seed, (head, method) in enumerate(KINDS)]
+    evidence = pd.concat(parts, ignore_index=True)
+    expected = {
+        "": [table_with_intervals(evidence, partial(wsol_statistics, protocol=one), 50) for one in PROTOCOLS],
+        "_differences": [head_differences(evidence, partial(wsol_statistics, protocol=one), 50) for one in PROTOCOLS],
+    }
+    asked: list[tuple[str, str]] = []
+
+    def noting(rows: pd.DataFrame, weights: np.ndarray, protocol: str) -> dict[str, np.ndarray]:
+        asked.append((rows["head"].iloc[0], rows["method"].iloc[0]))
+        return wsol_statistics(rows, weights, protocol)
+
+    monkeypatch.setattr(tables, "FAMILIES", (replace(LOCALIZATION, statistics=noting),))
+    made = tables_of(evidence, resamples=50)
+    for suffix, several in expected.items():
+        whole = pd.concat([one.assign(protocol=name) for name, one in zip(PROTOCOLS, several, strict=True)])
+        pd.testing.assert_frame_equal(made[f"wsol{suffix}"], whole.reset_index(drop=True))
+    assert sorted(asked) == sorted(KINDS * len(PROTOCOLS))
