@@ -36,6 +36,7 @@ mathematics = load(BOOK / "_ext" / "mathematics.py")
 lean = load(BOOK / "_ext" / "lean.py")
 accessible = load(BOOK / "_ext" / "accessible.py")
 build_book = load(ROOT / "workflow" / "build_book.py")
+api_pages = load(ROOT / "workflow" / "api_pages.py")
 
 
 def write_values(folder: Path, name: str, file_name: str | None = None, **parts: object) -> Path:
@@ -123,11 +124,16 @@ def test_every_citation_has_an_entry_and_every_entry_a_citation() -> None:
     assert {key.strip() for keys in cited for key in keys.split(",")} == entries
 
 
-def test_the_api_page_documents_every_module() -> None:
+def test_the_pages_of_the_interface_document_every_module(tmp_path: Path) -> None:
+    shutil.copy(BOOK / "_toc.yml", tmp_path)
+    api_pages.write_api(tmp_path)
     paths = [path.relative_to(ROOT) for path in (ROOT / "sigcam_core").rglob("*.py") if not path.stem.startswith("_")]
     modules = {".".join(path.with_suffix("").parts) for path in paths}
-    documented = re.findall(r"automodule:: ([\w.]+)", (BOOK / "api.md").read_text())
+    pages = sorted((tmp_path / "api").glob("*.md"))
+    documented = [name for page in pages for name in re.findall(r"automodule:: ([\w.]+)", page.read_text())]
     assert sorted(documented) == sorted(modules)
+    named = [name for name in build_book.toc_files(tmp_path / "_toc.yml") if name.startswith("api/")]
+    assert sorted(named) == [f"api/{page.stem}" for page in pages]
 
 
 def test_the_tour_of_the_api_page_runs() -> None:
