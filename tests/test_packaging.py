@@ -190,7 +190,7 @@ def test_second_setup_does_nothing(tmp_path: Path) -> None:
 
 
 def test_environment_remembers_its_torch_build(tmp_path: Path) -> None:
-    for stamp in (".locked-cpu", ".ready-cpu", ".scripts"):
+    for stamp in (".locked-cpu", ".ready-cpu"):
         (tmp_path / stamp).touch()
     assert "Nothing to be done" in make("-n", "setup", f"VENV={tmp_path}").stdout
     assert "-m venv --clear" in make("-n", "setup", "TORCH=default", f"VENV={tmp_path}").stdout
