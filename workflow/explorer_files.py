@@ -178,7 +178,7 @@ def node() -> str:
 
 def save_page_values(work_dir: Path, folder: Path, facts: dict[str, Any]) -> None:
     """Save what the prose tells of the page."""
-    one = sum((folder / name).stat().st_size for name in ("landing.js", "one_photo.js", "first.webp"))
+    one = sum((folder / name).stat().st_size for name in ("derivation.js", "one_photo.js", "first.webp"))
     values = {
         "megabytes": facts["bytes"] / 1e6,
         "difference": facts["difference"],

@@ -20,7 +20,7 @@ export function element(tag, attributes = {}, ...children) {
 /** A slider with its label and the text of its value. */
 export function slider(label, { min, max, step, value, text, onchange }) {
   const id = freshId("slider");
-  const shown = element("output", { for: id });
+  const shown = element("span", { class: "sigcam-value", "aria-hidden": "true" }); // the slider tells its value itself
   const input = element("input", { id, type: "range", min, max, step, value });
   const update = () => {
     shown.textContent = text(Number(input.value));

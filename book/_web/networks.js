@@ -19,6 +19,7 @@ async function open(base, facts, tell) {
   tell("Starting the network.");
   const { arrays } = unpack(packed);
   const run = await globalThis.sigcamOpenNetwork(wasm, model, facts.size);
+  await run(new Float32Array(3 * facts.size ** 2)); // the first pass is slow
   return { run, heads: { softmax: headOf(arrays, "softmax"), sigmoid: headOf(arrays, "sigmoid") } };
 }
 

@@ -5,7 +5,7 @@ import { barList } from "./bars.js";
 import { drawMap, placeOfGreatest, SCALES } from "./colours.js";
 import { choice, eachFrame, element, formula, slider, small } from "./elements.js";
 import { folderOf } from "./files.js";
-import { METHODS, SCALARS } from "./maths.js";
+import * as maths from "./maths.js";
 import { openNetwork } from "./networks.js";
 import { inputOf, openPhoto, openSample } from "./photos.js";
 import { picker } from "./picker.js";
@@ -30,9 +30,9 @@ const state = {
 const status = element("p", { class: "sigcam-status", role: "status" });
 const tell = (text) => (status.textContent = text);
 const photo = element("canvas", { class: "sigcam-photo", role: "img", "aria-label": "the photo" });
-const maps = stage(["left map", "right map"], photo);
+const shownMaps = stage(["left map", "right map"], photo);
 const said = [element("p", {}), element("p", {})];
-maps.root.append(element("div", { class: "sigcam-said" }, ...said));
+shownMaps.root.append(element("div", { class: "sigcam-said" }, ...said));
 const scaleLegend = legend();
 const redraw = eachFrame(draw);
 
@@ -40,8 +40,8 @@ const redraw = eachFrame(draw);
 function viewControls(title, view) {
   const options = [
     choice("Head", HEADS.map((name) => [name, `${name} head`]), view.head, (value) => change({ head: value })),
-    choice("Method", titles(METHODS), view.method, (value) => change({ method: value })),
-    choice("Explains the", titles(SCALARS), view.scalar, (value) => change({ scalar: value })),
+    choice("Method", titles(maths.METHODS), view.method, (value) => change({ method: value })),
+    choice("Explains the", titles(maths.SCALARS), view.scalar, (value) => change({ scalar: value })),
     choice("Weights", [["", "with their sign"], ["cut", "negative ones cut"]], view.truncated ? "cut" : "", (value) =>
       change({ truncated: value === "cut" }),
     ),
@@ -78,7 +78,7 @@ const numbers = element("div", { class: "sigcam-numbers" });
 const result = element(
   "div",
   { class: "sigcam-result", hidden: true },
-  element("div", { class: "sigcam-columns" }, maps.root, element("div", {}, bars.softmax.root, bars.sigmoid.root)),
+  element("div", { class: "sigcam-columns" }, shownMaps.root, element("div", {}, bars.softmax.root, bars.sigmoid.root)),
   scaleLegend.root,
   element("div", { class: "sigcam-shift" }, shift.row, numbers),
   element("div", { class: "sigcam-choices" }, classChoice.row, scaleChoice.row),
@@ -117,10 +117,10 @@ function drawView(view, i) {
   const { answers, k, shift: s } = state;
   const { height, width } = answers.features;
   const map = answers.map(view, k, s);
-  const layer = maps.layers[i];
+  const layer = shownMaps.layers[i];
   drawMap(layer, map ?? new Float64Array(height * width), height, width, state.scale, answers.limit(view, k));
   const text = map
-    ? `${METHODS[view.method].title} of ${facts.names[k]}, ${view.head} head: ${placeOfGreatest(map, height, width)}`
+    ? `${maths.METHODS[view.method].title} of ${facts.names[k]}, ${view.head} head: ${placeOfGreatest(map, height, width)}`
     : `The sigmoid head knows ${facts.places.length} classes; ${facts.names[k]} is not among them.`;
   said[i].textContent = text;
   layer.setAttribute("aria-label", text);
@@ -183,3 +183,4 @@ const pick = picker(root, facts, base, {
   load: () => openNetwork(base, facts, tell).then(() => tell("The network is ready: choose a photo."), (e) => tell(e.message)),
 });
 root.replaceChildren(pick, status, result);
+root.sigcam = { state, maths }; // for tests, and for readers who open the console

@@ -11,7 +11,7 @@ export const base = folderOf(document.currentScript);
  *
  * A shift delta adds the same number to all logits, so that rows of other classes are not needed.
  */
-export async function openOnePhoto() {
+async function openOnePhoto() {
   const { facts, arrays } = unpack(await loadFile(base, "one_photo"));
   const channels = arrays.mean_row.length;
   const side = Math.sqrt(arrays.features.length / channels);
@@ -39,4 +39,17 @@ export function sigmoidOf(one, n, pooled, delta) {
   let logit = one.sigmoidBias[n];
   for (let i = 0; i < pooled.length; i++) logit += (one.sigmoidRows[n][i] + (delta ? delta[i] : 0)) * pooled[i];
   return sigmoid(logit);
+}
+
+let opening = null;
+
+/** Fill the element of the page with an id, where there is one, with what `make` gives for the photo. */
+export function fill(id, make) {
+  const root = document.getElementById(id);
+  if (!root) return;
+  opening ??= openOnePhoto();
+  opening.then(
+    (one) => root.replaceChildren(...make(one)),
+    (error) => root.replaceChildren(error.message),
+  );
 }
