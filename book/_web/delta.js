@@ -18,7 +18,7 @@ function tellingChannels({ values, channels, height, width }) {
     if (corner < 0) continue;
     const isThere = (p) =>
       Math.floor(p / width) > height / 2 === corner > 1 && p % width > width / 2 === (corner % 2 === 1);
-    const score = map.reduce((sum, value, p) => sum + (isThere(p) ? value : -value), 0);
+    const score = map.reduce((sum, value, p) => sum + (isThere(p) ? value : -3 * value), 0);
     if (score > best[corner].score) best[corner] = { channel: i, score };
   }
   return best.map(({ channel }) => channel);

@@ -39,7 +39,7 @@ export function fillGauge(id) {
       const norm = canonical + shared * u * u;
       said.replaceChildren(
         formula("Gauge energy ρ = "),
-        element("b", {}, ((shared * u * u) / norm).toFixed(4)),
+        element("b", {}, small((shared * u * u) / norm)),
         ", squared norm of the head ",
         element("b", {}, norm.toFixed(1)),
         "; the largest change of a probability is ",

@@ -115,7 +115,7 @@ def test_the_gauge_turns_the_map_and_not_the_predictions(page: Page, address: st
     page.goto(f"{address}/softmax_invariance.html")
     found = widget(page, "gauge")
     found.get_by_role("button", name="Canonical").click()
-    expect(numbers(found)).to_contain_text("ρ = 0.0000")
+    expect(numbers(found)).to_contain_text("ρ = 0, squared")
     before = colour_at(found, 3, 3)
     found.get_by_label("Mean row kept").fill("-200")
     expect(numbers(found)).to_contain_text(re.compile(r"ρ = 0\.[1-9]"))
