@@ -30,14 +30,27 @@ export function answersOf(features, heads, places) {
   const placeIn = (head, k) => (head === "softmax" ? k : places.indexOf(k));
   const limits = new Map();
 
-  function mapWith(view, k, delta) {
+  // Both maps and the bars of one picture share the shifted logits.
+  let last = { key: "" };
+  function shiftedHeads(k, s) {
+    const key = `${k} ${s}`;
+    if (last.key === key) return last;
+    if (s === 0) return { key, delta: null, logits: before };
+    const delta = collapseShift(weightsOf(heads.softmax, k), s);
+    const logits = Object.fromEntries(HEADS.map((name) => [name, logitsOf(heads[name], pooled, delta)]));
+    last = { key, delta, logits };
+    return last;
+  }
+
+  function mapWith(view, k, s) {
     const head = heads[view.head];
     const place = placeIn(view.head, k);
     if (place < 0) return null;
-    const logits = view.scalar === "logit" ? null : logitsOf(head, pooled, delta);
-    const weights = logits
-      ? combinedWeights(head, coefficientsOf(view.scalar, view.head, logits, place), delta)
-      : weightsOf(head, place, delta);
+    const { delta, logits } = shiftedHeads(k, s);
+    const weights =
+      view.scalar === "logit"
+        ? weightsOf(head, place, delta)
+        : combinedWeights(head, coefficientsOf(view.scalar, view.head, logits[view.head], place), delta);
     return mapOf(view.method, features, weights, view.truncated);
   }
 
@@ -49,13 +62,13 @@ export function answersOf(features, heads, places) {
     probability: (head, k) => probabilities[head][placeIn(head, k)],
 
     /** The map of a view {head, method, scalar, truncated} of class k under the shift s, or null. */
-    map: (view, k, s) => mapWith(view, k, s ? collapseShift(weightsOf(heads.softmax, k), s) : null),
+    map: mapWith,
 
     /** The greatest magnitude of the view's map without a shift. */
     limit(view, k) {
       const key = `${k} ${Object.values(view)}`;
       if (!limits.has(key)) {
-        const map = mapWith(view, k, null);
+        const map = mapWith(view, k, 0);
         limits.set(key, map ? Math.max(...map.map(Math.abs)) : 0);
       }
       return limits.get(key);
@@ -63,13 +76,10 @@ export function answersOf(features, heads, places) {
 
     /** Both heads after the shift s along class k: what is added to every logit, and all probabilities. */
     shifted(k, s) {
-      const delta = collapseShift(weightsOf(heads.softmax, k), s);
-      const after = {
-        softmax: softmax(logitsOf(heads.softmax, pooled, delta)),
-        sigmoid: logitsOf(heads.sigmoid, pooled, delta).map(sigmoid),
-      };
+      const { delta, logits } = shiftedHeads(k, s);
+      const after = { softmax: softmax(logits.softmax), sigmoid: logits.sigmoid.map(sigmoid) };
       return {
-        added: dot(delta, pooled),
+        added: delta ? dot(delta, pooled) : 0,
         probability: (head, m) => after[head][placeIn(head, m)],
         change: { softmax: largestChange(probabilities.softmax, after.softmax) },
       };
