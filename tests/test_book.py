@@ -5,13 +5,13 @@ from __future__ import annotations
 import importlib.util
 import json
 import re
+import shutil
 import subprocess
 import sys
 from pathlib import Path
 from types import ModuleType, SimpleNamespace
 
 import pytest
-import yaml
 from sphinx.errors import ExtensionError
 
 from sigcam_core.common.errors import SigcamError
@@ -32,8 +32,11 @@ def load(path: Path) -> ModuleType:
 
 
 values = load(BOOK / "_ext" / "values.py")
-offline = load(BOOK / "_ext" / "offline.py")
+mathematics = load(BOOK / "_ext" / "mathematics.py")
+lean = load(BOOK / "_ext" / "lean.py")
+accessible = load(BOOK / "_ext" / "accessible.py")
 build_book = load(ROOT / "workflow" / "build_book.py")
+api_pages = load(ROOT / "workflow" / "api_pages.py")
 
 
 def write_values(folder: Path, name: str, file_name: str | None = None, **parts: object) -> Path:
@@ -121,11 +124,16 @@ def test_every_citation_has_an_entry_and_every_entry_a_citation() -> None:
     assert {key.strip() for keys in cited for key in keys.split(",")} == entries
 
 
-def test_the_api_page_documents_every_module() -> None:
+def test_the_pages_of_the_interface_document_every_module(tmp_path: Path) -> None:
+    shutil.copy(BOOK / "_toc.yml", tmp_path)
+    api_pages.write_api(tmp_path)
     paths = [path.relative_to(ROOT) for path in (ROOT / "sigcam_core").rglob("*.py") if not path.stem.startswith("_")]
     modules = {".".join(path.with_suffix("").parts) for path in paths}
-    documented = re.findall(r"automodule:: ([\w.]+)", (BOOK / "api.md").read_text())
+    pages = sorted((tmp_path / "api").glob("*.md"))
+    documented = [name for page in pages for name in re.findall(r"automodule:: ([\w.]+)", page.read_text())]
     assert sorted(documented) == sorted(modules)
+    named = [name for name in build_book.toc_files(tmp_path / "_toc.yml") if name.startswith("api/")]
+    assert sorted(named) == [f"api/{page.stem}" for page in pages]
 
 
 def test_the_tour_of_the_api_page_runs() -> None:
@@ -142,20 +150,77 @@ def test_every_picture_has_alternative_text() -> None:
             assert ":alt:" in body
 
 
-# Mathematics without a network
+# Mathematics without a script
 
 
-def test_mathjax_is_copied_with_all_that_the_configuration_names(tmp_path: Path) -> None:
-    offline.copy_mathjax(SimpleNamespace(outdir=tmp_path, builder=SimpleNamespace(format="html")))
-    config = yaml.safe_load((BOOK / "_config.yml").read_text())["sphinx"]["config"]
-    script = tmp_path / "_static" / config["mathjax_path"]
-    assert script.is_file()
-    for name in config["mathjax2_config"]["config"]:
-        assert (script.parent / "config" / name).is_file()
-    font = config["mathjax2_config"]["HTML-CSS"]["webFont"]
-    assert list((script.parent / "fonts" / "HTML-CSS" / font / "woff").glob("*.woff"))
-    assert (script.parent / "jax" / "output" / "HTML-CSS" / "fonts" / font / "fontdata.js").is_file()
-    assert sum(path.stat().st_size for path in script.parent.rglob("*") if path.is_file()) < 4_000_000
+def test_a_formula_becomes_html_and_mathml() -> None:
+    html = mathematics.typeset(r"\relu{x} \in \R", display=False, macros=r'{"\\relu": "\\operatorname{ReLU}(#1)"}')
+    assert '<span class="katex">' in html
+    assert "<math " in html
+    assert "ReLU" in html
+
+
+def test_a_formula_that_is_none_is_refused() -> None:
+    with pytest.raises(ValueError, match="expected '}'"):
+        mathematics.typeset(r"\frac{1}{2", display=True, macros="{}")
+    assert "katex" in mathematics.typeset("x + 1", display=True, macros="{}")  # and the next one is typeset
+
+
+def test_lines_are_lined_up_at_their_ampersands() -> None:
+    assert mathematics.lined_up(r"a &= b \\ c &= d") == r"\begin{aligned}a &= b \\ c &= d\end{aligned}"
+    assert mathematics.lined_up("a = b") == "a = b"
+
+
+def test_the_style_sheet_of_formulas_comes_with_every_font_that_it_names(tmp_path: Path) -> None:
+    mathematics.copy_katex(SimpleNamespace(outdir=tmp_path, builder=SimpleNamespace(format="html")))
+    folder = tmp_path / "_static" / mathematics.SERVED
+    fonts = set(re.findall(r"fonts/([\w-]+\.woff2)", (folder / "katex.min.css").read_text()))
+    assert fonts == {path.name for path in (folder / "fonts").iterdir()}
+    assert sum(path.stat().st_size for path in folder.rglob("*") if path.is_file()) < 500_000
+
+
+# What the theme leaves behind
+
+THEME_PAGE = """<script>
+    document.documentElement.dataset.mode = localStorage.getItem("mode") || "";
+</script>
+  <script defer src="_static/scripts/fontawesome.js?digest=1"></script>
+    <link rel="stylesheet" type="text/css" href="_static/sphinx-thebe.css?v=1" />
+    <script>const THEBE_JS_URL = "https://example.org/index.js"; const thebe_selector = "pre"</script>
+    <script async="async" src="_static/sphinx-thebe.js?v=1"></script>
+<button class="btn search-button-field" title="Search" aria-label="Search"><i class="fa-solid fa-list"></i></button>
+<details><summary aria-label="Toggle hidden content">Code</summary></details>
+<div role="list" class="citation-list"></div><div class="formula">x</div>"""
+
+
+def test_pages_lose_the_scripts_that_they_do_not_use() -> None:
+    html = lean.without_unused(THEME_PAGE)
+    assert not re.search("(?i)thebe|fontawesome", html)
+    assert 'localStorage.getItem("mode") || "auto"' in html
+    assert html.count("<script") == html.count("</script>") == 1
+
+
+def test_names_agree_with_what_is_read() -> None:
+    html = accessible.accessible(THEME_PAGE)
+    assert "aria-label" not in re.sub(r'<div class="formula".*?>', "", html)
+    assert '<i aria-hidden="true" class="fa-solid fa-list">' in html
+    assert '<div class="formula" tabindex="0"' in html
+    assert 'role="list"' not in html
+
+
+def test_only_icons_that_are_shown_are_kept(tmp_path: Path) -> None:
+    theme = Path(importlib.util.find_spec("pydata_sphinx_theme").origin).parent  # type: ignore[union-attr, arg-type]
+    shutil.copytree(theme / "theme" / "pydata_sphinx_theme" / "static", tmp_path / "static")
+    before = (tmp_path / "static" / lean.THEME).read_text()
+    lean.keep_icons(tmp_path / "static", lean.icons_of(THEME_PAGE))
+    after = (tmp_path / "static" / lean.THEME).read_text()
+    assert ".fa-list:before" in before
+    assert ".fa-list:before" in after
+    assert ".fa-bars:before" in before
+    assert ".fa-bars:before" not in after
+    fonts = {path.name: path.stat().st_size for path in (tmp_path / "static" / lean.FONTS).iterdir()}
+    assert set(fonts) == set(re.findall(r"webfonts/([\w-]+\.\w+)", after))
+    assert sum(fonts.values()) < 10_000
 
 
 # Staging and building

@@ -18,6 +18,7 @@ from pathlib import Path
 
 import yaml
 
+from api_pages import write_api
 from draw_rooms import draw
 from explorer_files import ensure_explorer
 from profile_page import write_profile
@@ -58,6 +59,7 @@ def stage(book: Path, work_dir: Path, target: Path, profile: str = USUAL) -> Non
     shutil.copytree(book, target, ignore=shutil.ignore_patterns("__pycache__", "_build"))
     if profile != USUAL:
         write_profile(target, profile_of(profile))
+    write_api(target)
     for name in toc_files(target / "_toc.yml"):
         if not name.startswith("notebooks/"):
             continue
