@@ -23,7 +23,7 @@ from sigcam_core.run import manifest_path
 # Let glibc keep freed memory: handing every batch back to the system costs up to a third of the training time.
 KEEP_MEMORY = "MALLOC_MMAP_THRESHOLD_=1073741824 MALLOC_TRIM_THRESHOLD_=1073741824"
 
-DEFAULTS = {"profile": USUAL, "work_dir": "", "seed": 0, "repeats": 7}
+DEFAULTS = {"profile": USUAL, "work_dir": "", "seed": 0, "repeats": 7, "parts": 1}
 DEFAULTS |= dict.fromkeys(("train", "val", "test", "epochs"))  # the programs' own
 if unknown := set(config) - set(DEFAULTS):
     raise WorkflowError(f"unknown configuration {', '.join(sorted(unknown))}: choose among {', '.join(DEFAULTS)}.")
@@ -44,6 +44,8 @@ WORK = Path(settings["work_dir"] or Path("build", PROFILE.folder))
 SEED = settings["seed"]
 SHOWN = {one.run: one for one in PROFILE.shown(WORK)}
 RUNS = {run.network if IS_USUAL else run.full_name: run for run in SHOWN}
+PARTS = settings["parts"]  # processes that share the evaluation of a run, in profiles of large runs
+CORES = workflow.cores or 1  # on a cluster nobody says how many
 PYTHON = sys.executable
 NOTEBOOKS = {path.stem: path for path in sorted(Path(workflow.basedir, "notebooks").glob("*.ipynb"))}
 if not IS_USUAL:  # the pages of the paper's tables
@@ -219,7 +221,7 @@ rule notebook:
     params:
         given=lambda wildcards: parameters(wildcards.notebook),
     # What is repeated is a timing: nothing else may run beside it.
-    threads: lambda wildcards: workflow.cores if "-p repeats" in parameters(wildcards.notebook) else 1
+    threads: lambda wildcards: CORES if "-p repeats" in parameters(wildcards.notebook) else 1
     shell:
         "OMP_NUM_THREADS={threads} MPLBACKEND=module://matplotlib_inline.backend_inline"
         " {PYTHON:q} -m papermill --no-progress-bar --log-level WARNING {input.notebook:q} {output:q}.part.ipynb"
@@ -240,6 +242,6 @@ rule book:
         WORK / "book" / "_build" / "html" / "index.html",
     params:
         profile="" if IS_USUAL else f"--profile {PROFILE.name}",
-    threads: workflow.cores
+    threads: CORES
     shell:
         "{PYTHON:q} {workflow.basedir:q}/workflow/build_book.py --work-dir {WORK:q} {params.profile}"

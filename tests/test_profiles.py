@@ -13,7 +13,7 @@ from rooms import PROJECT
 from sigcam_core.matrix import PROFILES
 
 
-def dry_run(profile: str, work_dir: Path) -> subprocess.CompletedProcess[str]:
+def dry_run(profile: str, work_dir: Path, *settings: str) -> subprocess.CompletedProcess[str]:
     command = [sys.executable, "-m", "snakemake", "--snakefile", str(PROJECT / "Snakefile"), "--cores", "2", "--nolock"]
     options = [
         "--directory",
@@ -22,6 +22,7 @@ def dry_run(profile: str, work_dir: Path) -> subprocess.CompletedProcess[str]:
         "--config",
         f"profile={profile}",
         f"work_dir={work_dir}",
+        *settings,
     ]
     return subprocess.run([*command, *options], capture_output=True, text=True, check=False)
 
@@ -122,3 +123,17 @@ def test_make_tells_what_a_profile_costs_before_it_starts(profile: str) -> None:
 
 def test_the_check_of_a_fresh_clone_goes_through_the_matrix() -> None:
     assert "timed make reproduce PROFILE=miniature" in (PROJECT / ".ci" / "run").read_text().splitlines()
+
+
+def test_processes_share_an_evaluation_before_one_gathers_it(tmp_path: Path) -> None:
+    done = dry_run("open", tmp_path / "build", "parts=3")
+    assert done.returncode == 0, done.stderr[-2000:]
+    told = done.stdout + done.stderr
+    for run in PROFILES["open"].runs(tmp_path / "build"):
+        parts = [str(run.evidence.with_suffix(f".part{part}of3")) for part in (1, 2, 3)]
+        jobs = re.findall(
+            rf"^rule (part_of_)?evidence_{re.escape(run.full_name)}:\n((?:    .*\n)*)", told, re.MULTILINE
+        )
+        assert [bool(is_part) for is_part, _ in jobs].count(True) == 3
+        (gathering,) = (text for is_part, text in jobs if not is_part)
+        assert all(part in gathering for part in parts)

@@ -140,6 +140,32 @@ else:
                 "{KEEP_MEMORY} OMP_NUM_THREADS={threads} {PYTHON:q} -m sigcam_core train sigmoid-head {params.options}"
 
     for run in RUNS.values():
+        # Where several processes share an evaluation, each measures a part of its shards, and the last step, which
+        # finds them all, gathers them.
+        parts = [WORK / "evidence" / f"{run.full_name}.part{part}of{PARTS}" for part in range(1, PARTS + 1)]
+        minutes = minutes_of(cost_of_evaluation(run, images_of(run.dataset), SHOWN[run].measured), SPEED)
+
+        if PARTS > 1:
+
+            rule:
+                name:
+                    f"part_of_evidence_{run.full_name}"
+                # The raw numbers of a part of the test images.
+                input:
+                    run.manifest,
+                    run.sigmoid_head,
+                output:
+                    temp(touch(WORK / "evidence" / f"{run.full_name}.part{{part}}of{PARTS}")),
+                params:
+                    options=evaluation_options(run),
+                threads: 8
+                resources:
+                    gpu=1,
+                    mem_mb=24_000,
+                    runtime=10 + minutes // PARTS,
+                shell:
+                    "{KEEP_MEMORY} OMP_NUM_THREADS={threads} {PYTHON:q} -m sigcam_core evaluate {params.options}"
+                    " --part {wildcards.part}/{PARTS}"
 
         rule:
             name:
@@ -148,14 +174,15 @@ else:
             input:
                 run.manifest,
                 run.sigmoid_head,
+                parts if PARTS > 1 else [],
             output:
                 with_record(run.evidence),
             params:
                 options=evaluation_options(run),
-            threads: 8
+            threads: 1 if PARTS > 1 else 8
             resources:
-                gpu=1,
+                gpu=0 if PARTS > 1 else 1,
                 mem_mb=24_000,
-                runtime=minutes_of(cost_of_evaluation(run, images_of(run.dataset), SHOWN[run].measured), SPEED),
+                runtime=30 if PARTS > 1 else minutes,
             shell:
                 "{KEEP_MEMORY} OMP_NUM_THREADS={threads} {PYTHON:q} -m sigcam_core evaluate {params.options}"

@@ -48,17 +48,19 @@ def read_evidence(*paths: Path) -> pd.DataFrame:
     Raises:
         SigcamError: if a file is missing, is not evidence, or was written by a version with other columns.
     """
-    frames = []
+    frames: list[pd.DataFrame] = []
     for path in paths:
         if not path.exists():
             fail(f"evidence {path} does not exist: run `python -m sigcam_core evaluate` first.")
         try:
             columns = pq.read_schema(path).names
-            frame: pd.DataFrame = pq.read_table(path, schema=SCHEMA).to_pandas(types_mapper=to_pandas_type)
+            # In one piece: to take some rows of a column in many pieces, Arrow first puts these together.
+            table = pq.read_table(path, schema=SCHEMA).combine_chunks()
         except (pa.ArrowInvalid, KeyError, ValueError) as error:
             fail(f"{path} is not an evidence file ({error}): delete it and evaluate again.")
         if missing := set(SCHEMA.names) - set(columns):  # they have been read as nulls
             fail(f"{path} lacks column {min(missing)}, as another version wrote it: delete it and evaluate again.")
-        frames.append(frame)
+        frames.append(table.to_pandas(types_mapper=to_pandas_type, self_destruct=True))
+        del table
     pa.default_memory_pool().release_unused()  # what decompression took
-    return pd.concat(frames, ignore_index=True)
+    return frames[0] if len(frames) == 1 else pd.concat(frames, ignore_index=True)
