@@ -10,9 +10,9 @@ What this project makes of it:
 - Figures at the threshold that is best on the test set stay the protocol's, to be compared with those of others. Their
   percentile intervals cover too seldom in small data sets, since figure and resamples lean the same way.
 - Paired differences of such figures need no correction: the biases of two maps partly cancel, and the percentile
-  interval covers more than it says on photographs, hardly less on a hundred generated images. Subtracting the bias that the bootstrap estimates brings a figure
-  nearer to the truth, but does not mend its interval, and makes that of a difference cover less, since corrections add
-  noise of their own. So nothing is corrected.
+  interval covers more than it says on photographs, hardly less on a hundred generated images. Subtracting the bias that
+  the bootstrap estimates brings a figure nearer to the truth, but does not mend its interval, and makes that of a
+  difference cover less, since corrections add noise of their own. So nothing is corrected.
 - Conclusions rest on thresholds that were chosen on held-out images. Such a figure is a mean over images and has no
   bias about its target, and nothing of it was tuned on the test images. The plain percentile interval of MaxBoxAccV2
   and of its differences covers about as it says, a little less for 100 images. It covers too seldom, as any bootstrap
