@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import shutil
 import sys
 from collections.abc import Sequence
 from inspect import signature
@@ -13,7 +14,8 @@ from rich.console import Console
 from rich.table import Table
 
 from data_scripts import boxes, cub, image_folder, imagenet, openimages, photos, shapes, stanford_cars, tiny_imagenet
-from data_scripts.archive import ARCHIVES_VARIABLE, archive_folders, is_unchanged
+from data_scripts.archive import ARCHIVES, ARCHIVES_VARIABLE, archive_folders, is_unchanged
+from data_scripts.verify import missing_files, verify
 from sigcam_core.common.errors import CommandLine, SigcamError, check_choice, fail, run_command_line
 from sigcam_core.common.files import read_json
 from sigcam_core.prepare.manifest import Manifest, read_manifest
@@ -30,12 +32,17 @@ DATA_SETS: dict[str, ModuleType] = {
     "image_folder": image_folder,
 }
 """Every data set. A module has ``add_options(parser)``, ``check_parameters(**options)``, which returns the parameters,
-and ``prepare(folder, parameters)``; made from archives, ``prepare`` also takes the folders where they may lie."""
+and ``prepare(folder, parameters)``; made from archives, ``prepare`` also takes the folders where they may lie. One
+whose images are not there says ``HAS_IMAGES = False``."""
 
 
 def is_archived(name: str) -> bool:
     """Whether a data set is made from archives, that are downloaded or found in a folder."""
     return "archives" in signature(DATA_SETS[name].prepare).parameters
+
+
+def _has_images(name: str) -> bool:
+    return getattr(DATA_SETS[name], "HAS_IMAGES", True)
 
 
 def main(arguments: Sequence[str] | None = None) -> None:
@@ -62,6 +69,8 @@ def main(arguments: Sequence[str] | None = None) -> None:
             action="store_true",
             help="refuse a data set that is made from archives and is not there",
         )
+        command.add_argument("--force", action="store_true", help="prepare anew what is there; archives are kept")
+        command.add_argument("--verify", action="store_true", help="read every image and mask that is there")
         module.add_options(command)
         if is_archived(name):
             command.add_argument(
@@ -80,11 +89,18 @@ def main(arguments: Sequence[str] | None = None) -> None:
     manifest = root / (options["folder"] or name) / "manifest.parquet"
     if options.pop("generated_only") and is_archived(name) and not manifest.exists():
         fail(f"{manifest} does not exist: run `python -m data_scripts {name} --root {root}` first.")
-    prepare(name, root, **options)
+    if options.pop("force"):
+        _remove(manifest.parent)
+    is_verified = options.pop("verify")
+    prepared = prepare(name, root, **options)
+    if is_verified and _has_images(name):
+        Console().print(f"{verify(prepared):,} images and masks can be read")
 
 
 def prepare(name: str, root: Path, *, folder: str = "", archives: Sequence[Path] = (), **options: object) -> Manifest:
     """Prepare data set ``name`` in a folder within ``root``, unless it is there already with the same parameters.
+
+    A generated one of which a file is missing is generated anew.
 
     Args:
         name: one of :data:`DATA_SETS`.
@@ -104,6 +120,10 @@ def prepare(name: str, root: Path, *, folder: str = "", archives: Sequence[Path]
     places = [archive_folders(archives, place)] if is_archived(name) else []
     console = Console()
     manifest = _ready(place / "manifest.parquet", parameters, *places)
+    if manifest and _has_images(name) and (missing := missing_files(manifest)):
+        if is_archived(name):
+            fail(f"{len(missing)} files of {name} are missing, first {missing[0]}: run the same command with --force.")
+        manifest = None
     if manifest:
         console.print(f"{name} is already prepared in {place}, with the same parameters: nothing to do.")
         return manifest
@@ -117,6 +137,20 @@ def prepare(name: str, root: Path, *, folder: str = "", archives: Sequence[Path]
     assert isinstance(manifest, Manifest)
     console.print(_summary(manifest))
     return manifest
+
+
+def _remove(place: Path) -> None:
+    """Remove a prepared data set, manifest first, and keep archives that were downloaded."""
+    if not (place / "manifest.parquet").exists() and not (place / "manifest.json").exists():
+        return  # another folder, or nothing: what is in it is not ours
+    (place / "manifest.parquet").unlink(missing_ok=True)
+    for entry in place.iterdir():
+        if entry.name == ARCHIVES:
+            continue
+        if entry.is_dir() and not entry.is_symlink():
+            shutil.rmtree(entry)
+        else:
+            entry.unlink()
 
 
 def _ready(path: Path, parameters: dict[str, object], archives: Sequence[Path] = ()) -> Manifest | None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import gzip
 import hashlib
 import lzma
@@ -16,18 +17,31 @@ from contextlib import AbstractContextManager, contextmanager
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path, PurePosixPath
-from typing import IO, Any, BinaryIO
+from typing import IO, Any, BinaryIO, Self
 
 import rich.progress
 from rich.console import Console
 
 from data_scripts.download import download
 from sigcam_core.common.errors import fail
+from sigcam_core.common.files import sync_all
 
 # Folders where archives lie already, separated like those of PATH.
 ARCHIVES_VARIABLE = "SIGCAM_DATA"
-MARKER = ".archive"
-DAMAGE = (zipfile.BadZipFile, tarfile.TarError, EOFError, zlib.error, lzma.LZMAError, gzip.BadGzipFile)
+MARKER, ARCHIVES = ".archive", "archives"
+# NotImplementedError: a zip compressed in a way that Python does not know.
+DAMAGE = (
+    zipfile.BadZipFile,
+    tarfile.TarError,
+    EOFError,
+    zlib.error,
+    lzma.LZMAError,
+    gzip.BadGzipFile,
+    NotImplementedError,
+)
+GET_AGAIN = "get it again from its original source."
+# Images hardly grow, and text tenfold or twentyfold. What grows by more than this was made to fill a disk.
+MOST_GROWTH, ALWAYS_ALLOWED_BYTES = 200, 100_000_000
 
 
 @dataclass(frozen=True)
@@ -78,7 +92,7 @@ def archive_folders(given: Sequence[Path], folder: Path) -> list[Path]:
         for path in named:
             if not path.is_dir():
                 fail(f"folder {path} of {origin} does not exist: name a folder that holds archives, or leave it out.")
-    return [*given, *variable, folder / "archives"]
+    return [*given, *variable, folder / ARCHIVES]
 
 
 def find(archive: Archive, folders: Sequence[Path]) -> Path | None:
@@ -155,24 +169,58 @@ class Member:
 def members(file: IO[bytes], source: str) -> Iterator[Member]:
     """The plain files of a zip or tar, in order, each to be read before the next is asked for.
 
+    A tar is read to its end, so that the checksum of its compression, if it has one, is compared.
+
     Raises:
-        SigcamError: if a name is absolute or climbs with ``..``, or an entry is a link or a device.
+        SigcamError: if a name is absolute, climbs with ``..`` or comes twice, an entry is a link, a device or
+            encrypted, or all together are over :data:`MOST_GROWTH` times as large as the archive.
     """
-    if zipfile.is_zipfile(file):
-        with zipfile.ZipFile(file) as archive:
-            for info in archive.infolist():
-                # Zips made on Unix keep the kind of file here; others leave it at 0.
-                kind = stat.S_IFMT(info.external_attr >> 16)
-                _refuse_unsafe(info.filename, info.is_dir() or kind in (0, stat.S_IFREG), source)
-                if not info.is_dir():
-                    yield Member(info.filename, info.file_size, partial(archive.open, info))
-        return
+    size, unpacked, known = file.seek(0, os.SEEK_END), 0, set()
+    for member in _zip_members(file, source) if zipfile.is_zipfile(file) else _tar_members(file, source):
+        unpacked += member.size
+        if unpacked > max(ALWAYS_ALLOWED_BYTES, MOST_GROWTH * size):
+            fail(f"{source} would grow over {MOST_GROWTH} times when unpacked: get it from its original source.")
+        if member.name in known:
+            fail(f"{source} holds {member.name!r} twice: get the archive from its original source.")
+        known.add(member.name)
+        yield member
+
+
+def _zip_members(file: IO[bytes], source: str) -> Iterator[Member]:
+    with zipfile.ZipFile(file) as archive:
+        for info in archive.infolist():
+            # Zips made on Unix keep the kind of file here; others leave it at 0.
+            kind = stat.S_IFMT(info.external_attr >> 16)
+            _refuse_unsafe(info.filename, info.is_dir() or kind in (0, stat.S_IFREG), source)
+            if info.flag_bits & 1:
+                fail(f"{source} is encrypted: unpack it with its password, and pack it again without one.")
+            if not info.is_dir():
+                yield Member(info.filename, info.file_size, partial(archive.open, info))
+
+
+def _tar_members(file: IO[bytes], source: str) -> Iterator[Member]:
     file.seek(0)
-    with tarfile.open(fileobj=file) as tar:
-        for entry in tar:
+    with tarfile.open(fileobj=file, tarinfo=_StrictTarInfo) as tar:
+        while entry := tar.next():
+            tar.members.clear()  # type: ignore[attr-defined]  # it would grow with the archive
             _refuse_unsafe(entry.name, entry.isdir() or entry.isreg(), source)
             if entry.isreg():
                 yield Member(entry.name, entry.size, partial(tar.extractfile, entry))
+        while tar.fileobj and tar.fileobj.read(1 << 20):
+            pass
+
+
+class _StrictTarInfo(tarfile.TarInfo):
+    """A header that must be whole; tarfile takes a damaged one for the end of the archive."""
+
+    @classmethod
+    def fromtarfile(cls, tar: tarfile.TarFile) -> Self:
+        try:
+            return super().fromtarfile(tar)
+        except tarfile.EOFHeaderError:  # type: ignore[attr-defined]  # the mark at the end
+            raise
+        except tarfile.HeaderError as error:
+            raise tarfile.ReadError(f"{error} at byte {tar.offset:,}") from error
 
 
 def _refuse_unsafe(name: str, is_plain: bool, source: str) -> None:
@@ -224,6 +272,7 @@ def unpack(folder: Path, checksum: str, fill: Callable[[Path], None]) -> None:
     partial_folder = folder.with_name(f".{folder.name}-{checksum[-12:]}.partial")
     partial_folder.mkdir(parents=True, exist_ok=True)
     fill(partial_folder)
+    sync_all()  # the files are on the disk before the mark says that they are there
     (partial_folder / MARKER).write_text(checksum)
     if folder.exists():
         shutil.rmtree(folder)
@@ -231,16 +280,38 @@ def unpack(folder: Path, checksum: str, fill: Callable[[Path], None]) -> None:
 
 
 def write_member(member: Member, path: Path) -> None:
-    """Write a member's bytes to ``path``, unless a file of its size is there from a run that was stopped."""
+    """Write a member's bytes to ``path``, unless a run that was stopped left the same ones there.
+
+    Raises:
+        SigcamError: if no file of that name can be, because it is too long or another member is where its folder goes.
+    """
     try:
-        if path.stat().st_size == member.size:
-            return
-    except FileNotFoundError:
         path.parent.mkdir(parents=True, exist_ok=True)
+        is_there = path.stat().st_size == member.size if path.exists() else False
+        # A power cut may leave a file of the right size and wrong bytes.
+        if not (is_there and _is_same(member, path)):
+            with _opened(member) as source, path.open("wb") as target:
+                shutil.copyfileobj(source, target, 1 << 20)
+    except (FileExistsError, NotADirectoryError, IsADirectoryError):
+        fail(f"member {member.name!r} of an archive needs a folder where it has a file, or the reverse: {GET_AGAIN}")
+    except OSError as error:
+        if error.errno != errno.ENAMETOOLONG:
+            raise
+        fail(f"member {member.name[:60]!r}... of an archive has too long a name for this disk: {GET_AGAIN}")
+
+
+def _is_same(member: Member, path: Path) -> bool:
+    with _opened(member) as source, path.open("rb") as there:
+        while chunk := source.read(1 << 20):
+            if there.read(len(chunk)) != chunk:
+                return False
+    return True
+
+
+def _opened(member: Member) -> IO[bytes]:
     source = member.open()
     assert source is not None  # None for links and folders, which members() does not yield
-    with source, path.open("wb") as target:
-        shutil.copyfileobj(source, target, 1 << 20)
+    return source
 
 
 def read_lines(path: Path) -> list[str]:

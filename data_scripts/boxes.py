@@ -28,6 +28,8 @@ PUBLISHED = {
 }
 """By collection, the folder of its text files in the repository, and the split that it is here."""
 CARS = "stanford_cars"
+HAS_IMAGES = False
+"""The files that its manifest names are not there."""
 KINDS = ("image_sizes", "localization")
 
 # The options of the one split that is not published.

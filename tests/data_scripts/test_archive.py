@@ -1,6 +1,7 @@
 """Archives are found, told from the published ones, and unpacked safely, all or nothing."""
 
 import hashlib
+import io
 import os
 import stat
 import tarfile
@@ -151,6 +152,84 @@ def test_a_flipped_byte_in_a_zip_is_found(tmp_path: Path) -> None:
         unpack_all(path, tmp_path / "out")
 
 
+def test_a_flipped_byte_in_a_compressed_tar_is_found(tmp_path: Path) -> None:
+    """The checksum of the compression comes after the mark at the end, where readers of tars stop."""
+    path = write_tar(tmp_path / "archive", {"noise.bin": os.urandom(50_000)}, "w:gz")
+    content = bytearray(path.read_bytes())
+    content[-6] ^= 1  # of the checksum itself, so that what was compressed stays readable
+    path.write_bytes(content)
+    with pytest.raises(SigcamError, match=r"truncated or damaged \(CRC check failed"):
+        unpack_all(path, tmp_path / "out")
+    assert not (tmp_path / "out").exists()
+
+
+@pytest.mark.parametrize("number", [0, 3, 19])
+def test_a_damaged_header_in_a_tar_is_not_taken_for_its_end(tmp_path: Path, number: int) -> None:
+    path = write_tar(tmp_path / "archive", {f"{index}.bin": b"x" * 600 for index in range(20)}, "w")
+    content = bytearray(path.read_bytes())
+    content[number * 1536] ^= 1  # in the name, which the header's own sum covers; 512 bytes of header, 1,024 of content
+    path.write_bytes(content)
+    with pytest.raises(SigcamError, match="is truncated or damaged"):
+        unpack_all(path, tmp_path / "out")
+    assert not (tmp_path / "out").exists()
+
+
+@pytest.mark.parametrize("kind", ["zip", "w:gz"])
+def test_a_bomb_is_refused_before_it_fills_the_disk(tmp_path: Path, kind: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(archives, "ALWAYS_ALLOWED_BYTES", 10_000)
+    zeros = {f"{index}.bin": b"\0" * 1_000_000 for index in range(20)}
+    path = tmp_path / "archive"
+    if kind == "zip":
+        with zipfile.ZipFile(path, "w", zipfile.ZIP_DEFLATED) as archive:
+            for name, content in zeros.items():
+                archive.writestr(name, content)
+    else:
+        write_tar(path, zeros, kind)
+    with pytest.raises(SigcamError, match="would grow over 200 times when unpacked"):
+        unpack_all(path, tmp_path / "out")
+    written = sum(file.stat().st_size for file in tmp_path.rglob("*.bin"))
+    assert written <= 200 * path.stat().st_size
+
+
+@pytest.mark.parametrize("kind", ["zip", "tar"])
+@pytest.mark.parametrize(
+    ("names", "sentence"),
+    [
+        (["a.txt", "a.txt"], "holds 'a.txt' twice"),
+        (["a", "a/b.txt"], "'a/b.txt' of an archive needs a folder where it has a file"),
+        (["a/b.txt", "a"], "'a' of an archive needs a folder where it has a file, or the reverse"),
+        (["x" * 300], "'x+'... of an archive has too long a name for this disk"),
+    ],
+)
+@pytest.mark.filterwarnings("ignore:Duplicate name")
+def test_names_that_cannot_be_get_one_sentence(tmp_path: Path, kind: str, names: list[str], sentence: str) -> None:
+    path = tmp_path / "archive"
+    if kind == "zip":
+        with zipfile.ZipFile(path, "w") as archive:
+            for name in names:
+                archive.writestr(name, b"content")
+    else:
+        with tarfile.open(path, "w") as tar:
+            for name in names:
+                entry = tarfile.TarInfo(name)
+                entry.size = 7
+                tar.addfile(entry, io.BytesIO(b"content"))
+    with pytest.raises(SigcamError, match=sentence):
+        unpack_all(path, tmp_path / "out")
+    assert not (tmp_path / "out").exists()
+
+
+def test_an_encrypted_zip_and_an_unknown_compression_get_one_sentence(tmp_path: Path) -> None:
+    content = bytearray(write_zip(tmp_path / "archive", {"one.txt": b"one"}).read_bytes())
+    for offset, value, sentence in ((8, 1, "is encrypted: unpack it"), (10, 99, "is truncated or damaged")):
+        changed = content.copy()
+        directory = changed.index(b"PK\x01\x02")
+        changed[directory + offset] = changed[offset - 2] = value  # in the directory, and in the file's own header
+        (tmp_path / "archive").write_bytes(changed)
+        with pytest.raises(SigcamError, match=sentence):
+            unpack_all(tmp_path / "archive", tmp_path / "out")
+
+
 def test_a_stopped_run_is_continued_and_a_finished_one_left(tmp_path: Path) -> None:
     path = write_zip(tmp_path / "archive", FILES)
     found = Found(path, "sha256:0123456789abcdef", published=True)
@@ -173,6 +252,15 @@ def test_a_stopped_run_is_continued_and_a_finished_one_left(tmp_path: Path) -> N
     assert (tmp_path / "out" / "a" / "one.txt").stat().st_mtime == 1
     path.unlink()
     unpack_all(path, tmp_path / "out")
+
+
+def test_a_file_of_the_right_size_and_wrong_bytes_is_written_again(tmp_path: Path) -> None:
+    path = write_zip(tmp_path / "archive", FILES)
+    partial = tmp_path / ".out-456789abcdef.partial" / "a"
+    partial.mkdir(parents=True)
+    (partial / "one.txt").write_bytes(b"\0" * len(FILES["a/one.txt"]))
+    unpack_all(path, tmp_path / "out")
+    assert contents(tmp_path / "out") == FILES
 
 
 def test_another_archive_replaces_what_was_unpacked(tmp_path: Path) -> None:

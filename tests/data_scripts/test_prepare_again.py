@@ -1,0 +1,74 @@
+"""A data set of which files are lost or damaged is found out, and made again."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from data_scripts.__main__ import main
+from sigcam_core.common.errors import SigcamError
+from sigcam_core.prepare.manifest import read_manifest
+
+SMALL = ["--train", "8", "--val", "8", "--test", "8"]
+
+
+def run(root: Path, *options: str) -> None:
+    main(["shapes", "--root", str(root), *SMALL, *options])
+
+
+def bytes_of(root: Path) -> dict[str, bytes]:
+    return {str(path.relative_to(root)): path.read_bytes() for path in sorted(root.rglob("*")) if path.is_file()}
+
+
+@pytest.fixture
+def image(tmp_path: Path) -> Path:
+    """One image of a data set that was prepared."""
+    run(tmp_path)
+    return sorted((tmp_path / "shapes").rglob("test/*.png"))[0]
+
+
+@pytest.mark.parametrize("is_empty", [False, True])
+def test_a_generated_data_set_that_lost_an_image_is_made_again(tmp_path: Path, image: Path, is_empty: bool) -> None:
+    before = bytes_of(tmp_path)
+    image.write_bytes(b"") if is_empty else image.unlink()
+    run(tmp_path)
+    assert bytes_of(tmp_path) == before
+
+
+def test_damage_is_found_by_reading_and_mended_by_force(
+    tmp_path: Path, image: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    before = bytes_of(tmp_path)
+    run(tmp_path, "--verify")
+    assert "images and masks can be read" in capsys.readouterr().out
+    image.write_bytes(image.read_bytes()[:-40])
+    run(tmp_path)
+    with pytest.raises(SigcamError, match=r"1 of \d+ files cannot be used, so run this again with --force: .*\.png"):
+        run(tmp_path, "--verify")
+    run(tmp_path, "--verify", "--force")
+    assert bytes_of(tmp_path) == before
+
+
+def test_force_keeps_archives_and_folders_that_are_not_ours(tmp_path: Path, image: Path) -> None:
+    archive, stranger = tmp_path / "shapes" / "archives" / "a.zip", tmp_path / "mine" / "shapes" / "photo.png"
+    for path in (archive, stranger):
+        path.parent.mkdir(parents=True)
+        path.write_bytes(b"kept")
+    leftover = image.with_name("left over.png")
+    leftover.write_bytes(b"old")
+    run(tmp_path, "--force")
+    run(tmp_path / "mine", "--force")
+    assert archive.read_bytes() == stranger.read_bytes() == b"kept"
+    assert image.exists()
+    assert not leftover.exists()
+
+
+def test_an_archived_data_set_that_lost_an_image_says_what_to_do(
+    tmp_path: Path, image: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("data_scripts.__main__.is_archived", lambda _: True)
+    monkeypatch.setattr("data_scripts.__main__._ready", lambda path, parameters, *_: read_manifest(path))
+    image.unlink()
+    with pytest.raises(SigcamError, match=r"1 files of shapes are missing, first .*\.png: run .* with --force"):
+        run(tmp_path)
