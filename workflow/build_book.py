@@ -20,6 +20,7 @@ import yaml
 
 from api_pages import write_api
 from draw_rooms import draw
+from paper_values import write_paper_values
 from profile_page import write_profile
 from sigcam_core.common.errors import fail, run_command_line
 from sigcam_core.matrix import PROFILES, USUAL, profile_of
@@ -73,6 +74,7 @@ def stage(book: Path, work_dir: Path, target: Path, profile: str = USUAL) -> Non
     (target / SUMMARY).mkdir()
     for path in saved:
         shutil.copyfile(path, target / SUMMARY / path.name)
+    write_paper_values(target / SUMMARY)
     draw(target / DRAWING)
 
 
