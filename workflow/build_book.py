@@ -20,6 +20,7 @@ import yaml
 
 from api_pages import write_api
 from draw_rooms import draw
+from launch import repository_address, write_buttons
 from paper_values import write_paper_values
 from profile_page import write_profile
 from sigcam_core.common.errors import fail, run_command_line
@@ -60,6 +61,7 @@ def stage(book: Path, work_dir: Path, target: Path, profile: str = USUAL) -> Non
     if profile != USUAL:
         write_profile(target, profile_of(profile))
     write_api(target)
+    write_buttons(target, repository_address())
     for name in toc_files(target / "_toc.yml"):
         if not name.startswith("notebooks/"):
             continue

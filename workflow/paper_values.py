@@ -24,7 +24,7 @@ def paper_values() -> dict[str, str]:
         table = paper_table(name)
         for _, row in table.iterrows():
             words = "_".join(str(row[key]) for key in KEYS).replace("++", "pp")
-            for column in table.columns.difference(KEYS):
+            for column in table.columns.difference(list(KEYS)):
                 if pd.notna(row[column]):
                     found[re.sub(r"\W", "_", f"{words}_{column}")] = f"{row[column]:.2f}"
     return found
