@@ -233,6 +233,7 @@ rule book:
     input:
         expand(str(WORK / "notebooks" / "{notebook}.ipynb"), notebook=NOTEBOOKS),
         [path for path in Path(workflow.basedir, "book").rglob("*") if path.is_file() and "__pycache__" not in path.parts],
+        Path(workflow.basedir, "package-lock.json"),
         Path(workflow.basedir, "workflow").glob("*.py"),
         files_behind("__main__"),
     output:

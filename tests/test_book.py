@@ -283,7 +283,7 @@ def test_values_are_needed(work_dir: Path, tmp_path: Path) -> None:
 
 def test_only_success_replaces_the_previous_book(work_dir: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     def write(text: str) -> None:
-        def run(source: Path, output: Path) -> None:
+        def run(source: Path, output: Path, explorer: Path) -> None:
             page = output / "_build" / "html" / "index.html"
             page.parent.mkdir(parents=True)
             page.write_text(text)
@@ -291,6 +291,7 @@ def test_only_success_replaces_the_previous_book(work_dir: Path, monkeypatch: py
                 raise SigcamError("the book was not built")
 
         monkeypatch.setattr(build_book, "run_jupyter_book", run)
+        monkeypatch.setattr(build_book, "ensure_explorer", lambda work_dir: work_dir / "explorer")
 
     for text, expected in (("first", "first"), ("second", "second"), ("broken", "second")):
         write(text)

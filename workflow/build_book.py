@@ -20,6 +20,7 @@ import yaml
 
 from api_pages import write_api
 from draw_rooms import draw
+from explorer_files import ensure_explorer
 from launch import repository_address, write_buttons
 from paper_values import write_paper_values
 from profile_page import write_profile
@@ -80,8 +81,13 @@ def stage(book: Path, work_dir: Path, target: Path, profile: str = USUAL) -> Non
     draw(target / DRAWING)
 
 
-def run_jupyter_book(source: Path, output: Path) -> None:
+def run_jupyter_book(source: Path, output: Path, explorer: Path | None = None) -> None:
     """Build ``source`` into ``output/_build/html``, with every warning an error.
+
+    Args:
+        source: the staged sources.
+        output: folder of the build.
+        explorer: folder of the files that :func:`explorer_files.ensure_explorer` made, for pages that need them.
 
     Raises:
         SigcamError: if the build fails; its messages have gone to the terminal.
@@ -90,6 +96,8 @@ def run_jupyter_book(source: Path, output: Path) -> None:
     jupyter_book = [sys.executable, "-c", "from jupyter_book.cli.main import main; main()"]
     options = ["-q", "-W", "-n", "--keep-going", "--path-output", str(output)]
     environment = {**os.environ, "SIGCAM_SUMMARY": str(source / SUMMARY), "PYTHONDONTWRITEBYTECODE": "1"}
+    if explorer is not None:
+        environment["SIGCAM_EXPLORER"] = str(explorer.resolve())
     # Warnings go to stderr. What jupyter-book says on stdout names the temporary folder, which is about to be renamed.
     built = subprocess.run(
         [*jupyter_book, "build", str(source), *options], env=environment, stdout=subprocess.DEVNULL, check=False
@@ -115,11 +123,13 @@ def build_book(work_dir: Path, book: Path = BOOK, profile: str = USUAL) -> Path:
     if not work_dir.is_dir():
         fail(f"folder {work_dir} does not exist: run the workflow (`make reproduce`) first, or give its --work-dir.")
     final = work_dir.resolve() / "book"
+    # The pages of the other profiles show tables alone.
+    explorer = ensure_explorer(work_dir) if profile == USUAL else None
     with tempfile.TemporaryDirectory(prefix=".book-", dir=work_dir) as temporary:
         new = Path(temporary).resolve() / "book"
         new.mkdir()
         stage(book, work_dir, new / "source", profile)
-        run_jupyter_book(new / "source", new)
+        run_jupyter_book(new / "source", new, explorer)
         shutil.rmtree(new / "_build" / ".doctrees", ignore_errors=True)
         if final.exists():
             final.rename(Path(temporary) / "previous")
