@@ -2,7 +2,7 @@
 
 import { element } from "./elements.js";
 
-const digits = (p) => (p > 0 && p < 0.0005 ? "< 0.001" : p.toFixed(3));
+const digits = (p) => (p > 0 && p < 0.0005 ? "<.001" : p.toFixed(3));
 
 /**
  * A list of bars under a title.

@@ -16,7 +16,7 @@ const MORE = [255, 196, 0];
 const LESS = [106, 27, 190];
 
 export const SCALES = {
-  signed: "signed, full where unshifted",
+  signed: "signed",
   stretched: "stretched to 0–1",
 };
 

@@ -18,7 +18,7 @@ from sigcam_core.prepare.images import normalize
 def test_resizing_is_pillows(width: int, height: int, tmp_path: Path) -> None:
     pixels = np.random.default_rng(0).integers(0, 256, (height, width, 3), dtype=np.uint8)
     opaque = np.dstack([pixels, np.full((height, width), 255, np.uint8)])
-    program = f"print([...pixels.resizePixels(given.rgba, {width}, {height}, 32)]);"
+    program = f"print([...pixels.resizePixels(Uint8Array.from(given.rgba), {width}, {height}, 32)]);"
     got = run_node(program, tmp_path, rgba=opaque.flatten().tolist())
     image, bilinear = Image.fromarray(pixels), Image.Resampling.BILINEAR
     # To the last bit where rows are resized first, as by every Pillow unless the image is tall.
@@ -30,7 +30,7 @@ def test_resizing_is_pillows(width: int, height: int, tmp_path: Path) -> None:
 
 def test_what_is_transparent_lies_on_white(tmp_path: Path) -> None:
     rgba = [10, 20, 30, 0, 200, 100, 0, 51]  # invisible, and a fifth visible
-    got = run_node("print([...pixels.resizePixels(given.rgba, 2, 1, 2)]);", tmp_path, rgba=rgba)
+    got = run_node("print([...pixels.resizePixels(Uint8Array.from(given.rgba), 2, 1, 2)]);", tmp_path, rgba=rgba)
     assert got[:6] == [255, 255, 255, 244, 224, 204]
 
 
