@@ -45,7 +45,7 @@ SNAKEMAKE = PATH="$(BIN):$$PATH" "$(BIN)/snakemake" --cores $(CORES) --rerun-inc
 # Let glibc keep freed memory, for ours and peers alike: else a forward pass takes up to twice as long.
 KEEP_MEMORY = MALLOC_MMAP_THRESHOLD_=1073741824 MALLOC_TRIM_THRESHOLD_=1073741824
 
-.PHONY: help setup reproduce plan book bench publish lab test lint format lock audit licences clean
+.PHONY: help setup reproduce plan book pdf weigh links launch bench publish lab test lint format lock audit licences clean
 
 help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-10s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -65,6 +65,18 @@ plan: setup ## show what `make reproduce` would cost, and its steps
 
 book: setup ## build the book again from what is already there
 	@PATH="$(BIN):$$PATH" "$(BIN)/python" workflow/build_book.py --work-dir $(WORK) --profile $(PROFILE)
+
+pdf: setup ## print the built book into one PDF, with the Chromium that is there
+	@"$(BIN)/python" workflow/print_book.py --work-dir $(WORK)
+
+weigh: setup ## say what each page of the built book weighs, and how fast it is there
+	@"$(BIN)/python" workflow/weigh_book.py --work-dir $(WORK)
+
+links: setup ## try every link of the built book to other hosts (needs the network)
+	@"$(BIN)/python" workflow/check_links.py --work-dir $(WORK)
+
+launch: setup ## put the cell for Colab in front of the notebooks, for the branch that the buttons open
+	@"$(BIN)/python" workflow/launch.py --notebooks notebooks
 
 bench: setup ## measure speed side by side with other tools, then put the page into the book
 	@$(KEEP_MEMORY) "$(BIN)/python" -m benchmarks

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import shutil
 from pathlib import Path
 from typing import NoReturn
 from urllib.parse import urlsplit
@@ -11,14 +10,9 @@ from urllib.parse import urlsplit
 import pytest
 from playwright.sync_api import BrowserContext, ConsoleMessage, Request, Response
 
-LOCAL = "127.0.0.1"
+from browse import LOCAL
+
 AXE = Path(__file__).resolve().parent.parent / "node_modules" / "axe-core" / "axe.min.js"
-BROWSERS = ("chromium", "chromium-browser", "google-chrome", "google-chrome-stable")
-
-
-def find_chromium() -> str | None:
-    """The executable that SIGCAM_BROWSER names, or the first one on the PATH."""
-    return os.environ.get("SIGCAM_BROWSER") or next(filter(None, map(shutil.which, BROWSERS)), None)
 
 
 def missing(what: str) -> NoReturn:

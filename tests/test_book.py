@@ -11,6 +11,7 @@ import sys
 from pathlib import Path
 from types import ModuleType, SimpleNamespace
 
+import numpy as np
 import pytest
 from sphinx.errors import ExtensionError
 
@@ -36,6 +37,7 @@ mathematics = load(BOOK / "_ext" / "mathematics.py")
 lean = load(BOOK / "_ext" / "lean.py")
 accessible = load(BOOK / "_ext" / "accessible.py")
 build_book = load(ROOT / "workflow" / "build_book.py")
+paper_values = load(ROOT / "workflow" / "paper_values.py")
 api_pages = load(ROOT / "workflow" / "api_pages.py")
 
 
@@ -308,3 +310,31 @@ def test_the_command_line_says_what_is_missing(tmp_path: Path) -> None:
     assert done.returncode == 2
     assert done.stderr.startswith("error: folder ")
     assert "Traceback" not in done.stderr
+
+
+# Questions and symbols
+
+
+def test_each_question_was_asked_in_public_and_has_an_answer_of_this_book() -> None:
+    parts = (BOOK / "questions.md").read_text().split("\n## ")[1:]
+    assert len(parts) == 10
+    for part in parts:
+        assert "](https://github.com/" in part, part.splitlines()[0]
+        assert "{{ " in part or "{prf:ref}" in part or "{doc}" in part, part.splitlines()[0]
+
+
+def test_the_example_done_by_hand_is_right() -> None:
+    text = (BOOK / "softmax_invariance.md").read_text()
+    maps, weights = np.array([[4.0, 0.0], [0.0, 2.0]]), np.eye(2)
+    shifted = weights + np.array([-1.5, 1.0])
+    logits, after = weights @ maps.mean(1), shifted @ maps.mean(1)
+    assert (logits @ [1, -1], after @ [1, -1]) == (1.0, 1.0)
+    assert (shifted[0] @ maps).tolist() == [-2.0, 2.0]
+    for value in (*logits, *after):
+        assert f"{1 / (1 + np.exp(-value)):.3f}".rstrip("0") in text
+
+
+def test_cells_of_the_paper_are_quoted_from_its_tables() -> None:
+    quoted = re.findall(r"\{\{ paper_(\w+) \}\}", "".join(page.read_text() for page in PAGES))
+    assert quoted
+    assert set(quoted) <= set(paper_values.paper_values())

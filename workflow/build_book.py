@@ -21,6 +21,8 @@ import yaml
 from api_pages import write_api
 from draw_rooms import draw
 from explorer_files import ensure_explorer
+from launch import repository_address, write_buttons
+from paper_values import write_paper_values
 from profile_page import write_profile
 from sigcam_core.common.errors import fail, run_command_line
 from sigcam_core.matrix import PROFILES, USUAL, profile_of
@@ -60,6 +62,7 @@ def stage(book: Path, work_dir: Path, target: Path, profile: str = USUAL) -> Non
     if profile != USUAL:
         write_profile(target, profile_of(profile))
     write_api(target)
+    write_buttons(target, repository_address())
     for name in toc_files(target / "_toc.yml"):
         if not name.startswith("notebooks/"):
             continue
@@ -74,6 +77,7 @@ def stage(book: Path, work_dir: Path, target: Path, profile: str = USUAL) -> Non
     (target / SUMMARY).mkdir()
     for path in saved:
         shutil.copyfile(path, target / SUMMARY / path.name)
+    write_paper_values(target / SUMMARY)
     draw(target / DRAWING)
 
 

@@ -2,49 +2,18 @@
 
 from __future__ import annotations
 
-import functools
-import os
-import threading
 from collections.abc import Callable, Iterator
-from contextlib import ExitStack, contextmanager
-from http.server import SimpleHTTPRequestHandler, ThreadingHTTPServer
+from contextlib import ExitStack
 from pathlib import Path
 
 import pytest
-from browser_watch import LOCAL, find_chromium, missing, watch
-from playwright.sync_api import Browser, Page, sync_playwright
+from browser_watch import missing, watch
+from playwright.sync_api import Browser, Page
+
+from browse import chromium, find_chromium, served
 
 ROOT = Path(__file__).resolve().parent.parent.parent
 SITE = ROOT / "build" / "book" / "_build" / "html"
-
-# No name is looked up and no proxy asked, so that nothing beyond this machine can answer, workers' requests included.
-OFFLINE = ["--host-resolver-rules=MAP * ~NOTFOUND, EXCLUDE 127.0.0.1", "--no-proxy-server"]
-
-
-class QuietHandler(SimpleHTTPRequestHandler):
-    """Serves files with the types that browsers insist on, and says nothing."""
-
-    extensions_map = SimpleHTTPRequestHandler.extensions_map | {
-        ".js": "text/javascript",
-        ".mjs": "text/javascript",
-        ".wasm": "application/wasm",
-        ".onnx": "application/octet-stream",
-    }
-
-    def log_message(self, format: str, *args: object) -> None: ...
-
-
-@contextmanager
-def served(folder: Path) -> Iterator[str]:
-    """The address under which ``folder`` is served, without a slash at its end."""
-    with ThreadingHTTPServer((LOCAL, 0), functools.partial(QuietHandler, directory=str(folder))) as server:
-        thread = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.05})
-        thread.start()
-        try:
-            yield f"http://{LOCAL}:{server.server_port}"
-        finally:
-            server.shutdown()
-            thread.join()
 
 
 @pytest.fixture(scope="module")
@@ -58,14 +27,10 @@ def serve() -> Iterator[Callable[[Path], str]]:
 @pytest.fixture(scope="module")
 def browser() -> Iterator[Browser]:
     """Chromium, without a way to any other host."""
-    executable = find_chromium()
-    if executable is None:
+    if find_chromium() is None:
         missing("no Chromium on the PATH or in SIGCAM_BROWSER")
-    with sync_playwright() as playwright:
-        sandbox = [] if os.geteuid() else ["--no-sandbox"]  # Chromium's sandbox refuses root
-        chromium = playwright.chromium.launch(executable_path=executable, args=[*OFFLINE, *sandbox])
-        yield chromium
-        chromium.close()
+    with chromium() as opened:
+        yield opened
 
 
 @pytest.fixture

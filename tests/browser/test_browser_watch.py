@@ -6,8 +6,10 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
-from browser_watch import find_chromium, missing, watch
+from browser_watch import missing, watch
 from playwright.sync_api import Browser, Error
+
+from browse import find_chromium
 
 Serve = Callable[[Path], str]
 
