@@ -255,3 +255,33 @@ def test_a_page_opened_from_the_disk_works_too(browser: Browser, folder: Path) -
     expect(page.get_by_role("status")).to_contain_text("The network sees espresso")
     context.close()
     assert complaints == []
+
+
+def test_a_photo_takes_at_most_two_seconds_and_a_drag_at_most_60_milliseconds(page: Page, address: str) -> None:
+    # Seconds of the page's own thread: those of the clock would tell how busy the machine is.
+    session = page.context.new_cdp_session(page)
+    session.send("Performance.enable", {"timeDomain": "threadTicks"})
+
+    def seconds() -> float:
+        metrics = session.send("Performance.getMetrics")["metrics"]
+        return float(next(one["value"] for one in metrics if one["name"] == "TaskDuration"))
+
+    page.goto(address)
+    page.get_by_role("button", name="Load the network").click()
+    expect(page.get_by_role("status")).to_have_text("The network is ready: choose a photo.", timeout=60_000)
+    before = seconds()
+    pick(page, "an astronaut")
+    photo = seconds() - before
+    before = seconds()
+    page.evaluate("""async () => {
+      const slider = document.querySelector(".sigcam-shift input");
+      for (let n = 1; n <= 20; n++) {
+        slider.value = n / 20;
+        slider.dispatchEvent(new Event("input"));
+        await new Promise((resolve) => requestAnimationFrame(() => setTimeout(resolve)));
+      }
+    }""")
+    drag = (seconds() - before) / 20
+    assert of_page(page, "return state.shift;") == 1
+    assert 0 < photo < 2
+    assert 0 < drag < 0.06
