@@ -218,6 +218,8 @@ rule notebook:
         notebook=Path(workflow.basedir, "notebooks", "{notebook}.ipynb"),
     output:
         WORK / "notebooks" / "{notebook}.ipynb",
+    benchmark:
+        WORK / "measured" / "{notebook}.tsv"
     params:
         given=lambda wildcards: parameters(wildcards.notebook),
     # What is repeated is a timing: nothing else may run beside it.

@@ -19,6 +19,7 @@ from pathlib import Path
 import yaml
 
 from api_pages import write_api
+from build_page import fold_provenance, write_build_page
 from draw_rooms import draw
 from explorer_files import ensure_explorer
 from launch import repository_address, write_buttons
@@ -78,6 +79,9 @@ def stage(book: Path, work_dir: Path, target: Path, profile: str = USUAL) -> Non
     for path in saved:
         shutil.copyfile(path, target / SUMMARY / path.name)
     write_paper_values(target / SUMMARY)
+    fold_provenance(target)
+    if profile == USUAL:
+        write_build_page(target, work_dir, BOOK.parent)
     draw(target / DRAWING)
 
 

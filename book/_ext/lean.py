@@ -20,6 +20,10 @@ UNUSED = [
     re.compile(r"\n? *<link[^>]*sphinx-thebe\.css[^>]*>"),
     re.compile(r"\n? *<script>const THEBE_JS_URL.*?</script>", re.DOTALL),
 ]
+# The index of the search, which only its own page asks.
+SEARCH = re.compile(
+    r'\n? *<script src="(?:\.\./)*(?:_static/searchtools|_static/language_data|searchindex)\.js"></script>'
+)
 # Files that browsers never ask for, once the above is gone.
 LEFT_OVER = ("**/*.map", "**/fontawesome.js*", "sphinx-thebe.*", "vendor/fontawesome/webfonts/*")
 
@@ -28,9 +32,9 @@ FONT_SOURCE = re.compile(r"src:url\((\.\./vendor/fontawesome/webfonts/[\w-]+)\.w
 CODE = re.compile(r'"\\([0-9a-f]{3,5})"')
 
 
-def without_unused(html: str) -> str:
-    """A page without the scripts that it does not use."""
-    for pattern in UNUSED:
+def without_unused(html: str, searches: bool = False) -> str:
+    """A page without the scripts that it does not use; ``searches`` says that it is the page of the search."""
+    for pattern in UNUSED if searches else [*UNUSED, SEARCH]:
         html = pattern.sub("", html)
     # The reader's system decides between light and dark until the reader does; an empty mode is an error of the theme.
     return html.replace('localStorage.getItem("mode") || ""', 'localStorage.getItem("mode") || "auto"')

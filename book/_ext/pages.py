@@ -36,7 +36,7 @@ def finish(app: Sphinx, error: Exception | None) -> None:
     for path in sorted(out.rglob("*.html")):
         if "_static" in path.relative_to(out).parts:
             continue
-        html = accessible(without_unused(path.read_text(encoding="utf-8")))
+        html = accessible(without_unused(path.read_text(encoding="utf-8"), searches=path.stem == "search"))
         icons |= icons_of(html)
         path.write_text(html, encoding="utf-8")
     keep_icons(out / "_static", icons | {"fa-xmark"})  # the theme's script shows a cross
