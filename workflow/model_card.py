@@ -37,19 +37,20 @@ dual, card = shipped_dual("{name}")
 
 ## Training
 
-{images:,} images of Tiny-ImageNet, {classes} classes, by binary cross-entropy with the positive term weighted by the number
-of classes less one, on cached features of the frozen backbone; seed {seed}. The whole record, with every epoch, versions and
-machine, is `{name}.json`. SHA-256 of the weights' training run: `{sha256}`.
+{images:,} images of Tiny-ImageNet, {classes} classes, by binary cross-entropy with the positive term weighted
+by the number of classes less one, on cached features of the frozen backbone; seed {seed}. The whole record,
+with every epoch, versions and machine, is `{name}.json`. SHA-256 of the weights' training run: `{sha256}`.
 
 ## Evaluation
 
-On the validation images of Tiny-ImageNet, top-1 accuracy is {sigmoid} % by the sigmoid head and {softmax} % by the published
-softmax head restricted to the same classes. How its maps localise, and beside which controls, is in the book.
+On the validation images of Tiny-ImageNet, top-1 accuracy is {sigmoid} % by the sigmoid head and {softmax} %
+by the published softmax head restricted to the same classes. How its maps localise, and beside which
+controls, is in the book.
 
 ## Limits
 
-{limits}. A map says where a score came from, not that the score is right; it may rest on a context cue. Do not use it to
-decide about people.
+{limits}. A map says where a score came from, not that the score is right; it may rest on a context cue. Do
+not use it to decide about people.
 
 ## Citation
 
