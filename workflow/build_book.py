@@ -9,6 +9,7 @@ of the paper's tables alone, behind a first page that says what was run.
 from __future__ import annotations
 
 import argparse
+import hashlib
 import os
 import shutil
 import subprocess
@@ -20,7 +21,7 @@ import yaml
 
 from api_pages import write_api
 from build_page import fold_provenance, write_build_page
-from draw_rooms import draw
+from draw_rooms import arrows, draw
 from explorer_files import ensure_explorer
 from launch import repository_address, write_buttons
 from paper_values import write_paper_values
@@ -30,6 +31,7 @@ from sigcam_core.matrix import PROFILES, USUAL, profile_of
 from sigcam_core.summarise.saved import SUMMARY
 
 BOOK = Path(__file__).resolve().parent.parent / "book"
+DRAWER = Path(__file__).resolve().with_name("draw_rooms.py")
 DRAWING = Path("_static", "rooms.svg")  # of the page `architecture`
 
 
@@ -45,6 +47,18 @@ def toc_files(toc: Path) -> list[str]:
         return own + [name for item in entry.values() for name in files(item)]
 
     return files(yaml.safe_load(toc.read_text(encoding="utf-8")))
+
+
+def draw_once(target: Path, work_dir: Path) -> None:
+    """Put the drawing of the rooms to ``target``, drawn anew where imports, or the way to draw them, changed."""
+    imported = sorted((room, sorted(into)) for room, into in arrows().items())
+    how = DRAWER.read_bytes() + repr(imported).encode()
+    kept = work_dir / f"rooms-{hashlib.sha256(how).hexdigest()[:16]}.svg"
+    if not kept.is_file():
+        with tempfile.TemporaryDirectory(dir=work_dir) as folder:
+            draw(Path(folder) / kept.name)
+            (Path(folder) / kept.name).rename(kept)
+    shutil.copyfile(kept, target)
 
 
 def stage(book: Path, work_dir: Path, target: Path, profile: str = USUAL) -> None:
@@ -82,7 +96,7 @@ def stage(book: Path, work_dir: Path, target: Path, profile: str = USUAL) -> Non
     fold_provenance(target)
     if profile == USUAL:
         write_build_page(target, work_dir, BOOK.parent)
-    draw(target / DRAWING)
+    draw_once(target / DRAWING, work_dir)
 
 
 def run_jupyter_book(source: Path, output: Path, explorer: Path | None = None) -> None:
