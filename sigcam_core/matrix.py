@@ -238,6 +238,22 @@ def filled_by(dataset: str, backbone: str, method: str = CAM, profile: str = "pa
     fail(f"profile {profile!r} has no {backbone} on {own}: choose another profile.")
 
 
+def job_of(dataset: str, backbone: str, method: str = CAM, profile: str = "paper") -> tuple[str, str]:
+    """The name of the run that fills a row of the paper, and the file that the workflow makes for it.
+
+    Args:
+        dataset: see :func:`filled_by`, as the others.
+        backbone: of the row.
+        method: of the row.
+        profile: whose run is meant.
+
+    >>> job_of("cub-200-2011", "resnet50")[1]
+    'build/paper/evidence/cub-resnet50-gap-finetune-paper-seed0-paper-resnet50-cam.parquet'
+    """
+    run = filled_by(dataset, backbone, method, profile).run(Path("build") / profile_of(profile).folder)
+    return run.full_name, run.evidence.as_posix()
+
+
 def shown_runs(
     profile: str,
     work_dir: Path,

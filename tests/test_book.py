@@ -107,6 +107,17 @@ def test_no_substitution_hides_where_it_is_not_filled_in(page: Path) -> None:
     assert not [part for part in literal if "{{" in part]
 
 
+def test_sources_to_download_have_their_numbers(tmp_path: Path) -> None:
+    text = "PxAP is {{ table1_pxap }} %, and {{ table1_unknown }} stays."
+    assert values.fill_in(text, {"table1_pxap": "51.2"}) == "PxAP is 51.2 %, and {{ table1_unknown }} stays."
+    (tmp_path / "_sources").mkdir()
+    (tmp_path / "_sources" / "intro.md").write_text(text)
+    config = SimpleNamespace(myst_substitutions={"table1_pxap": "51.2"})
+    app = SimpleNamespace(outdir=tmp_path, builder=SimpleNamespace(format="html"), config=config)
+    values.fill_in_downloads(app, None)
+    assert "is 51.2 %" in (tmp_path / "_sources" / "intro.md").read_text()
+
+
 # Sources
 
 

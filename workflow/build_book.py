@@ -29,6 +29,7 @@ from profile_page import write_profile
 from sigcam_core.common.errors import fail, run_command_line
 from sigcam_core.matrix import PROFILES, USUAL, profile_of
 from sigcam_core.summarise.saved import SUMMARY
+from stage_notebook import stage_notebook
 
 BOOK = Path(__file__).resolve().parent.parent / "book"
 DRAWER = Path(__file__).resolve().with_name("draw_rooms.py")
@@ -62,7 +63,7 @@ def draw_once(target: Path, work_dir: Path) -> None:
 
 
 def stage(book: Path, work_dir: Path, target: Path, profile: str = USUAL) -> None:
-    """Copy the sources, the executed notebooks and the values that these saved to ``target``, and draw the rooms there.
+    """Bring sources, copies of executed notebooks and the values they saved to ``target``, and draw the rooms there.
 
     Args:
         book: folder of the sources, with ``_toc.yml``.
@@ -85,7 +86,7 @@ def stage(book: Path, work_dir: Path, target: Path, profile: str = USUAL) -> Non
         if not notebook.is_file():
             fail(f"the book needs the executed notebook {notebook}: run the workflow (`make reproduce`) first.")
         (target / "notebooks").mkdir(exist_ok=True)
-        shutil.copyfile(notebook, target / "notebooks" / notebook.name)
+        stage_notebook(notebook, target / "notebooks" / notebook.name)
     saved = sorted((work_dir / SUMMARY).glob("*.json"))
     if not saved:
         fail(f"the book needs the values {work_dir / SUMMARY}/*.json: run the workflow (`make reproduce`) first.")

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 from pathlib import Path
 from typing import Any
 
@@ -47,7 +48,22 @@ def add_substitutions(app: Sphinx, config: Config) -> None:
     config.myst_substitutions = {**config.myst_substitutions, **read_substitutions(folder)}
 
 
+def fill_in(text: str, substitutions: dict[str, str]) -> str:
+    """A page's source with its substitutions filled in, those that are known."""
+    return re.sub(r"\{\{ (\w+) \}\}", lambda found: substitutions.get(found[1], found[0]), text)
+
+
+def fill_in_downloads(app: Sphinx, exception: Exception | None) -> None:
+    """Fill in the sources that pages offer to download, as their readers have no summary."""
+    if exception is not None or app.builder.format != "html":
+        return
+    for path in sorted((Path(app.outdir) / "_sources").rglob("*.md")):
+        text = path.read_text(encoding="utf-8")
+        path.write_text(fill_in(text, app.config.myst_substitutions), encoding="utf-8")
+
+
 def setup(app: Sphinx) -> dict[str, Any]:
     """Register the extension with Sphinx."""
     app.connect("config-inited", add_substitutions)
+    app.connect("build-finished", fill_in_downloads)
     return {"parallel_read_safe": True, "parallel_write_safe": True}

@@ -26,7 +26,7 @@ from .perturbation import deletion_auc, insertion_auc, perturbation_curves
 from .scores import adcc, relative_drop, softmax_of_class
 
 SCORERS = HEADS
-"""Branches whose softmax may give the scores. The official code scores maps of the sigmoid head by the sigmoid branch
+"""Branches whose softmax may give the scores. The authors' earlier code scores sigmoid maps by the sigmoid branch
 and all others by the softmax branch."""
 COLUMNS = (
     ("coverage", pa.float32()),

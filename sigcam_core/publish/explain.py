@@ -20,8 +20,9 @@ from ..common.files import write_atomically
 from ..dual.branch import HEADS, DualBranch
 from ..dual.shipped import SHIPPED_HEADS, shipped_dual
 from ..prepare.images import load_images, normalize
-from ..summarise.figures import METHOD_TITLES, Panel, panel_grid
+from ..summarise.figures import Panel, panel_grid
 from ..summarise.panels import to_pictures
+from ..summarise.style import METHOD_TITLES
 from .explorer import photo_manifest
 
 MOST_LIKELY = 5

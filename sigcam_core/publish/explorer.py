@@ -25,8 +25,9 @@ from ..invariance import sign_collapse_delta
 from ..prepare.decode import image_size
 from ..prepare.images import load_images, normalize
 from ..prepare.manifest import Manifest, manifest_checksum
-from ..summarise.figures import COLORS, METHOD_TITLES, Panel, draw_panel
+from ..summarise.figures import Panel, draw_panel
 from ..summarise.panels import to_pictures
+from ..summarise.style import COLORS, METHOD_TITLES, in_style
 
 
 def shift_heads(dual: DualBranch, class_idx: int, shift: float) -> DualBranch:
@@ -57,6 +58,16 @@ def predicted_classes(dual: DualBranch, images: Tensor) -> list[int]:
     return classes
 
 
+@torch.no_grad()
+def branch_probabilities(dual: DualBranch, images: Tensor, class_idx: int) -> dict[str, float]:
+    """The probability of a class by either branch, for one image, uint8 (1, 3, S, S)."""
+    form = dual.input_format
+    out = dual(normalize(images, form.mean, form.std))
+    softmax, sigmoid = out.softmax_logits.softmax(dim=1), out.sigmoid_logits.sigmoid()
+    return {"softmax": float(softmax[0, class_idx]), "sigmoid": float(sigmoid[0, class_idx])}
+
+
+@in_style
 @torch.no_grad()
 def explorer_figure(
     dual: DualBranch,

@@ -6,11 +6,15 @@ from pathlib import Path
 from typing import Any
 
 import pandas as pd
+from pandas.io.formats.style import Styler
 
 from ..common.errors import fail
 from ..common.files import read_json
+from ..localization.evidence import WSOL_METRICS
+from .names import SCALAR_TITLES
 from .paper import paper_table
 from .saved import Chapter, Value
+from .shown import show
 
 CENTRE = "centre"  # the folder of its figures, and what tables call it as a method
 NOBODY = "none"  # its network and head
@@ -63,10 +67,11 @@ def figure_of(centre: pd.DataFrame, dataset: str = IMAGENET, metric: str = METRI
     return {name: float(rows[name].iloc[0]) for name in ("value", "low", "high")}
 
 
-def mark_centre(style: pd.io.formats.style.Styler) -> pd.io.formats.style.Styler:
+def mark_centre(style: Styler) -> Styler:
     """Draw the centre's row of a table in bold between two lines."""
     line = "font-weight: 700; border-top: 2px solid; border-bottom: 2px solid;"
-    return style.apply(lambda row: [line if row["method"] == CENTRE else ""] * len(row), axis=1)
+    names = (CENTRE, SCALAR_TITLES[CENTRE])  # before and after names are written as people write them
+    return style.apply(lambda row: [line if row["method"] in names else ""] * len(row), axis=1)
 
 
 def centre_chapter(centre: pd.DataFrame) -> Chapter:
@@ -92,3 +97,27 @@ def centre_chapter(centre: pd.DataFrame) -> Chapter:
         values |= {f"{row['dataset']}_images": int(row["images"]), key: float(row["value"])}
         values[f"{key}_interval"] = f"[{row['low']:.2f}, {row['high']:.2f}]"
     return Chapter(values, {"centre": centre, "centre_beside_paper": table})
+
+
+def centre_caption(values: dict[str, Value]) -> str:
+    """How many of the paper's rows lie below the centre, in a sentence.
+
+    Args:
+        values: of :func:`centre_chapter`.
+    """
+    return (
+        f"MaxBoxAccV2 in % on ImageNet: of the paper's {values['paper_rows']} rows {values['paper_rows_below']} lie "
+        f"below the centre, {values['paper_rows_below_interval']} of them below its 95 % interval "
+        f"{values['imagenet_maxboxacc_v2_interval']}"
+    )
+
+
+def centre_tables(chapter: Chapter) -> list[Styler]:
+    """The paper's rows with the centre's among them, and the centre on all published boxes.
+
+    Args:
+        chapter: of :func:`centre_chapter`.
+    """
+    centre = chapter.tables["centre"]
+    figures = show(centre[centre["metric"].isin(WSOL_METRICS)], "The centre in %, with 95 % intervals over images", 1)
+    return [mark_centre(show(chapter.tables["centre_beside_paper"], "MaxBoxAccV2 in % on ImageNet")), figures]

@@ -17,6 +17,7 @@ from typing import Any, Literal
 
 import pandas as pd
 
+from ..cams.methods import CAM_METHODS
 from ..common.errors import check_choice
 from .controls import COMPARISONS, TITLES
 from .verdicts import RULES, Sign
@@ -49,13 +50,6 @@ LAYOUTS = {
     "cpu": Layout(("ratio",) * 3, "none", "two heads over one, with the paper's ratio"),
 }
 """The tables that evidence may name."""
-METHOD_NAMES = {
-    "cam": "CAM",
-    "gradcam": "Grad-CAM",
-    "gradcam++": "Grad-CAM++",
-    "xgradcam": "XGrad-CAM",
-    "layercam": "Layer-CAM",
-}
 Reference = Literal["zero", "twice_chance", "paper_ratio"]
 
 
@@ -179,7 +173,7 @@ def _expand(evidence: Mapping[str, Any], content: Mapping[str, Any]) -> list[Tes
             label = TITLES[check_choice("metric", where["metric"], TITLES)]
             compared = COMPARISONS[check_choice("comparison", where["comparison"], COMPARISONS)].words
         elif "method" in each:
-            label = f"{label} of {METHOD_NAMES[where['method']]}"
+            label = f"{label} of {CAM_METHODS[where['method']].title}"
         tests += [
             Test(
                 experiment=name,

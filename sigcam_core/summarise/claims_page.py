@@ -12,7 +12,7 @@ import pandas as pd
 
 from .judging import Judged
 from .saved import Value
-from .tables import show
+from .shown import show
 from .verdicts import WORDS
 
 WORDING = {
@@ -27,6 +27,12 @@ RULE_WORDS = {
     "shown_for_networks": "All numbers of the claim must favour it, for two networks or more.",
 }
 """The rules of :data:`sigcam_core.summarise.verdicts.RULES` in words."""
+PAGES = {
+    "controls": ("11_what_maps_know.html", "What the maps know"),
+    "overhead": ("05_table3_overhead.html", "Table 3"),
+    "results": ("10_real_images.html", "Real images"),
+}
+"""The pages that show evidence, of crossed controls, of times, and of all other experiments."""
 BOX = "border-left: 3px solid #888; padding: 0.2rem 0 0.2rem 0.8rem; margin: 1rem 0;"
 
 
@@ -44,6 +50,19 @@ def scope_table(judged: Sequence[Judged]) -> pd.DataFrame:
     """What is claimed, where it stands, and the word of the verdict: one row a claim, in the order given."""
     rows = [(one.claim.title, one.claim.kind, one.claim.stands, one.verdict.word) for one in judged]
     return pd.DataFrame(rows, columns=["claim", "kind", "where it stands", "verdict"])
+
+
+def scope_html(judged: Sequence[Judged]) -> str:
+    """The same as HTML, where each claim leads to what stands below about it."""
+    rows = [
+        f'<tr><th scope="row"><a href="#claim-{one.claim.id}">{escape(one.claim.title)}</a></th>'
+        f"<td>{escape(one.claim.kind)}</td><td>{escape(one.claim.stands)}</td><td>{escape(one.verdict.word)}</td></tr>"
+        for one in judged
+    ]
+    names = ("claim", "kind", "where it stands", "verdict")
+    head = "".join(f'<th scope="col">{name}</th>' for name in names)
+    table = f"<table><thead><tr>{head}</tr></thead><tbody>{''.join(rows)}</tbody></table>"
+    return f'<div class="scrolls wraps" tabindex="0">{table}</div>'
 
 
 def rules_table(judged: Sequence[Judged]) -> pd.DataFrame:
@@ -94,8 +113,18 @@ def _block(one: Judged, theorems: str) -> str:
     ]
     if len(one.rows):
         table = show(evidence_table(one), "", wrap=True).to_html()
-        parts.append(f"<details><summary>Evidence: {len(one.rows)} numbers</summary>{table}</details>")
+        fold = f"<summary>Evidence: {len(one.rows)} numbers</summary>"
+        parts.append(f'<details>{fold}<div class="scrolls" tabindex="0">{table}</div></details>')
+        parts.append(f"<p>Where the numbers stand: {_pages(one)}.</p>")
     return "\n".join([*parts, "</div>"])
+
+
+def _pages(one: Judged) -> str:
+    """Links to the pages of the book that show a claim's evidence."""
+    names = dict.fromkeys(test.experiment for test in one.claim.tests)
+    pages = dict.fromkeys("controls" if name.startswith("controls-") else name for name in names)
+    links = dict.fromkeys(PAGES.get(name, PAGES["results"]) for name in pages)
+    return " and ".join(f'<a href="{page}">{title}</a>' for page, title in links)
 
 
 def _proof(one: Judged, theorems: str) -> str:

@@ -11,30 +11,20 @@ import pandas as pd
 from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 
-from ..cams.controls import CENTRE, CLASS_FREE, NO_HEAD, RANDOM, RANDOM_POSITIVE, SHIFTED, WRONG_CLASS
+from ..cams.controls import CENTRE, CLASS_FREE, NO_HEAD
 from ..common.errors import fail
 from .controls import COMPARISONS, TITLES
 from .measured import Measured, provenance_line
+from .names import SCALAR_TITLES
 from .saved import Value
-from .tables import show
+from .shown import sentence_list, show
+from .style import SEVERAL, in_style
 
 SHORT = {"maxboxacc_v2_held_out": "MaxBoxAccV2", "grid_2x2": "the share of evidence in the right cell of a grid"}
 LOWER_IS_BETTER = ("average_drop", "drop_at_50", "deletion_auc")
 WHERE_METRICS = tuple(TITLES)[:6]
 CLASS_METRICS = ("grid_2x2", "grid_3x3", "energy_pointing", "pointing_game")
 FIDELITY = tuple(TITLES)[8:]
-SCALAR_TITLES = {
-    "logit": "logit",
-    "centred": "centred logit",
-    "log_odds": "log-odds",
-    "finer": "Finer-CAM",
-    SHIFTED: "best shift",
-    WRONG_CLASS: "wrong class",
-    CENTRE: "centre, no image",
-    CLASS_FREE: "class-free: sum of feature maps",
-    RANDOM: "random weights",
-    RANDOM_POSITIVE: "random positive weights",
-}
 HEAD_TITLES = {
     "softmax": "softmax, as given or by recipe",
     "softmax optimum": "softmax, at its optimum",
@@ -61,7 +51,7 @@ FACTORS = {
 FIGURE_METRICS = ("maxboxacc_v2_held_out", "gt_loc", "grid_2x2", "average_drop", "drop_at_50")
 SAME = 0.05
 """Points. Rows that differ by less in every metric are one line of a table."""
-MARKERS, COLORS = "osD^v", ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#56B4E9")
+MARKERS = "osD^v"
 
 
 def crossed_table(one: Measured, metrics: Sequence[str], heads: Sequence[str] = ()) -> pd.DataFrame:
@@ -130,6 +120,7 @@ def _with_width(row: Any) -> str:
     return f"{row['value']:.1f} ± {(row['high'] - row['low']) / 2:.1f}{of_images}"
 
 
+@in_style
 def factor_figure(measured: Mapping[str, Measured], metrics: Sequence[str] = FIGURE_METRICS) -> Figure:
     """Which factor moves what: one row a comparison, one column a metric, one mark a data set.
 
@@ -161,8 +152,8 @@ def factor_figure(measured: Mapping[str, Measured], metrics: Sequence[str] = FIG
                     continue
                 row = rows.loc[comparison]
                 height = place + 0.7 * ((position + 0.5) / len(measured) - 0.5)
-                ax.plot([row["low_all"], row["high_all"]], [height, height], color=COLORS[position], linewidth=1.2)
-                ax.plot(row["difference"], height, MARKERS[position], color=COLORS[position], markersize=5)
+                ax.plot([row["low_all"], row["high_all"]], [height, height], color=SEVERAL[position], linewidth=1.2)
+                ax.plot(row["difference"], height, MARKERS[position], color=SEVERAL[position], markersize=5)
         ax.axvline(0, color="0.3", linewidth=0.8)
         for edge in range(1, len(FACTORS)):
             ax.axhline(edge - 0.5, color="0.9", linewidth=0.6)
@@ -173,7 +164,8 @@ def factor_figure(measured: Mapping[str, Measured], metrics: Sequence[str] = FIG
     axes[0].set_yticks(range(len(FACTORS)), list(FACTORS.values()), fontsize=8)
     axes[0].invert_yaxis()
     handles = [
-        Line2D([], [], color=COLORS[i], marker=MARKERS[i], linestyle="-", label=label) for i, label in enumerate(labels)
+        Line2D([], [], color=SEVERAL[i], marker=MARKERS[i], linestyle="-", label=label)
+        for i, label in enumerate(labels)
     ]
     figure.legend(handles=handles, loc="outside lower center", ncols=2, fontsize=8, frameon=False)
     return figure
@@ -314,6 +306,24 @@ def read_cue(results: Path) -> tuple[pd.DataFrame, pd.DataFrame]:
         SigcamError: if it was not measured.
     """
     return _committed(results, "cue", "shares"), _committed(results, "cue", "agreement")
+
+
+def cue_told(shares: pd.DataFrame) -> str:
+    """What the figure of the cue finds, in words: the share of evidence on the cue as it comes to agree with the class.
+
+    Args:
+        shares: of :func:`read_cue`.
+    """
+    rows = shares[(shares["metric"] == "share") & (shares["part"] == "cue") & (shares["map"] == "signed")]
+    least, most = rows["correlation"].min(), rows["correlation"].max()
+    parts = []
+    for head, part in rows.groupby("head", sort=False):
+        values = part.set_index("correlation")["value"].to_dict()
+        parts.append(f"{values[least]:.0f} to {values[most]:.0f} % ({head})")
+    return (
+        f"As the cue's colour comes to agree with the class, from {least:.0%} of images to {most:.0%}, the share of "
+        f"positive evidence on it goes from {sentence_list(parts)}."
+    )
 
 
 def bias_figures(results: Path) -> pd.DataFrame:

@@ -22,12 +22,13 @@ from ..common.resampling import FloatArray, figure_and_resamples, interval
 from ..evaluate.parts import HEADS
 from ..prepare.parts import PARTS, REMOVABLE
 from .measured import figures_with_intervals
+from .style import SEVERAL, in_style
 
 KEYS = ["correlation", "head", "map"]
 EFFECTS = ("logit_drop", "log_odds_drop")
 """What removing a part does to the class, to the head's logit and to its log-odds, which no shift changes."""
 ALL_PARTS = "all"
-PART_COLORS = {"object": "#009E73", "cue": "#D55E00", "distractors": "#0072B2", "clutter": "#777777"}
+PART_COLORS = {"object": SEVERAL[2], "cue": SEVERAL[1], "distractors": SEVERAL[0], "clutter": "#777777"}
 MAP_LINES: dict[str, Literal["-", "--", ":"]] = {"signed": "-", "truncated": "--", "uniform": ":"}
 COLUMNS = ["value", "low", "high", "least", "greatest"]
 
@@ -138,6 +139,7 @@ def cue_table(shares: pd.DataFrame, metric: str = "share") -> pd.DataFrame:
     return figures_with_intervals(part, [*PARTS[1:], PARTS[0], ALL_PARTS], keys)
 
 
+@in_style
 def cue_figure(shares: pd.DataFrame) -> Figure:
     """As the cue comes to agree with the class: above, where evidence lies; below, what removing each part does.
 

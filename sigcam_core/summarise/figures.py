@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from itertools import cycle
 from typing import Any, NamedTuple
 
 import matplotlib.pyplot as plt
@@ -17,28 +16,24 @@ from matplotlib.patches import Rectangle
 from matplotlib.ticker import LogLocator, NullFormatter
 from numpy.typing import NDArray
 
-from ..cams.methods import CAM_METHODS
 from ..common.errors import fail
 from ..evaluate.schema import METRIC_TITLES
-
-COLORS = {"softmax": "#0072B2", "sigmoid": "#D55E00"}  # blue and vermilion: distinct for colour-blind readers
-# By a method's place in the table: whatever is added gets a name and a marker by itself.
-METHOD_TITLES = {name: method.title for name, method in CAM_METHODS.items()}
-METHOD_MARKERS = dict(zip(CAM_METHODS, cycle("os^DvPX*<>"), strict=False))
-MAP_COLORS = "viridis"
+from .names import QUANTITY_TITLES, data_set_title, network_title
+from .style import COLORS, ESTIMATED_BOX, MAP_COLORS, METHOD_MARKERS, METHOD_TITLES, SEVERAL, TRUE_BOX, in_style
 
 Image = NDArray[np.uint8]  # (H, W, 3)
 ScoreMap = NDArray[np.float64]  # (H, W) in [0, 1]
 
 
 class Panel(NamedTuple):
-    """One picture of a row: an image, perhaps a map over it, and boxes to draw."""
+    """One picture of a row: an image, perhaps a map over it, boxes to draw, and a probability before and after."""
 
     title: str
     image: Image
     score_map: ScoreMap | None = None
     true_boxes: NDArray[np.int64] | None = None
     estimated_box: NDArray[np.int64] | None = None
+    scores: tuple[float, float] | None = None
 
 
 def draw_panel(ax: Axes, panel: Panel, alpha: float = 0.6) -> None:
@@ -52,7 +47,7 @@ def draw_panel(ax: Axes, panel: Panel, alpha: float = 0.6) -> None:
     ax.imshow(panel.image)
     if panel.score_map is not None:
         ax.imshow(panel.score_map, cmap=MAP_COLORS, vmin=0, vmax=1, alpha=alpha)
-    for boxes, color, line in ((panel.true_boxes, "white", "-"), (panel.estimated_box, "#E69F00", "--")):
+    for boxes, color, line in ((panel.true_boxes, TRUE_BOX, "-"), (panel.estimated_box, ESTIMATED_BOX, "--")):
         for x0, y0, x1, y1 in [] if boxes is None else np.atleast_2d(boxes):
             ax.add_patch(
                 Rectangle((x0, y0), x1 - x0, y1 - y0, fill=False, edgecolor=color, linestyle=line, linewidth=2)
@@ -62,6 +57,7 @@ def draw_panel(ax: Axes, panel: Panel, alpha: float = 0.6) -> None:
     ax.set_yticks([])
 
 
+@in_style
 def panel_grid(rows: Sequence[Sequence[Panel]], row_labels: Sequence[str] | None = None, width: float = 1.9) -> Figure:
     """A grid of panels with one colour bar for all maps.
 
@@ -89,11 +85,12 @@ def panel_grid(rows: Sequence[Sequence[Panel]], row_labels: Sequence[str] | None
         row_axes[0].set_ylabel(label, fontsize=9)
     if any(panel.score_map is not None for row in rows for panel in row):
         scale = plt.cm.ScalarMappable(cmap=MAP_COLORS)
-        bar = figure.colorbar(scale, ax=axes, shrink=0.8, aspect=30, pad=0.01)
+        bar = figure.colorbar(scale, ax=axes, shrink=min(1.0, 3 / len(rows)), aspect=25, pad=0.01)
         bar.set_label("score map (each stretched to 0–1)", fontsize=9)
     return figure
 
 
+@in_style
 def invariance_figure(
     panels: Sequence[Panel], probabilities: Mapping[str, Sequence[float]], classes: Sequence[str]
 ) -> Figure:
@@ -121,12 +118,13 @@ def invariance_figure(
         draw_panel(axes[name], panel)
     data = pd.DataFrame(probabilities, index=list(classes)).rename_axis("class").reset_index()
     long = data.melt(id_vars="class", var_name="head", value_name="probability")
-    sns.barplot(long, y="class", x="probability", hue="head", palette="colorblind", ax=axes["bars"])
+    sns.barplot(long, y="class", x="probability", hue="head", palette=SEVERAL[: len(probabilities)], ax=axes["bars"])
     axes["bars"].set(xlabel="softmax probability", ylabel="", xlim=(0, 1))
     axes["bars"].legend(fontsize=8, title=None, loc="lower right")
     return figure
 
 
+@in_style
 def training_figure(histories: Mapping[str, pd.DataFrame]) -> Figure:
     """Loss and validation accuracy a network, by epoch.
 
@@ -149,6 +147,7 @@ def training_figure(histories: Mapping[str, pd.DataFrame]) -> Figure:
     return figure
 
 
+@in_style
 def difference_figure(differences: pd.DataFrame, metrics: Sequence[str]) -> Figure:
     """Sigmoid minus softmax with 95 % intervals, one panel a metric, one row a network and method.
 
@@ -163,7 +162,8 @@ def difference_figure(differences: pd.DataFrame, metrics: Sequence[str]) -> Figu
     if not set(metrics) & set(there):
         fail(f"none of the metrics {', '.join(metrics)} is in the table: choose among {', '.join(there)}.")
     metrics = [metric for metric in metrics if metric in there]
-    labels = (differences["network"] + "  " + differences["method"].map(METHOD_TITLES)).rename("label")
+    titles = differences["network"].map(network_title), differences["method"].map(METHOD_TITLES)
+    labels = (titles[0] + "  " + titles[1]).rename("label")
     order = list(dict.fromkeys(labels))
     figure, axes = plt.subplots(
         1,
@@ -187,6 +187,7 @@ def difference_figure(differences: pd.DataFrame, metrics: Sequence[str]) -> Figu
     return figure
 
 
+@in_style
 def coverage_figure(table: pd.DataFrame) -> Figure:
     """Average drop against coverage: how much of the image each map keeps explains much of its drop.
 
@@ -209,7 +210,7 @@ def coverage_figure(table: pd.DataFrame) -> Figure:
                 markersize=9,
                 markeredgewidth=1.6,
             )
-        ax.set_title(network, fontsize=10)
+        ax.set_title(network_title(network), fontsize=10)
         ax.set(xlabel="coverage: mean of the maps (%)")
         ax.grid(alpha=0.3)
         ax.margins(0.12)
@@ -224,6 +225,7 @@ def coverage_figure(table: pd.DataFrame) -> Figure:
     return figure
 
 
+@in_style
 def matched_coverage_figure(points: pd.DataFrame) -> Figure:
     """Average drop where every map keeps the same share of the image, one panel a network, one curve a map.
 
@@ -250,7 +252,7 @@ def matched_coverage_figure(points: pd.DataFrame) -> Figure:
                 markeredgewidth=0.9,
                 markersize=9 - 1.2 * methods.index(method),
             )
-        ax.set_title(network, fontsize=10)
+        ax.set_title(network_title(network), fontsize=10)
         ax.set(xlabel="coverage: pixels kept (%)", xlim=(-3, 103))
         ax.grid(alpha=0.3)
     axes[0, 0].set_ylabel("average drop (%), lower is better")
@@ -266,6 +268,7 @@ def matched_coverage_figure(points: pd.DataFrame) -> Figure:
     return figure
 
 
+@in_style
 def overhead_figure(table: pd.DataFrame) -> Figure:
     """Dual branch over baseline, one bar a network and quantity.
 
@@ -273,9 +276,56 @@ def overhead_figure(table: pd.DataFrame) -> Figure:
         table: columns ``network, quantity, ratio``.
     """
     figure, ax = plt.subplots(figsize=(7.2, 3.2), layout="constrained")
-    table = table.assign(quantity=table["quantity"].str.replace("_", " "))
-    sns.barplot(table, y="quantity", x="ratio", hue="network", palette="colorblind", ax=ax)
+    table = table.assign(quantity=table["quantity"].map(QUANTITY_TITLES), network=table["network"].map(network_title))
+    palette = SEVERAL[: table["network"].nunique()]
+    sns.barplot(table, y="quantity", x="ratio", hue="network", palette=palette, ax=ax)
     ax.axvline(1, color="gray", linewidth=1)
     ax.set(xlabel="dual branch / baseline", ylabel="")
     ax.legend(fontsize=8, title=None, loc="upper left", bbox_to_anchor=(1, 1))
+    return figure
+
+
+@in_style
+def gains_figure(cells: pd.DataFrame) -> Figure:
+    """Our gain against the paper's, one panel a metric, one mark a cell, with our interval where there is one.
+
+    Args:
+        cells: columns ``metric, method, dataset, paper_gain, our_gain, gain_low, gain_high``, in points.
+    """
+    metrics = list(dict.fromkeys(cells["metric"]))
+    data_sets = list(dict.fromkeys(cells["dataset"]))
+    columns = min(3, len(metrics))
+    rows = -(-len(metrics) // columns)
+    figure, grid = plt.subplots(
+        rows, columns, figsize=(2.8 * columns, 2.7 * rows + 0.6), squeeze=False, layout="constrained"
+    )
+    axes = grid.ravel()
+    for ax in axes[len(metrics) :]:
+        ax.set_axis_off()
+    for metric, ax in zip(metrics, axes, strict=False):
+        for row in cells[cells["metric"] == metric].to_dict("records"):
+            color = SEVERAL[data_sets.index(row["dataset"])]
+            x, y = row["paper_gain"], row["our_gain"]
+            if pd.notna(row["gain_low"]):
+                ax.plot([x, x], [row["gain_low"], row["gain_high"]], color=color, linewidth=1)
+            ax.plot(x, y, METHOD_MARKERS[row["method"]], color=color, markerfacecolor="none", markersize=6)
+        low, high = (edge([*ax.get_xlim(), *ax.get_ylim()]) for edge in (min, max))
+        ax.plot([low, high], [low, high], color="0.7", linewidth=0.8, linestyle=":")
+        ax.axhline(0, color="gray", linewidth=0.8)
+        ax.axvline(0, color="gray", linewidth=0.8)
+        ax.set(title=METRIC_TITLES.get(metric, metric), xlabel="the paper's gain (points)")
+    for row_of_axes in grid:
+        row_of_axes[0].set_ylabel("our gain (points)")
+    marks = [
+        Line2D(
+            [], [], marker=METHOD_MARKERS[name], color="black", linestyle="none", markerfacecolor="none", label=title
+        )
+        for name, title in METHOD_TITLES.items()
+        if name in set(cells["method"])
+    ]
+    marks += [
+        Line2D([], [], color=color, linewidth=4, label=data_set_title(name))
+        for color, name in zip(SEVERAL, data_sets, strict=False)
+    ]
+    figure.legend(handles=marks, loc="outside lower center", ncols=5)
     return figure

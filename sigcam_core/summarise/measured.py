@@ -11,6 +11,7 @@ import pandas as pd
 
 from ..common.errors import fail
 from ..common.files import read_json
+from .names import data_set_title, network_title
 from .paper import paper_table
 from .saved import Value
 
@@ -29,8 +30,6 @@ ORIGIN_NAMES = {
 
 SHORT_ORIGINS = {"restricted": "ImageNet's head", "probe": "linear probe", "finetune": "fine-tuned"}
 """Of those that stand beside the name of a data set; others go without saying."""
-DATA_SET_NAMES = {"tiny_imagenet": "Tiny-ImageNet", "stanford_cars": "Stanford Cars"}
-"""Of data sets that people write in another way than this project's folders."""
 
 
 @dataclass(frozen=True)
@@ -59,12 +58,11 @@ class Measured:
     def title(self) -> str:
         """Data set, network, and where its classifier comes from."""
         experiment = self.record["experiment"]
-        return f"{self._dataset}, {experiment['backbone']} ({ORIGIN_NAMES[experiment['origin']]})"
+        return f"{self._dataset}, {network_title(experiment['backbone'])} ({ORIGIN_NAMES[experiment['origin']]})"
 
     @property
     def _dataset(self) -> str:
-        name: str = self.record["experiment"]["dataset"]
-        return DATA_SET_NAMES.get(name, name)
+        return data_set_title(self.record["experiment"]["dataset"])
 
 
 def read_measured(folder: Path, names: Sequence[str]) -> dict[str, Measured]:
@@ -102,17 +100,18 @@ def figures_with_intervals(table: pd.DataFrame, metrics: Sequence[str], keys: Se
         keys: columns that tell rows apart.
 
     Returns:
-        The keys, then text, one column a metric; differences carry their sign. A figure that rests on fewer images
-        than others of the table says on how many.
+        The keys, then text, one column a metric, with no more digits than :func:`decimals_of` leaves; differences carry
+        their sign. A figure that rests on fewer images than others of the table says on how many.
     """
     column = "value" if "value" in table else "difference"
     there = [metric for metric in metrics if metric in set(table["metric"])]
     part = table[table["metric"].isin(there)]
     # A low sign ahead of differences only: + tells a gain at once.
     sign = "+" if column == "difference" else ""
+    digits = part["metric"].map({name: decimals_of(rows["low"], rows["high"]) for name, rows in part.groupby("metric")})
     text = [
-        f"{value:{sign}.2f} [{low:{sign}.2f}, {high:{sign}.2f}]"
-        for value, low, high in zip(part[column], part["low"], part["high"], strict=True)
+        f"{value:{sign}.{places}f} [{low:{sign}.{places}f}, {high:{sign}.{places}f}]"
+        for value, low, high, places in zip(part[column], part["low"], part["high"], digits, strict=True)
     ]
     if "images" in table:
         is_of_fewer = part["images"] < table["images"].max()
@@ -123,6 +122,20 @@ def figures_with_intervals(table: pd.DataFrame, metrics: Sequence[str], keys: Se
     wide = part.assign(text=text).pivot(index=list(keys), columns="metric", values="text")
     order = part.drop_duplicates(list(keys)).set_index(list(keys)).index
     return wide.reindex(order)[there].reset_index().rename_axis(columns=None)
+
+
+def decimals_of(low: pd.Series[float], high: pd.Series[float]) -> int:
+    """How many decimals figures deserve: the last digit stands for about a tenth of their intervals' half width.
+
+    Args:
+        low: ends of the intervals of one column of figures.
+        high: the other ends.
+
+    Returns:
+        0, 1 or 2, for half widths (in the middle) from 10, from 1, and below.
+    """
+    half = float(((high - low) / 2).median())
+    return 0 if half >= 10 else 1 if half >= 1 else 2
 
 
 def gains_beside_paper(measured: Mapping[str, Measured], ours: str, paper: str, metrics: Sequence[str]) -> pd.DataFrame:

@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from typing import NamedTuple
 
 import numpy as np
+import pandas as pd
 import torch
 from matplotlib.figure import Figure
 from torch import Tensor
@@ -18,6 +19,7 @@ from ..dual.linear import linear_head_weight
 from ..invariance import ShiftedHead, gauge_energy, shift_weights, shifted_head, telling_deltas
 from ..prepare.images import normalize
 from .figures import Panel, invariance_figure
+from .names import SCALAR_TITLES
 from .panels import to_pictures
 from .saved import Chapter, Value
 
@@ -146,3 +148,23 @@ def invariance_chapter(orbit: Orbit, **names: str) -> Chapter:
     formatted |= {name: f"{value:.4f}" for name, value in values.items() if name.startswith("probability")}
     formatted |= {name: f"{change:.2g}" for name, change in changes.items()}
     return Chapter(values, formatted=formatted)
+
+
+def orbit_tables(orbit: Orbit) -> tuple[pd.DataFrame, pd.DataFrame]:
+    """What the heads leave as it is, and what they move.
+
+    Args:
+        orbit: what :func:`orbit_of` gives.
+
+    Returns:
+        One row a head: the probability of the class, and the largest change of any. One row a scalar: the largest
+        change of its map, see :func:`scalar_changes`. As text.
+    """
+    heads = [
+        (name, f"{float(orbit.heads[name].probabilities[orbit.class_idx]):.15f}", f"{change:.1e}")
+        for name, change in orbit.changes().items()
+    ]
+    titles = SCALAR_TITLES | {"finer": "Finer-CAM, γ = 0.6", "finer_full": "Finer-CAM, γ = 1"}
+    scalars = [(titles[name], f"{value:.2g}") for name, value in scalar_changes(orbit).items()]
+    columns = ["head", "probability", "largest change of any"]
+    return pd.DataFrame(heads, columns=columns), pd.DataFrame(scalars, columns=["scalar", "largest change"])

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 import numpy as np
+import pandas as pd
 import torch
 from numpy.typing import NDArray
 from torch import Tensor
@@ -13,10 +14,14 @@ from ..cams.maps import cam_maps
 from ..cams.score_maps import normalize_maps
 from ..dual.branch import HEADS, DualBranch
 from ..fidelity.scores import explain_images
-from ..localization.protocol import gt_loc_box
+from ..localization.protocol import gt_loc_box, gt_loc_iou
 from ..prepare.images import load_images, normalize, scaled_boxes
 from ..prepare.manifest import Manifest
-from .figures import METHOD_TITLES, Panel
+from .figures import Panel
+from .style import METHOD_TITLES
+
+HIT = 0.5
+"""IoU from which a box counts as found."""
 
 
 def to_pictures(images: Tensor) -> NDArray[np.uint8]:
@@ -25,16 +30,23 @@ def to_pictures(images: Tensor) -> NDArray[np.uint8]:
     return pictures
 
 
+@torch.no_grad()
 def localization_panels(
-    dual: DualBranch, manifest: Manifest, method: str, heads: Sequence[str] = HEADS
+    dual: DualBranch,
+    manifest: Manifest,
+    method: str,
+    heads: Sequence[str] = HEADS,
+    class_names: Sequence[str] = (),
 ) -> list[list[Panel]]:
-    """For each image a row: the image with its true boxes, then each head's map of the label with its GT-Loc box.
+    """For each image a row: the image with its true boxes, then each head's map with its GT-Loc box.
 
     Args:
         dual: the network.
         manifest: the N images, few enough to show.
         method: name from :data:`sigcam_core.cams.methods.METHODS`.
         heads: one column each.
+        class_names: of the network, where the labels of the images are not its classes: the maps are then those of the
+            class that the softmax branch predicts, not of the label.
 
     Returns:
         N rows of 1 + ``len(heads)`` panels, pictures and maps at the network's input size, boxes in their pixels.
@@ -42,11 +54,14 @@ def localization_panels(
     form = dual.input_format
     images = load_images(manifest, form.size)
     boxes = scaled_boxes(manifest, form.size)
-    maps = cam_maps(dual, normalize(images, form.mean, form.std), manifest.labels, [method], heads)
+    inputs = normalize(images, form.mean, form.std)
+    class_idx = dual(inputs).softmax_logits.argmax(dim=1) if class_names else manifest.labels
+    names = class_names or manifest.class_names
+    maps = cam_maps(dual, inputs, class_idx, [method], heads)
     score_maps = {head: normalize_maps(maps[head, method], (form.size, form.size)).numpy() for head in heads}
     rows = []
     for i, picture in enumerate(to_pictures(images)):
-        row = [Panel(manifest.class_names[int(manifest.labels[i])], picture, true_boxes=boxes[i])]
+        row = [Panel(names[int(class_idx[i])], picture, true_boxes=boxes[i])]
         for head in heads:
             score_map = score_maps[head][i]
             title = f"{METHOD_TITLES[method]}, {head}"
@@ -57,7 +72,11 @@ def localization_panels(
 
 @torch.no_grad()
 def explanation_panels(
-    dual: DualBranch, manifest: Manifest, methods: Sequence[str], heads: Sequence[str] = HEADS
+    dual: DualBranch,
+    manifest: Manifest,
+    methods: Sequence[str],
+    heads: Sequence[str] = HEADS,
+    class_names: Sequence[str] = (),
 ) -> list[list[Panel]]:
     """For each image and head a row: the image, then the image as each method's map explains it, with its score.
 
@@ -69,6 +88,7 @@ def explanation_panels(
         manifest: the N images, few enough to show.
         methods: one column each.
         heads: one row each.
+        class_names: of the network, where they are not those of the images.
 
     Returns:
         N x ``len(heads)`` rows of 1 + ``len(methods)`` panels.
@@ -80,18 +100,48 @@ def explanation_panels(
     class_idx = before.argmax(dim=1)
     maps = cam_maps(dual, inputs, class_idx, methods, heads)
     rows: list[list[Panel]] = []
+    names = class_names or manifest.class_names
     pictures = to_pictures(images)
     for i, k in enumerate(class_idx.tolist()):
         for head in heads:
-            row = [Panel(f"{manifest.class_names[k]}\np = {before[i, k]:.2f}", pictures[i])]
+            row = [Panel(f"{names[k]}\np = {before[i, k]:.2f}", pictures[i])]
             for method in methods:
                 score_map = normalize_maps(maps[head, method][i : i + 1], (form.size, form.size))
                 explained = explain_images(inputs[i : i + 1], score_map)
-                score = dual(explained).softmax_logits.softmax(dim=1)[0, k]
+                score = float(dual(explained).softmax_logits.softmax(dim=1)[0, k])
                 title = f"{METHOD_TITLES[method]}\np = {score:.2f}"
-                row.append(Panel(title, to_pictures(denormalize(explained, form.mean, form.std))[0]))
+                picture = to_pictures(denormalize(explained, form.mean, form.std))[0]
+                row.append(Panel(title, picture, scores=(float(before[i, k]), score)))
             rows.append(row)
     return rows
+
+
+def box_hits(rows: Sequence[Sequence[Panel]]) -> dict[str, tuple[int, int]]:
+    """By the title of a column: how many of its boxes meet a true one by an IoU of 0.5 or more, and of how many.
+
+    Args:
+        rows: of :func:`localization_panels`.
+    """
+    hits: dict[str, tuple[int, int]] = {}
+    for panel in (panel for row in rows for panel in row):
+        if panel.score_map is None or panel.true_boxes is None or not len(panel.true_boxes):
+            continue
+        hit, count = hits.get(panel.title, (0, 0))
+        hits[panel.title] = (hit + (gt_loc_iou(panel.score_map, panel.true_boxes)[0] >= HIT), count + 1)
+    return hits
+
+
+def explained_scores(rows: Sequence[Sequence[Panel]], heads: Sequence[str] = HEADS) -> pd.DataFrame:
+    """The probabilities of a figure of explained images: columns ``head, before, after``, one row a map.
+
+    Args:
+        rows: of :func:`explanation_panels`.
+        heads: as they were given there.
+    """
+    found = [
+        (heads[place % len(heads)], *panel.scores) for place, row in enumerate(rows) for panel in row if panel.scores
+    ]
+    return pd.DataFrame(found, columns=["head", "before", "after"])
 
 
 def denormalize(images: Tensor, mean: Sequence[float], std: Sequence[float]) -> Tensor:

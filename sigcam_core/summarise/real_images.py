@@ -7,13 +7,22 @@ from dataclasses import replace
 from typing import Any
 
 import pandas as pd
+from pandas.io.formats.style import Styler
 
 from ..cams.controls import NO_HEAD, SHIFTED, WRONG_CLASS
 from ..fidelity.evidence import FIDELITY_METRICS, PERTURBATION_METRICS
 from ..localization.evidence import WSOL_METRICS
 from .chapters import SHOWN_COVERAGES, at_coverages
-from .measured import Measured, Overhead, figures_with_intervals, provenance_line, usual_rows
-from .tables import show
+from .measured import (
+    Measured,
+    Overhead,
+    figures_with_intervals,
+    gains_beside_paper,
+    provenance_line,
+    usual_rows,
+)
+from .shown import show
+from .tables import beside_paper
 
 MAP = ["method", "head"]  # what tells the rows of one network apart
 COVERAGE_METHODS = ("cam", "gradcam", "layercam")  # the others coincide with one of these on a linear head
@@ -24,14 +33,14 @@ FREEZING_COLUMNS = ["head", "method", "metric", "eval", "official", "difference"
 
 def each(
     measured: Mapping[str, Measured], figures: Callable[[Measured], pd.DataFrame], caption: str, **options: Any
-) -> list[pd.io.formats.style.Styler]:
+) -> list[Styler]:
     """One table an experiment, for ``IPython.display.display``.
 
     Args:
         measured: the experiments, in the order of the page.
         figures: what makes a table of one, such as :func:`localization_figures`.
         caption: with ``{title}``, ``{images}`` (of the test split) and ``{seeds}`` (how many) to fill in.
-        options: of :func:`sigcam_core.summarise.tables.show`.
+        options: of :func:`sigcam_core.summarise.shown.show`.
     """
     shown = []
     for one in measured.values():
@@ -97,7 +106,7 @@ def fidelity_figures(one: Measured) -> pd.DataFrame:
 
 
 def fidelity_by_own_branch(one: Measured) -> pd.DataFrame:
-    """The same, each map scored by the branch that it comes from, as the official code does."""
+    """The same, each map scored by the branch that it comes from, as the authors' earlier code does."""
     table = one.tables["fidelity"]
     return figures_with_intervals(table[table["scorer"] == table["head"]], FIDELITY_METRICS, MAP)
 
@@ -121,6 +130,46 @@ def recipe_choices(one: Measured) -> Iterator[tuple[str, pd.DataFrame]]:
     for name, table in one.tables.items():
         if name.startswith("choice_"):
             yield name.removeprefix("choice_"), table.assign(chosen=table["chosen"].map({True: "chosen", False: ""}))
+
+
+def recipe_tables(measured: Mapping[str, Measured]) -> list[Styler]:
+    """The recipes of every head that was trained, a table each."""
+    return [
+        show(table, f"The {head} head of {one.title}: held-out training images", 4)
+        for one in measured.values()
+        for head, table in recipe_choices(one)
+    ]
+
+
+def overhead_tables(overhead: Mapping[str, Overhead]) -> list[Styler]:
+    """Table 3 beside the paper's, and the times of training a head, of every device."""
+    tables = []
+    for table, training, record in overhead.values():
+        caption = f"Table 3, ours on {record['device']} with batches of {record['batch_size']}; and the paper's"
+        tables.append(show(beside_paper(table, "random images", "table3_overhead"), caption))
+        caption = f"Training the sigmoid head for {record['epochs']} epochs, ms an image, {record['device']}"
+        tables.append(show(training, caption))
+    return tables
+
+
+def fidelity_gains_beside_paper(measured: Mapping[str, Measured]) -> pd.DataFrame:
+    """Sigmoid minus softmax in fidelity: ours by either way to score, with a column that says which, and the paper's.
+
+    The paper's authors score each map by its own branch. Such a gain of ours is the difference of two figures.
+    """
+    table = gains_beside_paper(measured, "fidelity_differences", "table2_fidelity", GAINS_FAITHFUL)
+    is_ours = table["source"] == "this book"
+    by_softmax = table[is_ours].assign(scored="softmax branch")
+    by_own = by_softmax.assign(scored="own branch")
+    for one in measured.values():
+        rows = one.tables["fidelity"]
+        rows = rows[rows["scorer"] == rows["head"]].pivot(index="method", columns=["metric", "head"], values="value")
+        for metric in GAINS_FAITHFUL:
+            gain = rows[metric, "sigmoid"] - rows[metric, "softmax"]
+            own = by_own["dataset"] == one.label
+            by_own.loc[own, metric] = by_own.loc[own, "method"].map(gain)
+    whole = pd.concat([by_own, by_softmax, table[~is_ours].assign(scored="own branch")], ignore_index=True)
+    return whole.rename(columns={"scored": "scored by"})
 
 
 def freezing_figures(one: Measured) -> pd.DataFrame:

@@ -12,6 +12,8 @@ from matplotlib.figure import Figure
 from ..common.errors import fail
 from ..common.files import read_json
 from .measured import MEASURED
+from .names import network_title
+from .style import OURS, PEER, in_style
 
 DEVICES = {"cpu": "CPU", "cuda": "GPU"}
 NOT_MEASURED = "not measured"
@@ -100,6 +102,7 @@ def speed_table(results: dict[str, dict[str, Any]]) -> pd.DataFrame:
     return table.reset_index()[["task", "peer", *DEVICES.values(), "goal", "difference", "setting"]]
 
 
+@in_style
 def speed_figure(result: dict[str, Any]) -> Figure:
     """Time of ours and of the peer for each task, in forward passes of one image.
 
@@ -111,8 +114,8 @@ def speed_figure(result: dict[str, Any]) -> Figure:
     for place, row in enumerate(rows):
         ours, peer = row["passes"], row["peer_passes"]
         ax.plot([ours, peer], [place, place], color="lightgray", linewidth=3, zorder=1)
-        ax.plot(peer, place, "s", color="#D55E00", markersize=8, label="peer" if place == 0 else None)
-        ax.plot(ours, place, "o", color="#0072B2", markersize=8, label="ours" if place == 0 else None)
+        ax.plot(peer, place, "s", color=PEER, markersize=8, label="peer" if place == 0 else None)
+        ax.plot(ours, place, "o", color=OURS, markersize=8, label="ours" if place == 0 else None)
         ratio = f"{row['speed_up']:.{1 if row['speed_up'] < 10 else 0}f} ×"
         ax.annotate(ratio, (max(ours, peer), place), (9, 0), textcoords="offset points", va="center", fontsize=9)
     ax.axvline(1, color="gray", linewidth=1, linestyle=":")
@@ -121,7 +124,10 @@ def speed_figure(result: dict[str, Any]) -> Figure:
     ax.set_xlim(low, 6 * high)  # room for the ratios
     labels = [f"{row['task']}\nagainst {row['peer']}" for row in rows]
     ax.set_yticks(range(len(rows)), labels, fontsize=8.5)
-    ax.set_xlabel(f"time per image or map, in forward passes of one {result['network']} image (log scale)", fontsize=9)
+    ax.set_xlabel(
+        f"time per image or map, in forward passes of one {network_title(result['network'])} image (log scale)",
+        fontsize=9,
+    )
     ax.grid(axis="x", alpha=0.3)
     figure.legend(loc="outside upper right", ncols=2, fontsize=9)
     return figure

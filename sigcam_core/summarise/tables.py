@@ -17,7 +17,7 @@ from pandas.util import hash_array
 from ..common.errors import fail
 from ..common.families import KEYS, Statistic
 from ..common.resampling import FloatArray, Statistics, figure_and_resamples, interval
-from ..evaluate.schema import FAMILIES, METRIC_TITLES, NEEDS
+from ..evaluate.schema import FAMILIES, NEEDS
 from ..fidelity.evidence import PERTURBATION
 from ..fidelity.perturbation import average_drop_at_coverage
 from .paper import paper_table
@@ -291,22 +291,3 @@ def _in_pairs(whole: pd.DataFrame, count: int) -> pd.DataFrame:
     place = {key: row for row, key in reversed(list(enumerate(keys[:count])))}
     order = sorted(range(len(keys)), key=lambda row: (row if row < count else place.get(keys[row], count), row))
     return whole.iloc[order].reset_index(drop=True)
-
-
-def show(table: pd.DataFrame, caption: str, decimals: int = 2, *, wrap: bool = False) -> pd.io.formats.style.Styler:
-    """A table for a notebook: figures to ``decimals`` places, a dash where there is none, narrow enough for a page.
-
-    Headings are wrapped; with ``wrap``, long cells are too.
-    """
-    table = table.rename(columns={name: METRIC_TITLES.get(name, name.replace("_", " ")) for name in table.columns})
-    style = table.style.format(precision=decimals, na_rep="–").hide(axis="index").set_caption(caption)
-    return style.set_table_styles(
-        [
-            {"selector": "", "props": "font-size: 0.68rem; display: table; width: 100%;"},
-            {"selector": "caption", "props": "caption-side: top; text-align: left; font-weight: 600;"},
-            {"selector": "th", "props": "padding: 2px 3px; vertical-align: bottom;"},
-            {"selector": "td", "props": f"padding: 1px 3px; white-space: {'normal' if wrap else 'nowrap'};"},
-            {"selector": "th", "props": "white-space: normal;"},
-            {"selector": "th, td", "props": "text-align: left;"},
-        ]
-    )

@@ -17,7 +17,13 @@ from sigcam_core import DualBranch, SigcamError, cam_maps
 from sigcam_core.backbones import InputFormat, build
 from sigcam_core.prepare.images import image_batches, load_images
 from sigcam_core.prepare.manifest import Manifest
-from sigcam_core.publish.explorer import explorer, explorer_figure, photo_manifest, shift_heads
+from sigcam_core.publish.explorer import (
+    branch_probabilities,
+    explorer,
+    explorer_figure,
+    photo_manifest,
+    shift_heads,
+)
 
 NAMES = [f"class {k}" for k in range(NUM_CLASSES)]
 PICTURE = torch.randint(256, (1, 3, 96, 96), dtype=torch.uint8, generator=torch.Generator().manual_seed(0))
@@ -40,6 +46,16 @@ def test_the_shift_is_seen_by_maps_and_sigmoid_but_not_by_softmax(shift: float) 
     maps = [cam_maps(network, images, 2, ["cam"], ["softmax"])["softmax", "cam"] for network in (dual, shifted)]
     torch.testing.assert_close(maps[1], (1 - 2 * shift) * maps[0], rtol=1e-6, atol=1e-12)
     assert all(torch.equal(value, original[name]) for name, value in dual.state_dict().items())
+
+
+def test_either_branch_says_how_probable_a_class_is() -> None:
+    dual = make_dual(dtype=torch.float32)
+    form = dual.input_format
+    inputs = (PICTURE / 255 - torch.tensor(form.mean).view(3, 1, 1)) / torch.tensor(form.std).view(3, 1, 1)
+    found = branch_probabilities(dual, PICTURE, 2)
+    out = dual(inputs)
+    assert found["softmax"] == pytest.approx(out.softmax_logits.softmax(1)[0, 2].item(), abs=1e-5)
+    assert found["sigmoid"] == pytest.approx(out.sigmoid_logits.sigmoid()[0, 2].item(), abs=1e-5)
 
 
 def test_no_shift_changes_nothing() -> None:

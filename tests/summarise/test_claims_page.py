@@ -69,3 +69,14 @@ def test_values_for_the_prose(judged: list[Judged]) -> None:
         assert values[f"{one.claim.id}_in_full"] == str(one.verdict)
     counts = [values[f"paper_{word.replace(' ', '_')}"] for word in WORDS]
     assert sum(int(count) for count in counts) == len(page.of_paper(judged))
+
+
+def test_every_claim_is_reached_from_the_table_of_its_scope_and_leads_to_its_evidence(judged: list[Judged]) -> None:
+    html = page.claims_page(judged)
+    anchors = re.findall(r'href="#([^"]+)"', page.scope_html(judged))
+    assert anchors == [f"claim-{one.claim.id}" for one in judged]
+    assert all(f'id="{anchor}"' in html for anchor in anchors)
+    for one, block in zip(judged, html.split('<div style="')[1:], strict=True):
+        names = {test.experiment for test in one.claim.tests}
+        assert ("11_what_maps_know.html" in block) == any(name.startswith("controls-") for name in names)
+        assert ("05_table3_overhead.html" in block) == ("overhead" in names)

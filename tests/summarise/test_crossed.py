@@ -18,6 +18,7 @@ from sigcam_core.summarise.crossed import (
     bias_figures,
     comparisons_table,
     crossed_table,
+    cue_told,
     factor_figure,
     findings,
     flat_controls,
@@ -139,7 +140,7 @@ def test_rows_without_a_class_stand_below_the_methods() -> None:
     experiment = Measured("cars", {"wsol": wsol}, {})
     table = localization_figures(with_baselines({"cars": experiment}, {"controls-cars": one()})["cars"])
     assert table["method"].tolist() == ["cam", "centre", "class-free"]
-    assert table["maxboxacc_v2"].tolist()[1] == "70.00 [69.00, 71.00]"
+    assert table["maxboxacc_v2"].tolist()[1] == "70.0 [69.0, 71.0]"
     assert len(localization_figures(with_baselines({"cars": experiment}, {})["cars"])) == 1
 
 
@@ -180,3 +181,15 @@ def test_bias_is_told_of_the_estimators_at_what_they_aim_at(tmp_path: Path) -> N
     assert shown["bias"].tolist() == ["+0.90", "-0.01"]
     with pytest.raises(SigcamError, match=r"cue/shares.csv does not exist: run `python -m sigcam_core publish cue"):
         read_cue(tmp_path)
+
+
+def test_the_cue_is_told_by_its_share_at_both_ends() -> None:
+    rows = [
+        (correlation, head, "signed", "cue", "share", value)
+        for head, values in (("softmax", (5.0, 40.0)), ("sigmoid", (6.0, 3.0)))
+        for correlation, value in zip((0.0, 1.0), values, strict=True)
+    ]
+    table = pd.DataFrame(rows, columns=["correlation", "head", "map", "part", "metric", "value"])
+    sentence = cue_told(table)
+    assert "from 0% of images to 100%" in sentence
+    assert sentence.endswith("goes from 5 to 40 % (softmax) and 6 to 3 % (sigmoid).")

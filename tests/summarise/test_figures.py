@@ -12,19 +12,18 @@ from matplotlib.figure import Figure
 from sigcam_core import EXTRA_METHODS, METHODS, SigcamError
 from sigcam_core.dual.branch import HEADS
 from sigcam_core.summarise.figures import (
-    COLORS,
-    METHOD_MARKERS,
-    METHOD_TITLES,
     Panel,
     coverage_figure,
     difference_figure,
     draw_panel,
+    gains_figure,
     invariance_figure,
     matched_coverage_figure,
     overhead_figure,
     panel_grid,
     training_figure,
 )
+from sigcam_core.summarise.style import COLORS, METHOD_MARKERS, METHOD_TITLES
 
 IMAGE = np.full((8, 10, 3), 128, dtype=np.uint8)
 SCORE_MAP = np.linspace(0, 1, 80).reshape(8, 10)
@@ -183,7 +182,7 @@ def test_curves_at_matched_coverage_have_a_panel_a_network_and_a_line_a_map() ->
     )
     figure = matched_coverage_figure(points)
     gap, mlp = figure.axes
-    assert [ax.get_title() for ax in (gap, mlp)] == ["small_cnn-gap", "small_cnn-mlp"]
+    assert [ax.get_title() for ax in (gap, mlp)] == ["small CNN, GAP head", "small CNN, MLP head"]
     assert (len(gap.lines), len(mlp.lines)) == (4, 2)
     softmax, sigmoid = mlp.lines
     np.testing.assert_array_equal(softmax.get_xydata(), np.stack([coverage, 80 - 0.8 * coverage], axis=1))
@@ -192,3 +191,22 @@ def test_curves_at_matched_coverage_have_a_panel_a_network_and_a_line_a_map() ->
     assert softmax.get_linestyle() != sigmoid.get_linestyle()  # told apart without colour too
     assert {"CAM", "Grad-CAM", "softmax head", "sigmoid head", "coverage: pixels kept (%)"} <= texts(figure)
     assert "Layer-CAM" not in texts(figure)
+
+
+def test_a_mark_of_gains_stands_at_the_papers_and_at_ours() -> None:
+    cells = pd.DataFrame(
+        [
+            ("gt_loc", "cam", "imagenet-1k", 1.0, 2.0, 1.5, 2.5),
+            ("gt_loc", "gradcam", "imagenet-1k", -1.0, 3.0, float("nan"), float("nan")),
+            ("average_drop", "cam", "cub-200-2011", 4.0, -5.0, float("nan"), float("nan")),
+        ],
+        columns=["metric", "method", "dataset", "paper_gain", "our_gain", "gain_low", "gain_high"],
+    )
+    figure = gains_figure(cells)
+    where, faithful = figure.axes
+    assert [ax.get_title() for ax in figure.axes] == ["GT-Loc", "average drop"]
+    marks = [line.get_xydata().tolist() for line in where.lines if line.get_marker() != "None"]
+    assert marks == [[[1.0, 2.0]], [[-1.0, 3.0]]]
+    assert [[1.0, 1.5], [1.0, 2.5]] in [line.get_xydata().tolist() for line in where.lines]
+    assert [[4.0, -5.0]] in [line.get_xydata().tolist() for line in faithful.lines]
+    assert {"Grad-CAM", "ImageNet", "CUB-200-2011"} <= texts(figure)

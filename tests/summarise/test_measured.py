@@ -72,7 +72,7 @@ def test_what_was_measured_is_read_in_the_order_of_the_names(tmp_path: Path) -> 
 
 def test_titles_say_where_the_classifier_comes_from() -> None:
     assert made_up().label == "shapes (linear probe)"
-    assert made_up().title == "shapes, small_cnn (linear probe on a frozen ImageNet backbone)"
+    assert made_up().title == "shapes, small CNN, GAP head (linear probe on a frozen ImageNet backbone)"
 
 
 def test_figures_stand_beside_their_intervals_in_the_order_of_the_evidence() -> None:
@@ -93,6 +93,14 @@ def test_differences_carry_their_sign() -> None:
         "gt_loc": ["-1.75 [-2.75, -1.25]", "+1.25 [+0.25, +1.75]"],
         "maxboxacc_v2": ["+0.25 [-0.75, +0.75]", "+3.25 [+2.25, +3.75]"],
     }
+
+
+@pytest.mark.parametrize(
+    ("half", "text"), [(0.25, "50.12 [49.88, 50.38]"), (2.0, "50.1 [48.1, 52.1]"), (20.0, "50 [30, 70]")]
+)
+def test_a_figure_has_no_more_digits_than_its_interval_carries(half: float, text: str) -> None:
+    row = {"method": "cam", "metric": "gt_loc", "value": 50.125, "low": 50.125 - half, "high": 50.125 + half}
+    assert figures_with_intervals(pd.DataFrame([row]), ["gt_loc"], ["method"])["gt_loc"].tolist() == [text]
 
 
 def test_our_differences_stand_above_those_of_the_paper() -> None:

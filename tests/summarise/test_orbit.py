@@ -6,7 +6,14 @@ import torch
 from small_networks import make_dual
 
 from sigcam_core import SigcamError
-from sigcam_core.summarise.orbit import Orbit, invariance_chapter, orbit_figure, orbit_of, scalar_changes
+from sigcam_core.summarise.orbit import (
+    Orbit,
+    invariance_chapter,
+    orbit_figure,
+    orbit_of,
+    orbit_tables,
+    scalar_changes,
+)
 
 
 @pytest.fixture
@@ -67,3 +74,12 @@ def test_the_figure_shows_the_image_every_head_and_three_classes(orbit: Orbit) -
 def test_a_head_without_class_activation_maps_is_refused() -> None:
     with pytest.raises(SigcamError, match="the orbit needs a head of global average pooling and one linear layer"):
         orbit_of(make_dual("small_cnn-mlp", torch.float32), torch.zeros(1, 3, 96, 96, dtype=torch.uint8))
+
+
+def test_tables_name_every_head_and_every_scalar(orbit: Orbit) -> None:
+    heads, scalars = orbit_tables(orbit)
+    assert heads["head"].tolist() == list(orbit.changes())
+    probability = float(orbit.heads["sign collapse"].probabilities[orbit.class_idx])
+    assert heads.set_index("head").loc["sign collapse", "probability"] == f"{probability:.15f}"
+    assert scalars["scalar"].tolist()[1:3] == ["Finer-CAM, γ = 0.6", "Finer-CAM, γ = 1"]
+    assert scalars["largest change"].tolist() == [f"{change:.2g}" for change in scalar_changes(orbit).values()]

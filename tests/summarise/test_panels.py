@@ -7,11 +7,13 @@ from small_networks import tiny_shapes
 
 from sigcam_core import METHODS, DualBranch, cam_maps, normalize_maps
 from sigcam_core.backbones import build, input_format
-from sigcam_core.localization.protocol import gt_loc_box
+from sigcam_core.localization.protocol import gt_loc_box, gt_loc_iou
 from sigcam_core.prepare.images import load_images, normalize, scaled_boxes
 from sigcam_core.prepare.manifest import Manifest
 from sigcam_core.summarise.panels import (
+    box_hits,
     denormalize,
+    explained_scores,
     explanation_panels,
     localization_panels,
     to_pictures,
@@ -73,3 +75,39 @@ def test_normalising_comes_back(shapes: Manifest) -> None:
     extreme = torch.tensor([-100.0, 0.0, 100.0]).view(1, 3, 1, 1)
     assert denormalize(extreme, (0.5,) * 3, (0.25,) * 3).flatten().tolist() == [0, 128, 255]
     assert to_pictures(images).shape == (3, FORM.size, FORM.size, 3)
+
+
+def test_hits_count_boxes_that_meet_a_true_one(shapes: Manifest, dual: DualBranch) -> None:
+    rows = localization_panels(dual, shapes, "cam")
+    hits = box_hits(rows)
+    for column, title in ((1, "CAM, softmax"), (2, "CAM, sigmoid")):
+        ious = [gt_loc_iou(row[column].score_map, row[column].true_boxes)[0] for row in rows]
+        assert hits[title] == (sum(iou >= 0.5 for iou in ious), 3)
+    whole = [
+        [
+            panel if panel.estimated_box is None else panel._replace(true_boxes=panel.estimated_box[None])
+            for panel in row
+        ]
+        for row in rows
+    ]
+    assert set(box_hits(whole).values()) == {(3, 3)}
+    assert not box_hits([[panel._replace(true_boxes=np.zeros((0, 4), int)) for panel in row] for row in rows])
+
+
+def test_photos_are_explained_by_what_the_network_predicts_in_its_own_names(shapes: Manifest, dual: DualBranch) -> None:
+    names = [f"own {k}" for k in range(shapes.num_classes)]
+    inputs = normalize(load_images(shapes, FORM.size), FORM.mean, FORM.std)
+    predicted = dual(inputs).softmax_logits.argmax(1).tolist()
+    rows = localization_panels(dual, shapes, "cam", class_names=names)
+    assert [row[0].title for row in rows] == [names[k] for k in predicted]
+    explained = explanation_panels(dual, shapes, ["cam"], class_names=names)
+    assert explained[0][0].title.startswith(names[predicted[0]])
+
+
+def test_scores_of_explained_images_come_with_their_head(shapes: Manifest, dual: DualBranch) -> None:
+    rows = explanation_panels(dual, shapes, ["cam", "layercam"])
+    scores = explained_scores(rows)
+    assert scores["head"].tolist() == ["softmax", "softmax", "sigmoid", "sigmoid"] * 3
+    for row, (_, pair) in zip(rows, scores.groupby(scores.index // 2), strict=True):
+        for panel, after in zip(row[1:], pair["after"], strict=True):
+            assert panel.title.endswith(f"p = {after:.2f}")

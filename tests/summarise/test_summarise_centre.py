@@ -6,9 +6,16 @@ import pandas as pd
 import pytest
 
 from sigcam_core.common.errors import SigcamError
-from sigcam_core.summarise.centre import centre_chapter, mark_centre, paper_beside_centre, read_centre
+from sigcam_core.summarise.centre import (
+    centre_caption,
+    centre_chapter,
+    centre_tables,
+    mark_centre,
+    paper_beside_centre,
+    read_centre,
+)
 from sigcam_core.summarise.measured import MEASURED
-from sigcam_core.summarise.tables import show
+from sigcam_core.summarise.shown import show
 
 
 def made_up(value: float) -> pd.DataFrame:
@@ -46,6 +53,14 @@ def test_the_rows_stand_in_order_and_the_centre_parts_them() -> None:
     html = mark_centre(show(table, "caption")).to_html()
     assert html.count("font-weight: 700") == 1  # one style, of the cells of one row
     assert f"row{place}_col0" in html.split("font-weight: 700")[0].rsplit("}", 1)[1]
+
+
+def test_the_page_counts_rows_below_and_shows_both_tables() -> None:
+    chapter = centre_chapter(made_up(60.2))
+    assert "of the paper's 12 rows 7 lie below the centre, 5 of them below" in centre_caption(chapter.values)
+    beside, figures = (style.to_html() for style in centre_tables(chapter))
+    assert "centre, no image" in beside
+    assert "CUB-200-2011" in figures
 
 
 def test_every_figure_has_a_value_with_its_interval() -> None:

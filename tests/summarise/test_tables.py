@@ -14,12 +14,12 @@ from sigcam_core.fidelity.evidence import fidelity_statistics
 from sigcam_core.localization.evidence import LOCALIZATION, wsol_statistics
 from sigcam_core.localization.protocol import PROTOCOLS
 from sigcam_core.summarise import tables
+from sigcam_core.summarise.shown import show
 from sigcam_core.summarise.tables import (
     beside_paper,
     head_differences,
     matched_coverage,
     paired_difference,
-    show,
     table_of,
     table_with_intervals,
     tables_of,
