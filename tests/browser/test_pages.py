@@ -37,7 +37,7 @@ FINDINGS = """async rules => {
 def open_page(page: Page, address: str) -> None:
     """Open a page, follow it where it leads, and load the pictures further down."""
     page.goto(address)
-    page.wait_for_selector("article, #search-results, .bd-article")
+    page.wait_for_selector("article, #search-results", state="attached")
     page.evaluate("document.querySelectorAll('img[loading=lazy]').forEach(one => { one.loading = 'eager'; })")
     page.wait_for_function("[...document.images].every(one => one.complete)")
 
