@@ -83,6 +83,6 @@ def test_a_line_through_slurm_outlives_a_killed_job_and_ends_with_equal_evidence
     through, directly = (pd.read_parquet(work_dir / "evidence" / f"{RUN}.parquet") for work_dir in (clustered, alone))
     assert len(directly) > 0
     pd.testing.assert_frame_equal(through, directly, check_exact=True)
-    for kind in ("classifier", "sigmoid"):
+    for kind in ("classifier", "sigmoid_head"):
         name = f"checkpoints/{RUN}.{kind}.safetensors"
         assert (clustered / name).read_bytes() == (alone / name).read_bytes(), name
