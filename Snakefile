@@ -45,7 +45,7 @@ SEED = settings["seed"]
 SHOWN = {one.run: one for one in PROFILE.shown(WORK)}
 RUNS = {run.network if IS_USUAL else run.full_name: run for run in SHOWN}
 PARTS = settings["parts"]  # processes that share the evaluation of a run, in profiles of large runs
-CORES = workflow.cores or 1  # on a cluster nobody says how many
+CORES = workflow.resource_settings.cores or 1  # on a cluster nobody says how many
 PYTHON = sys.executable
 NOTEBOOKS = {path.stem: path for path in sorted(Path(workflow.basedir, "notebooks").glob("*.ipynb"))}
 if not IS_USUAL:  # the pages of the paper's tables
@@ -138,6 +138,9 @@ if IS_USUAL:
         output:
             with_record(MANIFESTS["shapes"]),
         threads: 1
+        resources:
+            mem_mb=2000,
+            runtime=10,
         shell:
             "{PYTHON:q} -m data_scripts shapes --root {WORK:q}/data "
             + " ".join(option(name) for name in ("train", "val", "test"))
@@ -149,6 +152,9 @@ if IS_USUAL:
         output:
             with_record(MANIFESTS["photos"]),
         threads: 1
+        resources:
+            mem_mb=2000,
+            runtime=30,
         shell:
             "{PYTHON:q} -m data_scripts photos --root {WORK:q}/data"
 
@@ -167,6 +173,9 @@ if IS_USUAL:
             params:
                 options=f"{options_of(run)} {option('epochs')}",
             threads: 2
+            resources:
+                mem_mb=4000,
+                runtime=60,
             priority: 2
             shell:
                 # A fixed number of threads, here and below: it decides the order of additions, and so the last bits.
@@ -185,6 +194,9 @@ if IS_USUAL:
             params:
                 options=f"{options_of(run)} {option('epochs')}",
             threads: 1
+            resources:
+                mem_mb=4000,
+                runtime=30,
             priority: 2
             shell:
                 "{KEEP_MEMORY} OMP_NUM_THREADS=1 {PYTHON:q} -m sigcam_core train sigmoid-head {params.options}"
@@ -202,6 +214,9 @@ if IS_USUAL:
             params:
                 options=options_of(run),
             threads: 1
+            resources:
+                mem_mb=4000,
+                runtime=60,
             priority: 1
             shell:
                 "{KEEP_MEMORY} OMP_NUM_THREADS=1 {PYTHON:q} -m sigcam_core evaluate {params.options}"
@@ -224,6 +239,9 @@ rule notebook:
         given=lambda wildcards: parameters(wildcards.notebook),
     # What is repeated is a timing: nothing else may run beside it.
     threads: lambda wildcards: CORES if "-p repeats" in parameters(wildcards.notebook) else 1
+    resources:
+        mem_mb=8000,
+        runtime=120,
     shell:
         "OMP_NUM_THREADS={threads} MPLBACKEND=module://matplotlib_inline.backend_inline"
         " {PYTHON:q} -m papermill --no-progress-bar --log-level WARNING {input.notebook:q} {output:q}.part.ipynb"
@@ -245,5 +263,8 @@ rule book:
     params:
         profile="" if IS_USUAL else f"--profile {PROFILE.name}",
     threads: CORES
+    resources:
+        mem_mb=4000,
+        runtime=30,
     shell:
         "{PYTHON:q} {workflow.basedir:q}/workflow/build_book.py --work-dir {WORK:q} {params.profile}"
