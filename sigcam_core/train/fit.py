@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import math
 import time
+import warnings
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any
@@ -48,7 +49,10 @@ def start_fabric(accelerator: str = "auto", devices: int = 1, precision: str = "
     from lightning_fabric import Fabric  # takes seconds to import, which whoever only evaluates need not spend
 
     try:
-        fabric = Fabric(accelerator=accelerator, devices=devices, precision=precision)  # type: ignore[arg-type]
+        with warnings.catch_warnings():
+            # On a machine of a cluster it advises to start one process with srun.
+            warnings.filterwarnings("ignore", message="The `srun` command is available")
+            fabric = Fabric(accelerator=accelerator, devices=devices, precision=precision)  # type: ignore[arg-type]
     except (RuntimeError, ValueError) as error:
         reason = str(error).splitlines()[0]
         fail(f"cannot train on {devices} device(s) of accelerator {accelerator!r} in {precision} ({reason}).")
