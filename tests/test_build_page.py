@@ -27,7 +27,7 @@ RECORD = {
 @pytest.fixture
 def work_dir(tmp_path: Path) -> Path:
     """What the workflow leaves behind, with one notebook that saves values and one that does not."""
-    for name in ("evidence", "measured", "target/notebooks", "target/summary"):
+    for name in ("evidence", "measured", "notebooks", "target/notebooks", "target/summary"):
         (tmp_path / name).mkdir(parents=True)
     (tmp_path / "evidence" / "one.json").write_text(json.dumps(RECORD))
     (tmp_path / "measured" / "a.tsv").write_text("s\tmax_rss\n1.0\t1234.56\n")
@@ -41,7 +41,9 @@ def work_dir(tmp_path: Path) -> Path:
     for name, source in (("a", 'save_chapter(folder, "table1", chapter)'), ("b", "1 + 1")):
         cells = [{"cell_type": "code", "source": [source]}]
         notebook = {"cells": cells, "metadata": {"papermill": run if name == "a" else {}}}
-        (tmp_path / "target" / "notebooks" / f"{name}.ipynb").write_text(json.dumps(notebook))
+        (tmp_path / "notebooks" / f"{name}.ipynb").write_text(json.dumps(notebook))
+        # The copy on the page has no word of papermill's.
+        (tmp_path / "target" / "notebooks" / f"{name}.ipynb").write_text(json.dumps(notebook | {"metadata": {}}))
     return tmp_path
 
 

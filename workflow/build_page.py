@@ -98,7 +98,8 @@ def _peak(work_dir: Path, name: str) -> str:
 
 
 def _notebook_row(path: Path, work_dir: Path) -> str:
-    notebook = json.loads(path.read_text(encoding="utf-8"))
+    # The executed one: its copy on the page has lost what papermill noted.
+    notebook = json.loads((work_dir / "notebooks" / path.name).read_text(encoding="utf-8"))
     run = notebook.get("metadata", {}).get("papermill", {})
     when = run.get("end_time", "")[:16].replace("T", " ") or "–"
     seconds = f"{run['duration']:.0f}" if run.get("duration") else "–"
