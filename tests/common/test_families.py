@@ -5,6 +5,7 @@ import pytest
 from made_up_evidence import NUM_IMAGES, made_up_evidence
 
 from sigcam_core import SigcamError
+from sigcam_core.common.families import KEYS, LABELS
 from sigcam_core.evaluate.schema import FAMILIES, METRIC_TITLES, SCHEMA
 from sigcam_core.fidelity.evidence import PERTURBATION
 from sigcam_core.localization.evidence import LOCALIZATION, wsol_statistics
@@ -23,7 +24,9 @@ def test_every_variant_has_its_statistics() -> None:
 
 def test_a_family_of_the_first_images_leaves_the_others_out() -> None:
     evidence = made_up_evidence()
-    assert LOCALIZATION.measured(evidence) is evidence
+    everywhere = LOCALIZATION.measured(evidence)
+    assert everywhere["image_id"].tolist() == evidence["image_id"].tolist()
+    assert set(everywhere) == {*KEYS, *LABELS, *(name for name, _ in LOCALIZATION.columns)}
     assert PERTURBATION.measured(evidence)["image_id"].tolist() == [f"image{i}" for i in range(4)]
     with pytest.raises(SigcamError, match="no image of this evidence has figures of perturbation: evaluate with"):
         PERTURBATION.measured(evidence.iloc[4:])
