@@ -25,7 +25,7 @@ from sigcam_core.common.provenance import best_device, provenance
 from sigcam_core.summarise.speed import BENCHMARKS
 
 NETWORK, IMAGE_SIZE = "ResNet-50", 224
-MEMORY_IMAGES = (2_000, 10_000)  # both so many that passes are compiled
+MEMORY_IMAGES = (1_000, 10_000)
 PEERS = ("grad-cam", "torchcam", "captum", "opencv-python-headless", "numpy")
 
 

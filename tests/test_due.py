@@ -15,7 +15,17 @@ import pytest
 
 from rooms import PROJECT, rooms
 
-COPIED = ("Snakefile", "workflow", "sigcam_core", "data_scripts", "notebooks", "book", "results")
+COPIED = (
+    "Snakefile",
+    "package.json",
+    "package-lock.json",
+    "workflow",
+    "sigcam_core",
+    "data_scripts",
+    "notebooks",
+    "book",
+    "results",
+)
 DATA = {"shapes", "photos"}
 LEARNED = {"classifier", "sigmoid_head", "evidence"}
 STATIONS_DUE = {

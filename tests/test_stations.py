@@ -18,6 +18,7 @@ from sigcam_core.__main__ import main
 from sigcam_core.backbones import build
 from sigcam_core.common.errors import SigcamError, run_command_line
 from sigcam_core.evaluate.schema import read_evidence
+from sigcam_core.evaluate.shards import ALONE, Part
 from sigcam_core.fidelity.evidence import FIDELITY, PERTURBATION
 from sigcam_core.prepare.manifest import read_manifest
 from sigcam_core.run import Extent, Run, Shown, default_work_dir, resolve_work_dir
@@ -96,19 +97,19 @@ def test_runs_come_by_data_set_under_the_names_and_with_the_methods_that_are_sho
 @pytest.mark.parametrize(
     ("options", "measured"),
     [
-        ([], Extent()),
-        (["--without-fidelity"], Extent(with_fidelity=False)),
-        (["--perturbed-images", "1", "--perturbation-steps", "2"], Extent(True, 1, 2)),
+        ([], (Extent(), ALONE)),
+        (["--without-fidelity", "--part", "2/3"], (Extent(with_fidelity=False), Part(2, 3))),
+        (["--perturbed-images", "1", "--perturbation-steps", "2"], (Extent(True, 1, 2), ALONE)),
     ],
 )
 def test_the_command_line_says_what_is_measured(
-    options: list[str], measured: Extent, run: Run, monkeypatch: pytest.MonkeyPatch
+    options: list[str], measured: tuple[Extent, Part], run: Run, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     asked: list[Any] = []
     monkeypatch.setattr("sigcam_core.stations.ensure_evidence", lambda *arguments: asked.extend(arguments))
     monkeypatch.setattr(sys, "argv", ["sigcam_core", "evaluate", "--work-dir", str(run.work_dir), *options])
     main()
-    assert asked == [run, measured]
+    assert asked == [run, *measured]
 
 
 def test_evidence_is_of_what_is_measured(run: Run, tmp_path: Path) -> None:

@@ -8,6 +8,7 @@ from typing import Any
 
 import numpy as np
 import pandas as pd
+import pyarrow.parquet as pq
 import pytest
 import torch
 from safetensors.torch import load_file
@@ -18,6 +19,7 @@ from sigcam_core.common.errors import SigcamError, run_command_line
 from sigcam_core.common.files import read_json
 from sigcam_core.dual.linear import linear_head_weight
 from sigcam_core.evaluate.schema import read_evidence
+from sigcam_core.evaluate.shards import write_shard
 from sigcam_core.fidelity.evidence import fidelity_statistics
 from sigcam_core.localization.evidence import wsol_statistics
 from sigcam_core.prepare.manifest import read_manifest
@@ -185,13 +187,17 @@ def test_a_probe_chooses_a_recipe_for_each_head_without_the_test_images(
         table = pd.DataFrame(rows, columns=CHOICE)
         return table.assign(chosen=table.index == places[head])
 
-    def evaluate(dual: Any, images: Any, network: str, path: Path, *_: Any) -> None:
-        path.write_bytes(made.run().evidence.read_bytes())
+    def evaluate_shards(*_: Any, **__: Any) -> list[Path]:
+        shard = tmp_path / "evidence" / "one.shards" / "shard.parquet"
+        shard.parent.mkdir(parents=True)
+        write_shard(shard, pq.read_table(made.run().evidence), "digest", 1.0, "plain")
+        return [shard]
 
     probe = Experiment("shapes", "efficientnet_lite0", "probe", epochs=1, shipped_as="tiny head")
     know(probe, monkeypatch)
     monkeypatch.setattr(heads_module, "compare_recipes", choose)
-    monkeypatch.setattr("sigcam_core.stations.evaluate", evaluate)
+    monkeypatch.setattr("sigcam_core.stations.evaluate_shards", evaluate_shards)
+    monkeypatch.setattr("sigcam_core.stations.folder_of_shards", lambda path: tmp_path / "evidence" / "one.shards")
     shipped: list[Any] = []
     monkeypatch.setattr(module, "ship", lambda *arguments: shipped.append(arguments))
     (tmp_path / "data").symlink_to(made.work_dir / "data")

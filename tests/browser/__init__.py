@@ -1,0 +1,1 @@
+"""A package, so that its conftest and that of all tests have different names."""
