@@ -115,6 +115,7 @@ def run_jupyter_book(source: Path, output: Path, explorer: Path | None = None) -
     jupyter_book = [sys.executable, "-c", "from jupyter_book.cli.main import main; main()"]
     options = ["-q", "-W", "-n", "--keep-going", "--path-output", str(output)]
     environment = {**os.environ, "SIGCAM_SUMMARY": str(source / SUMMARY), "PYTHONDONTWRITEBYTECODE": "1"}
+    environment["SIGCAM_NODE_MODULES"] = str(BOOK.parent / "node_modules")
     if explorer is not None:
         environment["SIGCAM_EXPLORER"] = str(explorer.resolve())
     # Warnings go to stderr. What jupyter-book says on stdout names the temporary folder, which is about to be renamed.

@@ -9,6 +9,7 @@ from __future__ import annotations
 import atexit
 import importlib.util
 import json
+import os
 import shutil
 import subprocess
 from functools import cache
@@ -27,13 +28,14 @@ SERVED = "katex"  # folder of the static files
 
 
 def katex_folder(start: Path = HERE) -> Path:
-    """Where npm put KaTeX: in ``node_modules`` of the working folder or of one above the sources.
+    """Where npm put KaTeX: in the folder that ``SIGCAM_NODE_MODULES`` names, or that of one above the sources.
 
     Raises:
         ExtensionError: if it is not there.
     """
-    for folder in (Path.cwd(), *start.parents):
-        if (found := folder / "node_modules" / "katex" / "dist").is_dir():
+    named = os.environ.get("SIGCAM_NODE_MODULES")  # of who builds a copy of the sources somewhere else
+    for folder in ([Path(named)] if named else []) + [folder / "node_modules" for folder in start.parents]:
+        if (found := folder / "katex" / "dist").is_dir():
             return found
     raise ExtensionError("KaTeX is not installed: run `make setup`.")
 
