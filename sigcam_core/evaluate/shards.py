@@ -84,6 +84,7 @@ def write_shard(path: Path, table: pa.Table, digest: str, seconds: float, passes
     """
     kept = {"digest": digest, "seconds": seconds, "passes": passes}
     write_with_record(path, partial(_write, [table]), lambda sha256: kept | {"sha256": sha256})
+    pa.default_memory_pool().release_unused()  # what compression took
 
 
 def is_whole(path: Path, digest: str) -> bool:
@@ -114,3 +115,4 @@ def _write(tables: Iterable[pa.Table], path: Path) -> None:
     ) as writer:
         for table in tables:
             writer.write_table(table, row_group_size=len(table))
+            del table  # before the next is read
