@@ -94,7 +94,7 @@ def stage(book: Path, work_dir: Path, target: Path, profile: str = USUAL) -> Non
     for path in saved:
         shutil.copyfile(path, target / SUMMARY / path.name)
     write_paper_values(target / SUMMARY)
-    fold_provenance(target)
+    fold_provenance(target, has_build_page=profile == USUAL)  # the books of other profiles have no such page
     if profile == USUAL:
         write_build_page(target, work_dir, BOOK.parent)
     draw_once(target / DRAWING, work_dir)

@@ -149,7 +149,7 @@ def write_build_page(target: Path, work_dir: Path, project: Path) -> None:
     (target / f"{PAGE}.md").write_text(text, encoding="utf-8")
 
 
-def fold_of(notebook: dict[str, Any], summary: Path) -> str | None:
+def fold_of(notebook: dict[str, Any], summary: Path, has_build_page: bool = True) -> str | None:
     """The fold-out of a page: what its saved values were computed from; None for a page that saves none."""
     names = dict.fromkeys(SAVES.findall(_source(notebook)))
     saved = [read_json(path)["provenance"] for name in names if (path := summary / f"{name}.json").is_file()]
@@ -163,14 +163,15 @@ def fold_of(notebook: dict[str, Any], summary: Path) -> str | None:
             checksum = str(record.get("sha256", ""))[:16]
             made = f"commit `{str(record.get('commit', 'unknown'))[:12]}`, {record.get('device', 'machine unknown')}"
             lines.append(f"- `{name}`: {made}" + (f", SHA-256 `{checksum}`" if checksum else ""))
-    return FOLD.format(facts=facts, records="\n".join([*lines, "", f"See also {{doc}}`../{PAGE}`."]))
+    lines += ["", f"See also {{doc}}`../{PAGE}`."] if has_build_page else []
+    return FOLD.format(facts=facts, records="\n".join(lines))
 
 
-def fold_provenance(target: Path) -> None:
-    """Put the fold-out at the end of each staged notebook that saved values."""
+def fold_provenance(target: Path, has_build_page: bool = True) -> None:
+    """Put the fold-out at the end of each staged notebook that saved values; it links to the page of the build."""
     for path in sorted((target / "notebooks").glob("*.ipynb")):
         notebook = json.loads(path.read_text(encoding="utf-8"))
-        if notebook.get("cells") and (text := fold_of(notebook, target / SUMMARY)):
+        if notebook.get("cells") and (text := fold_of(notebook, target / SUMMARY, has_build_page)):
             cell = {
                 "cell_type": "markdown",
                 "id": "provenance",
