@@ -3,18 +3,14 @@
 from __future__ import annotations
 
 import csv
-import os
 import shutil
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from playwright.sync_api import Page, sync_playwright
+from playwright.sync_api import Browser, Page
 
-STATIC = Path(__file__).resolve().parent.parent / "book" / "_static"
-CHROMIUM = next(
-    (path for name in ("chromium", "chromium-browser", "google-chrome") if (path := shutil.which(name))), ""
-)
+STATIC = Path(__file__).resolve().parent.parent.parent / "book" / "_static"
 ROWS = [
     ("CAM, GT-Loc", "Table 1", "9.5", "9.5 (+1)"),
     ("Grad-CAM, GT-Loc", "Table 1", "10", "10"),
@@ -26,21 +22,19 @@ PAGE = """<!doctype html><meta charset="utf-8"><script src="sortable.js"></scrip
 
 
 @pytest.fixture
-def page(tmp_path: Path) -> Iterator[Page]:
-    if not CHROMIUM and not os.environ.get("CI"):
-        pytest.skip("no Chromium on this machine")
+def page(browser: Browser, tmp_path: Path) -> Iterator[Page]:
+    """The table in a page that is opened as a file, since the book is."""
     body = "".join(f'<tr><th>{a}</th><td>{b}</td><td data-sort="{c}">{d}</td></tr>' for a, b, c, d in ROWS)
     (tmp_path / "page.html").write_text(PAGE.format(body))
     shutil.copy(STATIC / "sortable.js", tmp_path)
-    with sync_playwright() as playwright:
-        browser = playwright.chromium.launch(executable_path=CHROMIUM, args=["--no-sandbox"])
-        page = browser.new_page()
-        complaints: list[str] = []
-        page.on("pageerror", lambda error: complaints.append(str(error)))
-        page.goto((tmp_path / "page.html").as_uri())
-        yield page
-        browser.close()
-        assert not complaints
+    context = browser.new_context()
+    page = context.new_page()
+    complaints: list[str] = []
+    page.on("pageerror", lambda error: complaints.append(str(error)))
+    page.goto((tmp_path / "page.html").as_uri())
+    yield page
+    context.close()
+    assert not complaints
 
 
 def shown(page: Page) -> list[str]:
