@@ -128,6 +128,8 @@ def test_what_takes_long_is_made_once(tmp_path: Path, counted: list[str]) -> Non
     saved = json.loads((tmp_path / "summary" / "photo_page.json").read_text())
     assert saved["formatted"]["megabytes"] == "0.0"
     assert saved["formatted"]["sigmoid_classes"] == "2"
+    assert saved["provenance"]["parameters"]["photo"] == explorer_files.FIRST
+    assert "torch" in saved["provenance"]["made_of"]
 
 
 def test_it_is_made_anew_of_something_else(tmp_path: Path, counted: list[str]) -> None:

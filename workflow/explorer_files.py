@@ -87,7 +87,7 @@ def ensure_explorer(work_dir: Path) -> Path:
     facts = read_json(record)["facts"]
     facts["bytes"] = sum((folder / f"{name}.js").stat().st_size for name in ON_DEMAND)
     (folder / "facts.js").write_text(f"globalThis.sigcamExplorer={json.dumps(facts)};\n")
-    save_page_values(work_dir, folder, facts)
+    save_page_values(work_dir, folder, facts, made_of)
     return folder
 
 
@@ -176,8 +176,8 @@ def node() -> str:
     return str(Path(spec.origin).parent / "bin" / "node")
 
 
-def save_page_values(work_dir: Path, folder: Path, facts: dict[str, Any]) -> None:
-    """Save what the prose tells of the page."""
+def save_page_values(work_dir: Path, folder: Path, facts: dict[str, Any], made_of: dict[str, str]) -> None:
+    """Save what the prose tells of the page, with the checksums and versions of what it was made of."""
     one = sum((folder / name).stat().st_size for name in ("derivation.js", "one_photo.js", "first.webp"))
     values = {
         "megabytes": facts["bytes"] / 1e6,
@@ -193,7 +193,8 @@ def save_page_values(work_dir: Path, folder: Path, facts: dict[str, Any]) -> Non
         "classes": f"{IMAGENET_CLASSES:,}",
         "sigmoid_classes": str(values["sigmoid_classes"]),
     }
-    save_values(work_dir, "photo_page", values, formatted)
+    parameters = {"photo": FIRST, "sigmoid_head": SHIPPED_HEADS[0]}
+    save_values(work_dir, "photo_page", values, formatted, parameters=parameters, made_of=made_of)
 
 
 def main() -> None:
