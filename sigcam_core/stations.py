@@ -34,7 +34,7 @@ from .prepare.command import run_first_station
 from .prepare.manifest import Manifest, read_manifest
 from .run import Extent, Run, Shown, manifest_path
 from .train.checkpoints import SECONDS_BETWEEN_SAVINGS, Checkpoint
-from .train.fit import Session
+from .train.fit import Session, precision_of
 from .train.heads import Splits, Trained, train_classifier, train_head
 from .train.origins import starting_point
 from .train.recipes import Recipe, recipe_of_classifier, recipe_of_sigmoid_head
@@ -279,7 +279,7 @@ def _save(
         state = trained.module.state_dict() | {f"{BACKBONE_PREFIX}{name}": value for name, value in moved.items()}
         whole = {name: value.contiguous() for name, value in state.items()}
         facts |= {"device": fabric.device if fabric else best_device(), "seconds": trained.seconds}
-        facts |= {"history": trained.history}
+        facts |= {"history": trained.history, "precision": precision_of(fabric)}
         write_with_record(path, partial(save_file, whole), partial(_record, run, **facts))
     if fabric:
         fabric.barrier()

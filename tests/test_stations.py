@@ -140,6 +140,7 @@ def test_the_loaded_network_is_the_trained_one(run: Run) -> None:
     assert not dual.training
     record = record_of(run.classifier)
     assert record["recipe"]["epochs"] == len(record["history"]) == 1
+    assert record["precision"] == "32-true"
     assert record["manifest_checksum"] == read_manifest(run.manifest).checksum
 
 

@@ -50,6 +50,7 @@ class Backbone:
     has_weights: bool = True
 
 
+SMALL_IMAGES = InputFormat(64, IMAGENET_MEAN, IMAGENET_STD)  # Tiny-ImageNet's own side
 SMALL = InputFormat(96, (0.5, 0.5, 0.5), (0.25, 0.25, 0.25))
 BACKBONES = {
     # The embedded default, with the two heads of the paper's rows.
@@ -58,6 +59,8 @@ BACKBONES = {
     # The paper's CAM rows.
     "vgg16": Backbone("paper_networks:vgg16_gap", IMAGENET_FORMAT, ("features.30.",), has_large_feature_map=True),
     "resnet50": Backbone("paper_networks:resnet50_stride1", IMAGENET_FORMAT, has_large_feature_map=True),
+    # The same on small images, for training from nothing where there is no GPU: maps of 4 x 4.
+    "resnet50_64px": Backbone("paper_networks:resnet50_stride1", SMALL_IMAGES, has_weights=False),
     "inception_v3": Backbone(
         "paper_networks:inception_v3_gap",
         IMAGENET_FORMAT,

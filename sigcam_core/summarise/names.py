@@ -26,6 +26,7 @@ NETWORK_TITLES = {
     "vgg16": "VGG-16",
     "vgg16_mlp": "VGG-16, MLP head",
     "resnet50": "ResNet-50",
+    "resnet50_64px": "ResNet-50 at 64 pixels",
     "inception_v3": "InceptionV3",
     "inception_v3_mixed_7c": "InceptionV3, Mixed_7c",
     "efficientnet_lite0": "EfficientNet-Lite0",

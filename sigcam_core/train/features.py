@@ -38,6 +38,7 @@ from ..common.provenance import provenance
 from ..prepare.images import image_batches
 from ..prepare.manifest import Manifest
 from ..prepare.views import View
+from .fit import precision_of
 
 if TYPE_CHECKING:
     from lightning_fabric import Fabric
@@ -135,8 +136,7 @@ def cache_features(
     Raises:
         SigcamError: if a number is not finite, or too large for float16; an image cannot be read; or there is no room.
     """
-    precision = str(fabric.strategy.precision.precision) if fabric else "32-true"
-    facts = _facts(network, manifest, cache_type) | {"precision": precision}
+    facts = _facts(network, manifest, cache_type) | {"precision": precision_of(fabric)}
     paths = []
     for view in views:
         key = _digest({**facts, "view": [view.augment, *([view.seed, view.number] if view.augment != "none" else [])]})

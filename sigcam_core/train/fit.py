@@ -68,6 +68,11 @@ def check_devices(accelerator: str, devices: int, precision: str) -> None:
         fail(f"cannot train on {devices} devices: give at least 1.")
 
 
+def precision_of(fabric: Fabric | None) -> str:
+    """The precision of the forward pass in training, one of :data:`PRECISIONS`; ``None`` is one device as it is."""
+    return str(fabric.strategy.precision.precision) if fabric else PRECISIONS[0]
+
+
 @dataclass
 class Task:
     """What is trained, on what.

@@ -15,7 +15,7 @@ from torch.nn.functional import cross_entropy
 
 from sigcam_core import SigcamError
 from sigcam_core.train.checkpoints import Checkpoint
-from sigcam_core.train.fit import Session, Task, batches_of_epoch, fit, start_fabric
+from sigcam_core.train.fit import Session, Task, batches_of_epoch, fit, precision_of, start_fabric
 from sigcam_core.train.recipes import Recipe
 
 ADAMW = Recipe(epochs=2, batch_size=8, learning_rate=0.02, weight_decay=0.1)
@@ -276,3 +276,9 @@ def test_a_gpu_that_is_not_there_is_refused(devices: int, monkeypatch: pytest.Mo
     monkeypatch.setattr(torch.cuda, "device_count", lambda: 0)
     with pytest.raises(SigcamError, match=r"^cannot train on [12] device\(s\) of accelerator 'cuda' in 32-true \(.+\)"):
         start_fabric("cuda", devices)
+
+
+@pytest.mark.parametrize("precision", ["32-true", "bf16-mixed"])
+def test_the_precision_that_was_trained_in_is_known(precision: str) -> None:
+    assert precision_of(start_fabric("cpu", precision=precision)) == precision
+    assert precision_of(None) == "32-true"
