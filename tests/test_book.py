@@ -13,6 +13,7 @@ from types import ModuleType, SimpleNamespace
 
 import numpy as np
 import pytest
+from docutils import nodes
 from sphinx.errors import ExtensionError
 
 from sigcam_core.common.errors import SigcamError
@@ -36,6 +37,7 @@ values = load(BOOK / "_ext" / "values.py")
 mathematics = load(BOOK / "_ext" / "mathematics.py")
 lean = load(BOOK / "_ext" / "lean.py")
 accessible = load(BOOK / "_ext" / "accessible.py")
+folds = load(BOOK / "_ext" / "folds.py")
 build_book = load(ROOT / "workflow" / "build_book.py")
 paper_values = load(ROOT / "workflow" / "paper_values.py")
 api_pages = load(ROOT / "workflow" / "api_pages.py")
@@ -219,6 +221,32 @@ def test_names_agree_with_what_is_read() -> None:
     assert '<i aria-hidden="true" class="fa-solid fa-list">' in html
     assert '<div class="formula" tabindex="0"' in html
     assert 'role="list"' not in html
+
+
+def code_cell(code: str, shows: str = "", hide_mode: str = "input") -> nodes.container:
+    """A cell of a notebook as myst-nb makes it."""
+    cell = nodes.container(nb_element="cell_code", hide_mode=hide_mode)
+    cell += nodes.container("", nodes.literal_block(code, code), nb_element="cell_code_source")
+    if shows:
+        cell += nodes.container("", nodes.paragraph(shows, shows), nb_element="cell_code_output")
+    return cell
+
+
+def test_silent_cells_share_the_fold_of_the_next() -> None:
+    section = nodes.section()
+    section += [code_cell("a"), code_cell("b"), code_cell("c", shows="figure"), code_cell("d", shows="table")]
+    section += [code_cell("e"), nodes.paragraph("", "prose"), code_cell("f", shows="g"), code_cell("h")]
+    folds.share_folds(section)
+    cells = [[block.astext() for block in cell.findall(nodes.literal_block)] for cell in section.children]
+    assert cells == [["a", "b", "c"], ["d"], ["e"], [], ["f"], ["h"]]
+    assert section.children[0].astext().endswith("figure")  # what a cell shows stays below all of its code
+
+
+def test_a_cell_whose_code_is_open_shares_nothing() -> None:
+    section = nodes.section()
+    section += [code_cell("a", hide_mode=""), code_cell("b", shows="c")]
+    folds.share_folds(section)
+    assert len(section.children) == 2
 
 
 def test_only_icons_that_are_shown_are_kept(tmp_path: Path) -> None:

@@ -21,6 +21,10 @@ EDITS: list[tuple[re.Pattern[str], str]] = [
     (re.compile(r'<div role="list" class="citation-list">'), '<div class="citation-list">'),
     # What may be wider than the page scrolls by keys, too.
     (re.compile(r'<div class="formula">'), r'<div class="formula" tabindex="0" role="group" aria-label="formula">'),
+    (
+        re.compile(r'<div class="cell_output docutils container">(\s*<img )'),
+        r'<div class="cell_output docutils container figure-box" tabindex="0" role="group" aria-label="figure">\1',
+    ),
 ]
 
 

@@ -33,7 +33,6 @@ PAGES = {
     "results": ("10_real_images.html", "Real images"),
 }
 """The pages that show evidence, of crossed controls, of times, and of all other experiments."""
-BOX = "border-left: 3px solid #888; padding: 0.2rem 0 0.2rem 0.8rem; margin: 1rem 0;"
 
 
 def of_paper(judged: Sequence[Judged]) -> list[Judged]:
@@ -91,7 +90,7 @@ def evidence_table(one: Judged) -> pd.DataFrame:
 
 
 def claims_page(judged: Sequence[Judged], theorems: str = "..") -> str:
-    """Claim by claim: the sentence, where it stands, the verdict and why, and a fold-out with the evidence.
+    """Claim by claim, a fold each: the sentence, where it stands, the verdict and why, and the evidence in one more.
 
     Args:
         judged: in the order of the page.
@@ -105,9 +104,11 @@ def claims_page(judged: Sequence[Judged], theorems: str = "..") -> str:
 
 def _block(one: Judged, theorems: str) -> str:
     claim, quote = one.claim, ("“{}”" if one.claim.wording == "quotation" else "{}").format(one.claim.sentence)
+    # The anchor lies inside the fold: a browser that follows a link to it opens the fold.
     parts = [
-        f'<div style="{BOX}" id="claim-{claim.id}">',
-        f"<p><strong>{escape(claim.title)}: {escape(one.verdict.word)}</strong></p>",
+        '<details class="claim">',
+        f"<summary>{escape(claim.title)}: <strong>{escape(one.verdict.word)}</strong></summary>",
+        f'<div id="claim-{claim.id}">',
         f"<p><em>{escape(quote)}</em> ({escape(claim.stands)}; {WORDING[claim.wording]})</p>",
         f"<p>Verdict: <strong>{escape(str(one.verdict))}</strong>. {escape(one.reason)}{_proof(one, theorems)}</p>",
     ]
@@ -116,7 +117,7 @@ def _block(one: Judged, theorems: str) -> str:
         fold = f"<summary>Evidence: {len(one.rows)} numbers</summary>"
         parts.append(f'<details>{fold}<div class="scrolls" tabindex="0">{table}</div></details>')
         parts.append(f"<p>Where the numbers stand: {_pages(one)}.</p>")
-    return "\n".join([*parts, "</div>"])
+    return "\n".join([*parts, "</div></details>"])
 
 
 def _pages(one: Judged) -> str:

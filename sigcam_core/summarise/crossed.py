@@ -11,7 +11,7 @@ import pandas as pd
 from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 
-from ..cams.controls import CENTRE, CLASS_FREE, NO_HEAD
+from ..cams.controls import CLASS_FREE, NO_HEAD
 from ..common.errors import fail
 from .controls import COMPARISONS, TITLES
 from .measured import Measured, provenance_line
@@ -20,7 +20,15 @@ from .saved import Value
 from .shown import sentence_list, show
 from .style import SEVERAL, in_style
 
-SHORT = {"maxboxacc_v2_held_out": "MaxBoxAccV2", "grid_2x2": "the share of evidence in the right cell of a grid"}
+SHORT = {"maxboxacc_v2_held_out": "MaxBoxAccV2", "grid_2x2": "share in the right cell"}
+FINDINGS = {
+    "truncation_sigmoid": "truncating the sigmoid map",
+    "truncation_softmax": "truncating the softmax map",
+    "sigmoid_vs_softmax_signed": "sigmoid instead of softmax, both signed",
+    "sigmoid_vs_softmax_truncated": "sigmoid instead of softmax, both truncated",
+    "wrong_class_sigmoid_truncated": "a random wrong class, sigmoid truncated",
+}
+"""The comparisons that the page tells first, in words."""
 LOWER_IS_BETTER = ("average_drop", "drop_at_50", "deletion_auc")
 WHERE_METRICS = tuple(TITLES)[:6]
 CLASS_METRICS = ("grid_2x2", "grid_3x3", "energy_pointing", "pointing_game")
@@ -219,46 +227,29 @@ def gauge_figures(one: Measured) -> pd.DataFrame:
     return wide.assign(**text, top1=wide["top1"].map("{:.1f}".format))
 
 
-def findings(measured: Mapping[str, Measured]) -> str:
-    """The page's findings in Markdown, made from the numbers and true of them by construction."""
-    lines = []
-    beaten = [one for one in measured.values() if _centre_beats_all(one)]
-    lines.append(
-        f"On **{len(beaten)} of {len(measured)}** data sets and networks"
-        + (f" ({'; '.join(one.label for one in beaten)})" if beaten else "")
-        + " one square at the centre, which sees no image, has a higher MaxBoxAccV2 than every map of every head."
-    )
-    sentences = {
-        "truncation_sigmoid": "Truncating the sigmoid head's map",
-        "truncation_softmax": "Truncating the softmax head's map",
-        "sigmoid_vs_softmax_signed": "The sigmoid instead of the softmax head, both signed,",
-        "sigmoid_vs_softmax_truncated": "The sigmoid instead of the softmax head, both truncated,",
-        "wrong_class_sigmoid_truncated": "Asking the truncated sigmoid map for a random wrong class",
-    }
-    for comparison, start in sentences.items():
-        moves = [_moves(measured, comparison, metric) for metric in ("maxboxacc_v2_held_out", "grid_2x2")]
-        if all(moves):
-            lines.append(f"**{start}** moves {moves[0]}; and {moves[1]}.")
-    closing = "Points, with simultaneous 95 % intervals; MaxBoxAccV2 at the threshold of held-out images."
-    return "\n".join([*(f"- {line}" for line in lines), "", closing])
+def findings_table(measured: Mapping[str, Measured]) -> pd.DataFrame:
+    """What each change moves: text, one row a change and metric, one column a data set and network.
+
+    Points with simultaneous 95 % intervals; MaxBoxAccV2 is that at the threshold of held-out images.
+
+    Args:
+        measured: crossed measurements.
+    """
+    rows = []
+    for comparison, words in FINDINGS.items():
+        for metric in ("maxboxacc_v2_held_out", "grid_2x2"):
+            moves = {one.label: _move(one, comparison, metric) for one in measured.values()}
+            if all(moves.values()):
+                rows.append({"change": words, "moves": SHORT[metric]} | moves)
+    return pd.DataFrame(rows)
 
 
-def _centre_beats_all(one: Measured) -> bool:
-    table = one.tables["figures"]
-    values = table[table["metric"] == "maxboxacc_v2"].set_index(["head", "scalar"])["value"]
-    is_of_head = values.index.get_level_values("head") != NO_HEAD
-    return bool(values[NO_HEAD, CENTRE] > values[is_of_head].max())
-
-
-def _moves(measured: Mapping[str, Measured], comparison: str, metric: str) -> str:
-    """By how much a comparison moves a metric on each data set, in words; empty where nobody measured it."""
-    parts = []
-    for one in measured.values():
-        table = one.tables["differences"]
-        rows = table[(table["comparison"] == comparison) & (table["metric"] == metric)]
-        for row in rows.to_dict("records"):
-            parts.append(f"{row['difference']:+.1f} [{row['low_all']:+.1f}, {row['high_all']:+.1f}] on {one.label}")
-    return f"{SHORT[metric]} by {', '.join(parts)}" if parts else ""
+def _move(one: Measured, comparison: str, metric: str) -> str:
+    """By how much a comparison moves a metric, as text; empty where nobody measured it."""
+    table = one.tables["differences"]
+    rows = table[(table["comparison"] == comparison) & (table["metric"] == metric)]
+    figures = rows[["difference", "low_all", "high_all"]].to_numpy()
+    return "".join(f"{change:+.1f} [{low:+.1f}, {high:+.1f}]" for change, low, high in figures)
 
 
 def likeness_figures(one: Measured) -> pd.DataFrame:

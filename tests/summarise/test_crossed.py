@@ -20,7 +20,7 @@ from sigcam_core.summarise.crossed import (
     crossed_table,
     cue_told,
     factor_figure,
-    findings,
+    findings_table,
     flat_controls,
     heads_figures,
     read_cue,
@@ -96,12 +96,10 @@ def test_metrics_that_nobody_measured_are_left_out() -> None:
 
 
 def test_findings_follow_the_numbers() -> None:
-    beaten = findings({"a": one()})
-    assert "On **1 of 1** data sets and networks (cars (linear probe)) one square" in beaten
-    assert "**0 of 1** data sets and networks one square" in findings({"a": one(centre=50.0)})
-    assert "**Truncating the sigmoid head's map** moves" in beaten
-    assert "right cell of a grid by -30.0 [-32.0, -28.0] on cars (linear probe)." in beaten
-    assert "softmax head's map" not in beaten  # it was not measured
+    table = findings_table({"a": one()})
+    assert list(table.columns) == ["change", "moves", "cars (linear probe)"]
+    assert table["change"].tolist() == ["truncating the sigmoid map"] * 2  # nothing else was measured
+    assert table["cars (linear probe)"].tolist() == ["+3.0 [+1.0, +5.0]", "-30.0 [-32.0, -28.0]"]
 
 
 def test_every_factor_is_a_comparison_and_is_drawn() -> None:

@@ -119,9 +119,10 @@ def experiment(low: float) -> Measured:
 
 
 def test_real_images_give_the_gain_and_what_is_left_when_both_are_cut() -> None:
-    sentence = openings.of_real_images({"a": experiment(2.0)})
-    assert "CAM moves by +3.0 [2.0, 4.0] on Stanford Cars (linear probe) points" in sentence
-    assert "-4.0 [-5.0, -3.0]" in openings.of_real_images({"a": experiment(-5.0)})
+    sentence = openings.of_real_images({"a": experiment(2.0), "b": experiment(0.5)})
+    assert sentence.count("is higher in 2 of 2 (+1.5 to +3.0 points)") == 2
+    turned = openings.of_real_images({"a": experiment(-5.0), "b": experiment(-1.0)})
+    assert "CAM against softmax's is lower in 1 and not told apart in 1 of 2 (-4.0 to +0.0 points);" in turned
 
 
 def crossed(centre: float, box: tuple[float, float], grid: tuple[float, float]) -> Measured:
@@ -137,14 +138,14 @@ def crossed(centre: float, box: tuple[float, float], grid: tuple[float, float]) 
 
 def test_controls_count_data_sets_by_their_intervals() -> None:
     sentence = openings.of_controls({"a": crossed(70.0, UP, DOWN), "b": crossed(50.0, BOTH, BOTH)})
-    assert "on 1 of 2 data sets and networks (shapes)" in sentence
+    assert "every map of every head in 1 of 2 measurements; truncating" in sentence
     assert (
-        "raises MaxBoxAccV2 on 1 of 2, and lowers the share of evidence in the right cell of a grid on 1 of 2"
+        "raises MaxBoxAccV2 in 1 of 2, and lowers the share of evidence in the right cell of a grid in 1 of 2"
         in sentence
     )
     turned = openings.of_controls({"a": crossed(50.0, DOWN, UP)})
-    assert "on 0 of 1 data sets and networks; truncating" in turned
-    assert "raises MaxBoxAccV2 on 0 of 1" in turned
+    assert "in 0 of 1 measurements; truncating" in turned
+    assert "raises MaxBoxAccV2 in 0 of 1" in turned
 
 
 def judged(word: str, wording: str = "paraphrase") -> Any:
