@@ -53,7 +53,14 @@ def test_the_page_tells_time_memory_seeds_and_checksums(work_dir: Path) -> None:
     assert "| {doc}`notebooks/a` | 2026-01-02 03:04 | 50 | 1,235 | 3 |" in page
     assert "| {doc}`notebooks/b` | – | – | – | – |" in page
     assert "| `evidence/one` | CPU of a test, 2 cores | 3 | 12 | `abababababababab` |" in page
+    assert "{doc}`notebooks/a` takes the most, 1,235 MB; none needs more." in page
     assert re.search(r"\| Commit \| `\w+", page)
+
+
+def test_a_notebook_too_large_for_binder_is_named(work_dir: Path) -> None:
+    (work_dir / "measured" / "b.tsv").write_text("s\tmax_rss\n1.0\t2100\n")
+    build_page.write_build_page(work_dir / "target", work_dir, ROOT)
+    assert "2,100 MB; above it lie {doc}`notebooks/b`." in (work_dir / "target" / "build.md").read_text()
 
 
 def test_a_page_that_saved_values_has_a_fold_out_and_no_other(work_dir: Path) -> None:

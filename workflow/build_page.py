@@ -9,6 +9,7 @@ from __future__ import annotations
 import csv
 import json
 import re
+from collections.abc import Mapping
 from datetime import datetime
 from pathlib import Path
 from typing import Any
@@ -20,6 +21,8 @@ from sigcam_core.common.provenance import provenance
 from sigcam_core.summarise.saved import SUMMARY
 
 PAGE = "build"
+BINDER_MEGABYTES = 2000
+"""Memory that mybinder.org gives a session at most, by its documentation on use and limits."""
 MEASURED = "measured"  # folder of Snakemake's measurements within the work dir
 SAVES = re.compile(r'save_(?:chapter|values)\(\s*\w+,\s*"(\w+)"')
 FOLD = """::::{{dropdown}} Where the numbers of this page come from
@@ -48,6 +51,8 @@ Peak memory is that of the notebook's processes together, where the workflow mea
 | Notebook | Executed | Seconds | Peak memory (MB) | Seed |
 |:--|:--|--:|--:|--:|
 {notebooks}
+
+{binder}
 
 ## Files that the numbers were computed from
 
@@ -87,14 +92,28 @@ def _source(notebook: dict[str, Any]) -> str:
     return "\n".join("".join(cell["source"]) for cell in notebook["cells"] if cell["cell_type"] == "code")
 
 
-def _peak(work_dir: Path, name: str) -> str:
-    """Peak memory of a notebook in MB, as Snakemake measured it; a dash where it did not."""
+def _peak(work_dir: Path, name: str) -> float | None:
+    """Peak memory of a notebook in MB, as Snakemake measured it, or None."""
     path = work_dir / MEASURED / f"{name}.tsv"
     if not path.is_file():
-        return "–"
+        return None
     with path.open(encoding="utf-8") as file:
         (row,) = csv.DictReader(file, delimiter="\t")
-    return f"{float(row['max_rss']):,.0f}" if row["max_rss"] not in ("-", "NA") else "–"
+    return float(row["max_rss"]) if row["max_rss"] not in ("-", "NA") else None
+
+
+def _beside_binder(peaks: Mapping[str, float | None]) -> str:
+    """What the notebooks need beside what Binder gives, by the peaks of their names in MB."""
+    measured = {name: peak for name, peak in peaks.items() if peak is not None}
+    if not measured:
+        return "The memory of no notebook was measured."
+    most = max(measured, key=lambda name: measured[name])
+    over = [f"{{doc}}`notebooks/{name}`" for name, peak in measured.items() if peak > BINDER_MEGABYTES]
+    told = f"above it lie {', '.join(over)}" if over else "none needs more"
+    return (
+        f"Binder gives a session at most {BINDER_MEGABYTES:,} MB. Of the notebooks above, {{doc}}`notebooks/{most}` "
+        f"takes the most, {measured[most]:,.0f} MB; {told}."
+    )
 
 
 def _notebook_row(path: Path, work_dir: Path) -> str:
@@ -104,7 +123,8 @@ def _notebook_row(path: Path, work_dir: Path) -> str:
     when = run.get("end_time", "")[:16].replace("T", " ") or "–"
     seconds = f"{run['duration']:.0f}" if run.get("duration") else "–"
     seed = run.get("parameters", {}).get("seed", "–")
-    return _cells(f"{{doc}}`notebooks/{path.stem}`", when, seconds, _peak(work_dir, path.stem), seed)
+    peak = _peak(work_dir, path.stem)
+    return _cells(f"{{doc}}`notebooks/{path.stem}`", when, seconds, "–" if peak is None else f"{peak:,.0f}", seed)
 
 
 def _record_row(path: Path, work_dir: Path) -> str:
@@ -131,7 +151,8 @@ def _facts(record: dict[str, Any]) -> list[str]:
 def write_build_page(target: Path, work_dir: Path, project: Path) -> None:
     """Write the page of this build to the sources in ``target``, which have the executed notebooks already."""
     now = provenance()
-    notebooks = [_notebook_row(path, work_dir) for path in sorted((target / "notebooks").glob("*.ipynb"))]
+    paths = sorted((target / "notebooks").glob("*.ipynb"))
+    notebooks = [_notebook_row(path, work_dir) for path in paths]
     folders = ("data", "checkpoints", "evidence")
     found = [path for folder in folders for path in sorted((work_dir / folder).rglob("*.json"))]
     records = [_record_row(path, work_dir) for path in found if path.parent.name != "images"]
@@ -140,6 +161,7 @@ def write_build_page(target: Path, work_dir: Path, project: Path) -> None:
     text = TEXT.format(
         facts="\n".join(_facts(now)),
         notebooks="\n".join(notebooks),
+        binder=_beside_binder({path.stem: _peak(work_dir, path.stem) for path in paths}),
         records="\n".join(records),
         version=citation["version"],
         commit=now["commit"][:12],
