@@ -192,6 +192,17 @@ def of_boxes(hits: Mapping[str, tuple[int, int]]) -> str:
     )
 
 
+def of_likeness(likeness: Mapping[str, float], count: int) -> str:
+    """How alike the maps of a figure are to the last of each row.
+
+    Args:
+        likeness: by map, its mean correlation with the last.
+        count: images.
+    """
+    parts = [f"{value:.2f} with {name}" for name, value in likeness.items()]
+    return f"On these {count} photos the sigmoid head's map has a mean correlation of {sentence_list(parts)}."
+
+
 def of_explained(scores: pd.DataFrame) -> str:
     """What is left of the probability when only what a map shows is kept.
 

@@ -131,6 +131,20 @@ def box_hits(rows: Sequence[Sequence[Panel]]) -> dict[str, tuple[int, int]]:
     return hits
 
 
+def map_likeness(rows: Sequence[Sequence[Panel]]) -> dict[str, float]:
+    """By the title of a column of maps: its mean correlation, over images, with the last map of the row.
+
+    Args:
+        rows: of :func:`localization_panels`.
+    """
+    found: dict[str, list[float]] = {}
+    for row in rows:
+        maps = [(panel.title, panel.score_map) for panel in row if panel.score_map is not None]
+        for title, score_map in maps[:-1]:
+            found.setdefault(title, []).append(float(np.corrcoef(score_map.ravel(), maps[-1][1].ravel())[0, 1]))
+    return {title: float(np.mean(values)) for title, values in found.items()}
+
+
 def explained_scores(rows: Sequence[Sequence[Panel]], heads: Sequence[str] = HEADS) -> pd.DataFrame:
     """The probabilities of a figure of explained images: columns ``head, before, after``, one row a map.
 

@@ -99,6 +99,12 @@ def test_pictures_are_told_by_what_they_show() -> None:
     assert "moves from 0.700 to 0.300" in openings.of_shift("cat", still, moved | {"softmax": 0.3}, 1)
 
 
+def test_likeness_is_told_map_by_map() -> None:
+    sentence = openings.of_likeness({"CAM, softmax": 0.614, "Layer-CAM, softmax": 0.95}, 7)
+    assert "On these 7 photos" in sentence
+    assert "0.61 with CAM, softmax and 0.95 with Layer-CAM, softmax." in sentence
+
+
 def test_a_goal_that_is_missed_is_named() -> None:
     rows = [
         {"task": "maps", "peer": "x", "speed_up": 5.0, "goal": 2.0},

@@ -10,12 +10,14 @@ from sigcam_core.backbones import build, input_format
 from sigcam_core.localization.protocol import gt_loc_box, gt_loc_iou
 from sigcam_core.prepare.images import load_images, normalize, scaled_boxes
 from sigcam_core.prepare.manifest import Manifest
+from sigcam_core.summarise.figures import Panel
 from sigcam_core.summarise.panels import (
     box_hits,
     denormalize,
     explained_scores,
     explanation_panels,
     localization_panels,
+    map_likeness,
     to_pictures,
 )
 
@@ -111,3 +113,12 @@ def test_scores_of_explained_images_come_with_their_head(shapes: Manifest, dual:
     for row, (_, pair) in zip(rows, scores.groupby(scores.index // 2), strict=True):
         for panel, after in zip(row[1:], pair["after"], strict=True):
             assert panel.title.endswith(f"p = {after:.2f}")
+
+
+def test_likeness_is_the_mean_correlation_with_the_last_map() -> None:
+    image, ramp = np.zeros((4, 4, 3), np.uint8), np.arange(16.0).reshape(4, 4)
+    rows = [
+        [Panel("photo", image), *(Panel(name, image, score_map) for name, score_map in maps.items())]
+        for maps in ({"same": 2 * ramp + 1, "turned": sign * ramp, "last": ramp} for sign in (-1, 1))
+    ]
+    assert map_likeness(rows) == pytest.approx({"same": 1.0, "turned": 0.0})
