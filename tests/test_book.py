@@ -223,6 +223,14 @@ def test_names_agree_with_what_is_read() -> None:
     assert 'role="list"' not in html
 
 
+@pytest.mark.parametrize("link", ["", '<a class="reference internal image-reference" href="a.jpg">'])
+def test_figures_scroll_by_keys(link: str) -> None:
+    html = accessible.accessible(f'<div class="cell_output docutils container">\n{link}<img alt="a" src="a.jpg" />')
+    assert html.startswith('<div class="cell_output docutils container figure-box" tabindex="0" role="group"')
+    text = '<div class="cell_output docutils container">\n<div class="output text_html"><img src="a.jpg" /></div>'
+    assert accessible.accessible(text) == text
+
+
 def code_cell(code: str, shows: str = "", hide_mode: str = "input") -> nodes.container:
     """A cell of a notebook as myst-nb makes it."""
     cell = nodes.container(nb_element="cell_code", hide_mode=hide_mode)

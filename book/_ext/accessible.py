@@ -22,7 +22,7 @@ EDITS: list[tuple[re.Pattern[str], str]] = [
     # What may be wider than the page scrolls by keys, too.
     (re.compile(r'<div class="formula">'), r'<div class="formula" tabindex="0" role="group" aria-label="formula">'),
     (
-        re.compile(r'<div class="cell_output docutils container">(\s*<img )'),
+        re.compile(r'<div class="cell_output docutils container">(\s*(?:<a class="[^"]*image-reference"[^>]*>)?<img )'),
         r'<div class="cell_output docutils container figure-box" tabindex="0" role="group" aria-label="figure">\1',
     ),
 ]

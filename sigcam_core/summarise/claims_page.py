@@ -55,10 +55,10 @@ def scope_html(judged: Sequence[Judged]) -> str:
     """The same as HTML, where each claim leads to what stands below about it."""
     rows = [
         f'<tr><th scope="row"><a href="#claim-{one.claim.id}">{escape(one.claim.title)}</a></th>'
-        f"<td>{escape(one.claim.kind)}</td><td>{escape(one.claim.stands)}</td><td>{escape(one.verdict.word)}</td></tr>"
+        f"<td>{escape(one.verdict.word)}</td><td>{escape(one.claim.kind)}</td><td>{escape(one.claim.stands)}</td></tr>"
         for one in judged
     ]
-    names = ("claim", "kind", "where it stands", "verdict")
+    names = ("claim", "verdict", "kind", "where it stands")
     head = "".join(f'<th scope="col">{name}</th>' for name in names)
     table = f"<table><thead><tr>{head}</tr></thead><tbody>{''.join(rows)}</tbody></table>"
     return f'<div class="scrolls wraps" tabindex="0">{table}</div>'

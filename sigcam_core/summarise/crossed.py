@@ -248,7 +248,7 @@ def _move(one: Measured, comparison: str, metric: str) -> str:
     """By how much a comparison moves a metric, as text; empty where nobody measured it."""
     table = one.tables["differences"]
     rows = table[(table["comparison"] == comparison) & (table["metric"] == metric)]
-    figures = rows[["difference", "low_all", "high_all"]].to_numpy()
+    figures = rows[["difference", "low_all", "high_all"]].to_numpy().round(1) + 0.0  # no minus before a zero
     return "".join(f"{change:+.1f} [{low:+.1f}, {high:+.1f}]" for change, low, high in figures)
 
 

@@ -30,6 +30,8 @@ ORIGIN_NAMES = {
 
 SHORT_ORIGINS = {"restricted": "ImageNet's head", "probe": "linear probe", "finetune": "fine-tuned"}
 """Of those that stand beside the name of a data set; others go without saying."""
+OWN_NETWORKS = ("small_cnn", "small_cnn_mlp")
+"""Networks of the generated images, whose name beside these says nothing more."""
 
 
 @dataclass(frozen=True)
@@ -52,6 +54,8 @@ class Measured:
         """Data set and origin of the classifier, short enough for a figure."""
         experiment = self.record["experiment"]
         origin = SHORT_ORIGINS.get(experiment["origin"], "")
+        if experiment["origin"] == "scratch" and experiment["backbone"] not in OWN_NETWORKS:
+            origin = f"{network_title(experiment['backbone'])}, from scratch"
         return self._dataset + (f" ({origin})" if origin else "")
 
     @property
