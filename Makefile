@@ -19,8 +19,8 @@ CORES ?= all
 
 # Which runs of sigcam_core/matrix.py are made. What is not the usual profile lies in a folder of its own.
 PROFILE ?= quick
-ifeq ($(filter $(PROFILE),quick open paper miniature),)
-$(error PROFILE=$(PROFILE) is unknown: choose quick, open, paper or miniature)
+ifeq ($(filter $(PROFILE),quick open paper miniature trial),)
+$(error PROFILE=$(PROFILE) is unknown: choose quick, open, paper, miniature or trial)
 endif
 WORK = build$(if $(filter-out quick,$(PROFILE)),/$(PROFILE))
 # One GPU: what trains on it runs one at a time.
@@ -50,7 +50,7 @@ KEEP_MEMORY = MALLOC_MMAP_THRESHOLD_=1073741824 MALLOC_TRIM_THRESHOLD_=107374182
 help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-10s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
 	@echo "Variables: TORCH=cpu (CPU-only build of torch), CORES=2 (default: all), PYTHON=python3.12 (default: the newest),"
-	@echo "PROFILE=paper (runs of the matrix: quick, open, paper or miniature; default: quick)"
+	@echo "PROFILE=paper (runs of the matrix: quick, open, paper, miniature or trial; default: quick)"
 
 setup: $(VENV)/.ready-$(TORCH) ## make the virtual environment from the lock file
 

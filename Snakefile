@@ -1,7 +1,7 @@
 """The line that data travels, as rules: manifest, checkpoints, evidence, notebooks, book.
 
 Run `make reproduce`, or `snakemake --cores all`; `snakemake -n` shows the plan. Every rule writes whole files, so a
-run that is killed goes on where it stopped. Options: `--config seed=1 train=400 epochs=2`.
+run that is killed goes on where it stopped. Options: `--config seed=1 train=400 epochs=2 devices=2`.
 
 The runs are those of a profile of `sigcam_core/matrix.py`: `--config profile=paper`, or `make reproduce PROFILE=paper`.
 """
@@ -23,7 +23,7 @@ from sigcam_core.run import manifest_path
 # Let glibc keep freed memory: handing every batch back to the system costs up to a third of the training time.
 KEEP_MEMORY = "MALLOC_MMAP_THRESHOLD_=1073741824 MALLOC_TRIM_THRESHOLD_=1073741824"
 
-DEFAULTS = {"profile": USUAL, "work_dir": "", "seed": 0, "repeats": 7, "parts": 1}
+DEFAULTS = {"profile": USUAL, "work_dir": "", "seed": 0, "repeats": 7, "parts": 1, "devices": 1}
 DEFAULTS |= dict.fromkeys(("train", "val", "test", "epochs"))  # the programs' own
 if unknown := set(config) - set(DEFAULTS):
     raise WorkflowError(f"unknown configuration {', '.join(sorted(unknown))}: choose among {', '.join(DEFAULTS)}.")
@@ -39,13 +39,17 @@ try:
 except SigcamError as error:
     raise WorkflowError(str(error))
 IS_USUAL = PROFILE.name == USUAL
+if PROFILE.is_miniature and settings["devices"] > 1:
+    raise WorkflowError(f"profile {PROFILE.name} trains on one device: leave out devices, or choose another profile.")
 
 WORK = Path(settings["work_dir"] or Path("build", PROFILE.folder))
 SEED = settings["seed"]
 SHOWN = {one.run: one for one in PROFILE.shown(WORK)}
 RUNS = {run.network if IS_USUAL else run.full_name: run for run in SHOWN}
 PARTS = settings["parts"]  # processes that share the evaluation of a run, in profiles of large runs
-CORES = workflow.resource_settings.cores or 1  # on a cluster nobody says how many
+DEVICES = settings["devices"]  # that share each training, in one job, which starts a process for each
+# A job of a cluster is given one where nobody says how many, however many its node has.
+CORES = 1 if workflow.remote_exec else workflow.resource_settings.cores or 1
 PYTHON = sys.executable
 NOTEBOOKS = {path.stem: path for path in sorted(Path(workflow.basedir, "notebooks").glob("*.ipynb"))}
 if not IS_USUAL:  # the pages of the paper's tables
@@ -74,6 +78,11 @@ def options_of(run):
     named = {"origin": run.origin, "classifier-recipe": run.classifier_recipe, "sigmoid-recipe": run.sigmoid_recipe}
     more = "".join(f" --{name} {value}" for name, value in named.items() if value not in ("", "scratch"))
     return f"--work-dir {shlex.quote(str(WORK))} --dataset {run.dataset} --backbone {run.backbone} --seed {run.seed}{more}"
+
+
+def training_options_of(run):
+    """The command-line options of a training; on one device, the program's default, nothing is said of devices."""
+    return f"{options_of(run)} {option('epochs')}" + (f" --devices {DEVICES}" if DEVICES > 1 else "")
 
 
 def with_record(path):
@@ -171,14 +180,14 @@ if IS_USUAL:
             output:
                 with_record(run.classifier),
             params:
-                options=f"{options_of(run)} {option('epochs')}",
-            threads: 2
+                options=training_options_of(run),
+            threads: 2 * DEVICES
             resources:
-                mem_mb=4000,
+                mem_mb=4000 * DEVICES,
                 runtime=60,
             priority: 2
             shell:
-                # A fixed number of threads, here and below: it decides the order of additions, and so the last bits.
+                # Of each process, here and below; fixed: it decides the order of additions, and so the last bits.
                 "{KEEP_MEMORY} OMP_NUM_THREADS=2 {PYTHON:q} -m sigcam_core train classifier {params.options}"
 
         rule:
@@ -192,10 +201,10 @@ if IS_USUAL:
             output:
                 with_record(run.sigmoid_head),
             params:
-                options=f"{options_of(run)} {option('epochs')}",
-            threads: 1
+                options=training_options_of(run),
+            threads: DEVICES
             resources:
-                mem_mb=4000,
+                mem_mb=4000 * DEVICES,
                 runtime=30,
             priority: 2
             shell:

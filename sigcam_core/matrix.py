@@ -194,6 +194,20 @@ PROFILES = {
             batch_size=1,
             repeats=1,
         ),
+        Profile(
+            "trial",
+            "**these numbers mean nothing**: one data set and one network of profile `miniature`, to try a cluster "
+            "with before more is sent to it",
+            ("cub",),
+            ("inception_v3",),
+            classifier_recipe="miniature",
+            sigmoid_recipe="miniature",
+            perturbed_images=1,
+            perturbation_steps=2,
+            is_miniature=True,
+            batch_size=1,
+            repeats=1,
+        ),
     )
 }
 """The profiles by name."""

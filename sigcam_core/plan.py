@@ -294,14 +294,15 @@ def print_plan(profile: Profile, work_dir: Path, gpu_tflops: float = ASSUMED_GPU
         console.print(f"- {line}", soft_wrap=True, highlight=False)
 
 
-def minutes_of(cost: Cost, speed: Speed) -> int:
-    """Minutes that a scheduler may allow for a cost on a GPU: twice what the plan assumes, and half an hour.
+def minutes_of(cost: Cost, speed: Speed, devices: int = 1) -> int:
+    """Minutes that a scheduler may allow for a cost on GPUs: twice what the plan assumes, and half an hour.
 
     Args:
         cost: of one job.
         speed: from :func:`fitted_speed`.
+        devices: GPUs that share the passes evenly.
     """
-    seconds = cost.gflop / ASSUMED_GPU_TFLOPS / 1000 + cost.located * speed.seconds_per_image
+    seconds = cost.gflop / ASSUMED_GPU_TFLOPS / 1000 / devices + cost.located * speed.seconds_per_image
     return 30 + math.ceil(2 * seconds / 60)
 
 

@@ -1,4 +1,4 @@
-"""A SLURM of one node with two cores, as processes of the test: own folder, own ports, nothing left behind."""
+"""A SLURM of one node that counts four cores, as processes of the test: own folder, own ports, nothing left behind."""
 
 import contextlib
 import os
@@ -38,7 +38,7 @@ AccountingStorageType=accounting_storage/none
 JobAcctGatherType=jobacct_gather/none
 ReturnToService=2
 KillWait=5
-NodeName={host} NodeAddr=127.0.0.1 CPUs=2 RealMemory=64000 State=UNKNOWN
+NodeName={host} NodeAddr=127.0.0.1 CPUs=4 RealMemory=64000 State=UNKNOWN
 PartitionName=small Nodes={host} Default=YES MaxTime=INFINITE State=UP
 """
 

@@ -62,7 +62,7 @@ def test_a_refusal_of_the_first_station_is_passed_on(tmp_path: Path) -> None:
 def test_an_unknown_profile_gets_one_sentence(verb: str) -> None:
     done = run(verb, "--profile", "best")
     assert (done.returncode, done.stdout) == (2, "")
-    assert done.stderr == "error: unknown profile 'best': choose one of quick, open, paper, miniature.\n"
+    assert done.stderr == "error: unknown profile 'best': choose one of quick, open, paper, miniature, trial.\n"
 
 
 def test_a_profile_that_was_not_run_is_said_to_be_missing(tmp_path: Path) -> None:

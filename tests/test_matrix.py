@@ -99,6 +99,9 @@ def test_profiles_have_the_data_sets_and_runs_that_they_promise() -> None:
     assert len({run.classifier for run in heads}) == 1
     assert len({run.sigmoid_head for run in heads}) == 2
     assert (len(PROFILES["paper"].runs()), len(PROFILES["miniature"].runs())) == (24, 20)
+    assert {run.evidence.name for run in PROFILES["trial"].runs()} < {
+        run.evidence.name for run in PROFILES["miniature"].runs()
+    }
 
 
 def test_seeds_are_shown_as_networks_of_their_own() -> None:
@@ -114,7 +117,7 @@ def test_the_forms_share_the_methods_of_the_paper() -> None:
 
 
 def test_pages_say_what_they_show() -> None:
-    assert "these numbers mean nothing" in told("miniature")
+    assert all("these numbers mean nothing" in told(name) for name in ("miniature", "trial"))
     assert "profile `quick`" in told("", "shapes", ["small_cnn", "small_cnn_mlp"])
     assert "profile `paper`" in told("paper")
     assert "resnet50 on cub" in told("", "cub", ["resnet50"])
@@ -136,7 +139,7 @@ def test_what_the_matrix_lacks_gets_one_sentence(arguments: tuple[str, ...], sen
 
 
 def test_an_unknown_profile_gets_one_sentence() -> None:
-    with pytest.raises(SigcamError, match="unknown profile 'best': choose one of quick, open, paper, miniature"):
+    with pytest.raises(SigcamError, match="unknown profile 'best': choose one of quick, open, paper, miniature, trial"):
         profile_of("best")
 
 

@@ -83,6 +83,7 @@ def test_what_two_runs_share_is_counted_once() -> None:
     for cost in costs.values():
         assert (cost.classifiers, cost.heads, cost.evaluations) == (5, 6, 6)
     assert {(one.classifiers, one.heads) for one in costs_of(PROFILES["miniature"]).values()} == {(5, 5)}
+    assert {(one.classifiers, one.heads) for one in costs_of(PROFILES["trial"]).values()} == {(2, 2)}
     assert sum(costs.values(), Cost()).classifiers == 20
     assert costs["imagenet"].train_gflop > 30 * costs["openimages"].train_gflop
     assert costs["imagenet"].evaluate_gflop < costs["imagenet"].train_gflop / 100
@@ -91,6 +92,7 @@ def test_what_two_runs_share_is_counted_once() -> None:
 def test_a_scheduler_allows_twice_the_time() -> None:
     speed = fitted_speed([Observation("one", 1.0, 0, 1.0), Observation("two", 0.0, 100, 6.0)])
     assert minutes_of(Cost(train_gflop=20e3 * 600, located=1000), speed) == pytest.approx(30 + 2 * (10 + 1), abs=1)
+    assert minutes_of(Cost(train_gflop=20e3 * 600), speed, devices=4) == 30 + 2 * 10 / 4
 
 
 def test_every_data_set_of_a_profile_has_its_size() -> None:

@@ -13,8 +13,9 @@ from rooms import PROJECT
 from sigcam_core.matrix import PROFILES
 
 
-def dry_run(profile: str, work_dir: Path, *settings: str) -> subprocess.CompletedProcess[str]:
-    command = [sys.executable, "-m", "snakemake", "--snakefile", str(PROJECT / "Snakefile"), "--cores", "2", "--nolock"]
+def dry_run(profile: str, work_dir: Path, *settings: str, cores: int = 2) -> subprocess.CompletedProcess[str]:
+    command = [sys.executable, "-m", "snakemake", "--snakefile", str(PROJECT / "Snakefile"), "--nolock"]
+    command += ["--cores", str(cores)]
     options = [
         "--directory",
         str(work_dir.parent),
@@ -88,6 +89,51 @@ def test_rules_of_the_matrix_tell_a_scheduler_what_they_need(planned: tuple[str,
         assert minutes["classifier_stanford_cars-vgg16-gap-finetune-paper-seed0"] < 60
 
 
+@pytest.mark.parametrize("file", ["Snakefile", "workflow/matrix.smk"])
+def test_every_rule_states_threads_memory_and_time(file: str) -> None:
+    rules = re.split(r"^ *rule\b.*:$", (PROJECT / file).read_text(), flags=re.MULTILINE)[1:]
+    made = [rule for rule in rules if "output:" in rule]
+    assert len(made) >= 6
+    for rule in made:
+        assert all(stated in rule for stated in ("threads:", "mem_mb=", "runtime=")), rule
+
+
+def needs_of(told: str, kind: str, run: str) -> dict[str, int]:
+    """What a scheduler is told of a job of a run."""
+    (job, *_) = re.findall(rf"^rule {kind}_{re.escape(run)}:\n((?:    .*\n)*)", told, re.MULTILINE)
+    threads = re.search(r"threads: (\d+)", job)
+    stated = {name: int(value) for name, value in re.findall(r"(gpu|mem_mb|runtime)=(\d+)", job)}
+    return stated | {"threads": int(threads[1]) if threads else 1}
+
+
+def test_what_a_job_asks_for_grows_with_its_shard_and_its_devices(tmp_path: Path) -> None:
+    few, many = (
+        dry_run("paper", tmp_path / "build", *settings, cores=64).stdout
+        for settings in (("parts=2",), ("parts=8", "devices=4"))
+    )
+    large, small = (f"{name}-resnet50-gap-finetune-paper-seed0" for name in ("imagenet", "cub"))
+    head = "-paper-resnet50-cam"
+    quarter, half = (needs_of(told, "part_of_evidence", large + head) for told in (many, few))
+    assert half["runtime"] - 10 == pytest.approx(4 * (quarter["runtime"] - 10), abs=4)
+    assert quarter["runtime"] > needs_of(many, "part_of_evidence", small + head)["runtime"]
+    # One shard is held at a time, however many there are.
+    assert quarter["mem_mb"] == half["mem_mb"]
+    for kind, run in (("classifier", large), ("sigmoid_head", large + head)):
+        one, four = (needs_of(told, kind, run) for told in (few, many))
+        assert {name: four[name] / one[name] for name in ("gpu", "mem_mb", "threads")} == {
+            "gpu": 4,
+            "mem_mb": 4,
+            "threads": 4,
+        }
+        assert four["runtime"] - 30 == pytest.approx((one["runtime"] - 30) / 4, abs=1)
+
+
+def test_devices_are_for_profiles_that_train_step_by_step(tmp_path: Path) -> None:
+    done = dry_run("trial", tmp_path / "build", "devices=2")
+    assert done.returncode != 0
+    assert "profile trial trains on one device: leave out devices, or choose another" in done.stdout + done.stderr
+
+
 def test_code_makes_due_what_is_cheap_alone(planned: tuple[str, Path, dict[str, str]]) -> None:
     profile, _, jobs = planned
     trained = [text for name, text in jobs.items() if name.startswith(("classifier", "sigmoid_head", "run_"))]
@@ -99,7 +145,7 @@ def test_code_makes_due_what_is_cheap_alone(planned: tuple[str, Path, dict[str, 
 def test_an_unknown_profile_is_refused(tmp_path: Path) -> None:
     done = dry_run("best", tmp_path / "build")
     assert done.returncode != 0
-    assert "unknown profile 'best': choose one of quick, open, paper, miniature." in done.stdout + done.stderr
+    assert "unknown profile 'best': choose one of quick, open, paper, miniature, trial." in done.stdout + done.stderr
 
 
 def make(*arguments: str) -> subprocess.CompletedProcess[str]:

@@ -2,6 +2,7 @@
 
 import json
 import os
+import shutil
 import signal
 import subprocess
 import sys
@@ -11,6 +12,7 @@ from pathlib import Path
 import pytest
 
 from sigcam_core.common.locks import try_lock
+from sigcam_core.run import Run
 
 PROJECT = Path(__file__).parent.parent
 NOTEBOOKS = sorted(path.stem for path in (PROJECT / "notebooks").glob("*.ipynb"))
@@ -70,6 +72,23 @@ def test_a_killed_run_goes_on_where_it_stopped_and_ends_with_the_book(tmp_path: 
     again = {line.split("notebook=")[1] for line in plan.splitlines() if "wildcards: notebook=" in line}
     assert again == {"03_table1_wsol", "04_table2_fidelity"}, "new evidence concerns the tables, and nothing else"
     assert "rule classifier" not in plan
+
+
+def test_two_processes_of_the_workflow_train_what_the_command_trains(tmp_path: Path) -> None:
+    through, directly = (Run("shapes", "small_cnn", 0, tmp_path / name / "build") for name in ("through", "directly"))
+    through.work_dir.parent.mkdir()
+    ends_there = [*command(through.work_dir), "devices=2", "--", str(through.classifier)]
+    made = subprocess.run(ends_there, capture_output=True, text=True, timeout=TIMEOUT, check=False)
+    assert made.returncode == 0, made.stdout[-2000:] + made.stderr[-6000:]
+    shutil.copytree(through.manifest.parent, directly.manifest.parent)
+    train = [sys.executable, "-m", "sigcam_core", "train", "classifier", "--work-dir", str(directly.work_dir)]
+    threads = os.environ | {"OMP_NUM_THREADS": "2"}
+    for devices in (1, 2):
+        options = ["--epochs", "1", "--devices", str(devices)]
+        subprocess.run([*train, *options], env=threads, capture_output=True, timeout=TIMEOUT, check=True)
+        are_equal = through.classifier.read_bytes() == directly.classifier.read_bytes()
+        assert are_equal == (devices == 2), devices
+        directly.classifier.unlink()
 
 
 @pytest.mark.parametrize(

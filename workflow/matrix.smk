@@ -77,6 +77,7 @@ if PROFILE.is_miniature:
                 "{KEEP_MEMORY} TORCH_HOME={TORCH_HOME:q} OMP_NUM_THREADS={threads} {PYTHON:q} -m sigcam_core evaluate {params.options}"
 
 else:
+    THREADS, MEGABYTES = 8, 24_000  # for each device
     SPEED = fitted_speed(observations(Path(workflow.basedir, "results")))
     CLASSIFIERS = {run.classifier: run for run in RUNS.values()}  # both forms of ResNet-50 share theirs
     HEADS = {run.sigmoid_head: run for run in RUNS.values()}
@@ -109,14 +110,15 @@ else:
             output:
                 with_record(path),
             params:
-                options=f"{options_of(run)} {option('epochs')}",
-            threads: 8
+                options=training_options_of(run),
+            threads: THREADS * DEVICES
             resources:
-                gpu=1,
-                mem_mb=24_000,
-                runtime=minutes_of(cost_of_classifier(run, images_of(run.dataset)), SPEED),
+                gpu=DEVICES,
+                mem_mb=MEGABYTES * DEVICES,
+                runtime=minutes_of(cost_of_classifier(run, images_of(run.dataset)), SPEED, DEVICES),
             shell:
-                "{KEEP_MEMORY} OMP_NUM_THREADS={threads} {PYTHON:q} -m sigcam_core train classifier {params.options}"
+                "{KEEP_MEMORY} OMP_NUM_THREADS=$((({threads} + {DEVICES} - 1) / {DEVICES}))"
+                " {PYTHON:q} -m sigcam_core train classifier {params.options}"
 
     for path, run in HEADS.items():
 
@@ -130,14 +132,15 @@ else:
             output:
                 with_record(path),
             params:
-                options=f"{options_of(run)} {option('epochs')}",
-            threads: 8
+                options=training_options_of(run),
+            threads: THREADS * DEVICES
             resources:
-                gpu=1,
-                mem_mb=24_000,
-                runtime=minutes_of(cost_of_head(run, images_of(run.dataset)), SPEED),
+                gpu=DEVICES,
+                mem_mb=MEGABYTES * DEVICES,
+                runtime=minutes_of(cost_of_head(run, images_of(run.dataset)), SPEED, DEVICES),
             shell:
-                "{KEEP_MEMORY} OMP_NUM_THREADS={threads} {PYTHON:q} -m sigcam_core train sigmoid-head {params.options}"
+                "{KEEP_MEMORY} OMP_NUM_THREADS=$((({threads} + {DEVICES} - 1) / {DEVICES}))"
+                " {PYTHON:q} -m sigcam_core train sigmoid-head {params.options}"
 
     for run in RUNS.values():
         # Where several processes share an evaluation, each measures a part of its shards, and the last step, which
@@ -158,10 +161,10 @@ else:
                     temp(touch(WORK / "evidence" / f"{run.full_name}.part{{part}}of{PARTS}")),
                 params:
                     options=evaluation_options(run),
-                threads: 8
+                threads: THREADS
                 resources:
                     gpu=1,
-                    mem_mb=24_000,
+                    mem_mb=MEGABYTES,
                     runtime=10 + minutes // PARTS,
                 shell:
                     "{KEEP_MEMORY} OMP_NUM_THREADS={threads} {PYTHON:q} -m sigcam_core evaluate {params.options}"
@@ -179,10 +182,10 @@ else:
                 with_record(run.evidence),
             params:
                 options=evaluation_options(run),
-            threads: 1 if PARTS > 1 else 8
+            threads: 1 if PARTS > 1 else THREADS
             resources:
                 gpu=0 if PARTS > 1 else 1,
-                mem_mb=24_000,
+                mem_mb=MEGABYTES,
                 runtime=30 if PARTS > 1 else minutes,
             shell:
                 "{KEEP_MEMORY} OMP_NUM_THREADS={threads} {PYTHON:q} -m sigcam_core evaluate {params.options}"

@@ -8,6 +8,7 @@ one of fine-tuning on ImageNet takes the better part of an hour on a good GPU.
 from __future__ import annotations
 
 import math
+import os
 import time
 import warnings
 from collections.abc import Callable, Iterable, Mapping, Sequence
@@ -25,6 +26,7 @@ from .recipes import MOMENTUM, Recipe
 
 if TYPE_CHECKING:
     from lightning_fabric import Fabric
+    from lightning_fabric.plugins.environments import LightningEnvironment
 
 Batches = Callable[[int, Sequence[Tensor]], Iterable[tuple[Tensor, Tensor]]]
 ACCELERATORS = ("auto", "cpu", "cuda", "mps")
@@ -52,12 +54,28 @@ def start_fabric(accelerator: str = "auto", devices: int = 1, precision: str = "
         with warnings.catch_warnings():
             # On a machine of a cluster it advises to start one process with srun.
             warnings.filterwarnings("ignore", message="The `srun` command is available")
-            fabric = Fabric(accelerator=accelerator, devices=devices, precision=precision)  # type: ignore[arg-type]
+            fabric = Fabric(
+                accelerator=accelerator,
+                devices=devices,
+                precision=precision,  # type: ignore[arg-type]
+                plugins=_own_environment(),
+            )
     except (RuntimeError, ValueError) as error:
         reason = str(error).splitlines()[0]
         fail(f"cannot train on {devices} device(s) of accelerator {accelerator!r} in {precision} ({reason}).")
     fabric.launch()
     return fabric
+
+
+def _own_environment() -> list[LightningEnvironment]:
+    """Says inside a job of SLURM that the processes are ours to start, unless srun or torchrun has started them.
+
+    Fabric takes every job for one whose tasks are the processes, and would wait in a job of one task for the others.
+    """
+    from lightning_fabric.plugins.environments import LightningEnvironment, TorchElasticEnvironment
+
+    is_started = int(os.environ.get("SLURM_STEP_NUM_TASKS", "1")) > 1 or TorchElasticEnvironment.detect()
+    return [LightningEnvironment()] if "SLURM_JOB_ID" in os.environ and not is_started else []
 
 
 def check_devices(accelerator: str, devices: int, precision: str) -> None:
