@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 import time
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor, as_completed
@@ -33,6 +34,7 @@ CONNECT_SECONDS, READ_SECONDS = 10, 60
 # What has arrived of a chunk is lost when the connection breaks, so chunks are small.
 CHUNK_BYTES = 1 << 16
 THREADS = 16
+MOST_BYTES = 300 * 10**9  # twice the largest archive, that of ImageNet's training images
 # Refusals that may be lifted a moment later; other 4xx answers are final.
 PASSING_STATUS = (408, 425, 429, *range(500, 600))
 
@@ -41,6 +43,10 @@ Report = Callable[[int, int | None], None]
 
 class _BrokenOffError(Exception):
     """The transfer ended early or astray, and another attempt may mend it."""
+
+
+class _EndlessError(Exception):
+    """More came than any file here has."""
 
 
 def download(url: str, path: Path, checksum: str | None = None, advice: str = "try again later") -> Path:
@@ -150,6 +156,7 @@ def _download_part(
             fail(f"{url} cannot be downloaded ({type(error).__name__}): {advice}.")
         else:
             part.replace(output)
+            _version(part).unlink(missing_ok=True)
             return
     kept = f"; what has arrived is kept in {part}, and the same command goes on from there" if part.exists() else ""
     fail(f"{url} could not be downloaded in {ATTEMPTS} attempts ({reason}{kept}): {advice}.")
@@ -157,7 +164,7 @@ def _download_part(
 
 def _continue_part(session: requests.Session, url: str, part: Path, advice: str, report: Report) -> None:
     have = part.stat().st_size if part.exists() else 0
-    headers = {"Accept-Encoding": "identity"} | ({"Range": f"bytes={have}-"} if have else {})
+    headers = {"Accept-Encoding": "identity"} | (_wanted(part, have) if have else {})
     timeout = (CONNECT_SECONDS, READ_SECONDS)
     with session.get(url, headers=headers, stream=True, timeout=timeout) as response:
         content_range = response.headers.get("Content-Range", "")
@@ -166,9 +173,11 @@ def _continue_part(session: requests.Session, url: str, part: Path, advice: str,
             if content_range == f"bytes */{have}":
                 return
             part.unlink()
+            _version(part).unlink(missing_ok=True)
             raise _BrokenOffError("the part was no part of it")
         if response.status_code >= 400:
             fail(f"{url} cannot be downloaded ({response.status_code} {response.reason}): {advice}.")
+        _check_is_file(url, response, advice)
         resumed = response.status_code == 206
         if resumed and not content_range.startswith(f"bytes {have}-"):
             part.unlink(missing_ok=True)
@@ -177,12 +186,59 @@ def _continue_part(session: requests.Session, url: str, part: Path, advice: str,
         done = have if resumed else 0
         length = response.headers.get("Content-Length")
         total = done + int(length) if length else None
+        _check_room(url, part, int(length or 0))
+        _note_version(part, response)
         try:
             with part.open("ab" if resumed else "wb") as file:
                 # urllib3 2 raises where the transfer ends early.
                 for chunk in response.iter_content(CHUNK_BYTES):
-                    file.write(chunk)
                     done += len(chunk)
+                    if done > MOST_BYTES:
+                        raise _EndlessError
+                    file.write(chunk)
                     report(done, total)
         except requests.RequestException as error:
             raise _BrokenOffError(type(error).__name__) from error
+        except _EndlessError:
+            part.unlink()
+            _version(part).unlink(missing_ok=True)
+            fail(f"{url} sends more than {MOST_BYTES // 10**9} GB, which no data set here has: {advice}.")
+
+
+def _version(part: Path) -> Path:
+    return part.with_name(f"{part.name}.version")
+
+
+def _note_version(part: Path, response: requests.Response) -> None:
+    """Keep what the server says of the version of its file, by which the next request asks for the rest of that one."""
+    tag = response.headers.get("ETag", "")
+    stated = tag if tag and not tag.startswith("W/") else response.headers.get("Last-Modified", "")
+    if stated:
+        _version(part).write_text(stated, encoding="utf-8")
+    else:
+        _version(part).unlink(missing_ok=True)
+
+
+def _wanted(part: Path, have: int) -> dict[str, str]:
+    """Headers that ask for the rest, or for the whole file if it is no longer the one that the part is of."""
+    version = _version(part)
+    return {"Range": f"bytes={have}-"} | ({"If-Range": version.read_text(encoding="utf-8")} if version.exists() else {})
+
+
+def _check_is_file(url: str, response: requests.Response, advice: str) -> None:
+    """Refuse a page in place of a file, such as one that asks to log in, and a way to the file that others can read.
+
+    Raises:
+        SigcamError: saying which.
+    """
+    addresses = [url, *(step.headers.get("Location", "") for step in response.history), response.url]
+    if url.startswith("https:") and any(address.startswith("http:") for address in addresses):
+        fail(f"{url} leads to an address without encryption, {response.url}, where the file may be changed: {advice}.")
+    if response.headers.get("Content-Type", "").startswith("text/html"):
+        fail(f"{url} gives a web page in place of the file: open it in a browser, see what it asks for, then {advice}.")
+
+
+def _check_room(url: str, part: Path, length: int) -> None:
+    free = shutil.disk_usage(part.parent).free
+    if length > free:
+        fail(f"{url} has {length / 1e9:.1f} GB to come, and {part.parent} has room for {free / 1e9:.1f} GB: make room.")

@@ -1,6 +1,7 @@
 """Downloads against a local server that truncates, resets, redirects, refuses and lies."""
 
 import hashlib
+import shutil
 import socket
 import struct
 import threading
@@ -11,6 +12,7 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 
 import pytest
+import requests
 
 from data_scripts import download as downloads
 from data_scripts.download import download, download_all
@@ -28,6 +30,7 @@ class Server:
     script: list[str] = field(default_factory=list)
     ranges: list[str | None] = field(default_factory=list)
     paths: list[str] = field(default_factory=list)
+    version: str = ""
 
 
 class Handler(BaseHTTPRequestHandler):
@@ -41,6 +44,13 @@ class Handler(BaseHTTPRequestHandler):
         self.state.paths.append(self.path)
         act = self.state.script.pop(0) if self.state.script else "behave"
         start = int(self.headers["Range"].split("=")[1].rstrip("-")) if self.headers["Range"] else 0
+        version = {"ETag": self.state.version} if self.state.version else {}
+        if self.headers["If-Range"] not in (None, self.state.version):
+            start = 0  # the file is no longer that of which a part is there
+        if act == "page":
+            return self.answer(200, b"<html>Log in</html>", **{"Content-Type": "text/html; charset=utf-8"})
+        if act.startswith("to "):
+            return self.answer(302, b"", Location=act.removeprefix("to "))
         if act == "redirect":
             return self.answer(302, b"", Location=f"{self.state.url}/elsewhere")
         if act == "later":
@@ -58,6 +68,7 @@ class Handler(BaseHTTPRequestHandler):
             start = 0
         body = CONTENT[start:]
         extra = {"Content-Range": f"bytes {start}-{len(CONTENT) - 1}/{len(CONTENT)}"} if start else {}
+        extra |= version
         if act in ("truncate", "reset"):
             self.answer(206 if start else 200, body[: len(body) // 2], length=len(body), **extra)
             if act == "reset":
@@ -189,6 +200,63 @@ def test_no_server_is_one_sentence(server: Server, tmp_path: Path) -> None:
         download(f"http://127.0.0.1:{port}/file.zip", tmp_path / "file.zip")
     with pytest.raises(SigcamError, match=r"cannot be downloaded \(InvalidURL\)"):
         download("http://", tmp_path / "file.zip")
+
+
+@pytest.mark.parametrize("changed", [False, True])
+def test_a_part_of_a_file_that_has_changed_is_not_gone_on_with(server: Server, tmp_path: Path, changed: bool) -> None:
+    server.version, server.script = '"first"', ["truncate"] * downloads.ATTEMPTS
+    with pytest.raises(SigcamError, match="could not be downloaded in 5 attempts"):
+        download(f"{server.url}/file.zip", tmp_path / "file.zip")
+    part = tmp_path / "file.zip.part"
+    part.write_bytes(b"?" + part.read_bytes()[1:])  # what came then, which no checksum will tell apart
+    server.version = '"second"' if changed else '"first"'
+    download(f"{server.url}/file.zip", tmp_path / "file.zip")
+    assert (tmp_path / "file.zip").read_bytes()[:1] == (CONTENT[:1] if changed else b"?")
+    assert [entry.name for entry in tmp_path.iterdir()] == ["file.zip"]
+
+
+def test_a_page_in_place_of_a_file_is_refused(server: Server, tmp_path: Path) -> None:
+    server.script = ["page"]
+    with pytest.raises(SigcamError, match=r"gives a web page in place of the file: open it .*, then try again later"):
+        download(f"{server.url}/file.zip", tmp_path / "file.zip")
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_a_way_to_another_kind_of_address_is_refused(server: Server, tmp_path: Path) -> None:
+    server.script = ["to file:///etc/hostname"]
+    with pytest.raises(SigcamError, match=r"cannot be downloaded \(InvalidSchema\)"):
+        download(f"{server.url}/file.zip", tmp_path / "file.zip")
+    assert list(tmp_path.iterdir()) == []
+
+
+@pytest.mark.parametrize(
+    ("asked", "reached", "is_refused"),
+    [
+        ("https://a.org/f", "http://a.org/f", True),
+        ("https://a.org/f", "https://cdn.net/f", False),
+        ("http://a.org/f", "http://b.org/f", False),
+        ("http://a.org/f", "https://a.org/f", False),
+    ],
+)
+def test_encryption_is_not_given_up_on_the_way(asked: str, reached: str, is_refused: bool) -> None:
+    response = requests.Response()
+    response.url = reached
+    if is_refused:
+        with pytest.raises(SigcamError, match=r"leads to an address without encryption, http://a\.org/f"):
+            downloads._check_is_file(asked, response, "try again")
+    else:
+        downloads._check_is_file(asked, response, "try again")
+
+
+def test_what_has_no_room_or_no_end_is_refused(server: Server, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(downloads, "MOST_BYTES", len(CONTENT) - 1)
+    with pytest.raises(SigcamError, match="sends more than 0 GB, which no data set here has"):
+        download(f"{server.url}/file.zip", tmp_path / "file.zip")
+    assert list(tmp_path.iterdir()) == []
+    usage = shutil.disk_usage(tmp_path)._replace(free=len(CONTENT) - 1)
+    monkeypatch.setattr(shutil, "disk_usage", lambda _: usage)
+    with pytest.raises(SigcamError, match=r"has 0.0 GB to come, and .* has room for 0.0 GB: make room"):
+        download(f"{server.url}/file.zip", tmp_path / "file.zip")
 
 
 def test_many_files_come_side_by_side_and_those_there_are_left(server: Server, tmp_path: Path) -> None:
