@@ -81,6 +81,9 @@ launch: setup ## put the cell for Colab in front of the notebooks, for the branc
 bench: setup ## measure speed side by side with other tools, then put the page into the book
 	@$(KEEP_MEMORY) "$(BIN)/python" -m benchmarks
 	@$(KEEP_MEMORY) "$(BIN)/python" -m benchmarks.head_training
+	@$(KEEP_MEMORY) "$(BIN)/python" -m benchmarks.whole_line
+	@"$(BIN)/python" -m benchmarks.evidence
+	@$(KEEP_MEMORY) "$(BIN)/python" -m benchmarks.growth
 	@$(MAKE) reproduce
 
 publish: setup ## measure an experiment anew, EXPERIMENT=name; RESULTS=results puts it in place of what is committed

@@ -39,11 +39,11 @@ def boxes_at_each_threshold(
         if contours:
             x, y, w, h = np.array([cv2.boundingRect(contour) for contour in contours]).T
             estimated = np.stack([x, y, np.minimum(x + w, width - 1), np.minimum(y + h, height - 1)], axis=1)
-        best[i] = _iou(estimated, boxes).max()
+        best[i] = iou_of_pairs(estimated, boxes).max()
     return best
 
 
-def _iou(boxes: NDArray[np.int64], others: NDArray[np.int64]) -> NDArray[np.float64]:
+def iou_of_pairs(boxes: NDArray[np.int64], others: NDArray[np.int64]) -> NDArray[np.float64]:
     """IoU (L, M) of every pair of boxes, inclusive pixels."""
     a, b = boxes[:, None], others[None]
     low, high = np.maximum(a[..., :2], b[..., :2]), np.minimum(a[..., 2:], b[..., 2:])

@@ -1,0 +1,44 @@
+"""Where an evaluation spends its time: in forward passes, or in what stands between them while these wait."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+
+from torch import Tensor
+
+from sigcam_core.backbones.passes import FastBackbone
+
+
+@dataclass
+class Clock:
+    """Seconds that went by, and seconds that all threads of this process computed in them."""
+
+    wall: float = 0.0
+    cpu: float = 0.0
+
+    @contextmanager
+    def running(self) -> Iterator[None]:
+        """Add what the block takes."""
+        wall, cpu = time.perf_counter(), time.process_time()
+        yield
+        self.wall += time.perf_counter() - wall
+        self.cpu += time.process_time() - cpu
+
+
+@contextmanager
+def timed_passes() -> Iterator[Clock]:
+    """A clock of every pass that evaluations make in the block."""
+    clock, forward = Clock(), FastBackbone.forward
+
+    def timed(self: FastBackbone, images: Tensor) -> Tensor:
+        with clock.running():
+            return forward(self, images)
+
+    FastBackbone.forward = timed  # type: ignore[method-assign]
+    try:
+        yield clock
+    finally:
+        FastBackbone.forward = forward  # type: ignore[method-assign]
