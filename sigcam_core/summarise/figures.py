@@ -82,7 +82,7 @@ def panel_grid(rows: Sequence[Sequence[Panel]], row_labels: Sequence[str] | None
         for panel, ax in zip(row, row_axes, strict=True):
             draw_panel(ax, panel)
     for label, row_axes in zip(row_labels or [], axes, strict=False):
-        row_axes[0].set_ylabel(label, fontsize=9)
+        row_axes[0].set_ylabel(label, fontsize=9, parse_math=False)
     if any(panel.score_map is not None for row in rows for panel in row):
         scale = plt.cm.ScalarMappable(cmap=MAP_COLORS)
         bar = figure.colorbar(scale, ax=axes, shrink=min(1.0, 3 / len(rows)), aspect=25, pad=0.01)
