@@ -127,7 +127,7 @@ def prepare(name: str, root: Path, *, folder: str = "", archives: Sequence[Path]
     place = root / (folder or name)
     # Where archives lie is no property of the data set, so the manifest does not record it.
     places = [archive_folders(archives, place)] if is_archived(name) else []
-    console = Console()
+    console = Console(markup=False)  # brackets in the name of a folder are none
     manifest = _ready(place / "manifest.parquet", parameters, *places)
     if manifest and _has_images(name) and (wrong := _wrong_files(manifest)):
         if is_archived(name):

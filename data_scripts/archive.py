@@ -21,6 +21,7 @@ from typing import IO, Any, BinaryIO, Self
 
 import rich.progress
 from rich.console import Console
+from rich.markup import escape
 
 from data_scripts.download import download
 from sigcam_core.common.errors import SigcamError, fail
@@ -109,7 +110,7 @@ def obtain(archive: Archive, folders: Sequence[Path]) -> Found:
     Raises:
         SigcamError: if it is neither there nor to be downloaded; the sentence says how to get it by hand.
     """
-    console = Console()
+    console = Console(markup=False)
     path = find(archive, folders)
     if path is None:
         advice = (
@@ -154,7 +155,7 @@ def open_with_bar(path: Path, verb: str) -> AbstractContextManager[BinaryIO]:
     """Open a file for reading, with a bar on a terminal that shows how far the reading is."""
     # Elsewhere a bar that clears itself leaves nothing but empty lines.
     hidden = not Console().is_terminal
-    return rich.progress.open(path, "rb", description=f"{verb} {path.name}", transient=True, disable=hidden)
+    return rich.progress.open(path, "rb", description=f"{verb} {escape(path.name)}", transient=True, disable=hidden)
 
 
 @dataclass(frozen=True)

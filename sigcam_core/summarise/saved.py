@@ -161,4 +161,6 @@ def print_headline(work_dir: Path) -> None:
         table.add_row(label, saved["formatted"][key])
     console = Console()
     console.print(table)
-    console.print(f"The book: {(work_dir / 'book' / '_build' / 'html' / 'index.html').resolve()}", soft_wrap=True)
+    console.print(
+        f"The book: {(work_dir / 'book' / '_build' / 'html' / 'index.html').resolve()}", soft_wrap=True, markup=False
+    )

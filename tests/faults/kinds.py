@@ -79,4 +79,4 @@ KINDS: dict[str, Kind] = {
 }  # fmt: skip
 """Every kind."""
 SLOW = [name for name, kind in KINDS.items() if kind.moments == FEW]
-"""Kinds that start other programs, which the test suite tries elsewhere."""
+"""Kinds that start other programs; the test suite stops those elsewhere."""
