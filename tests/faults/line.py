@@ -32,7 +32,7 @@ from sigcam_core.train.recipes import SIGMOID_RECIPES, recipe_of_classifier
 
 OPTIONS = {"train": 16, "val": 8, "test": 4, "image_size": 32}
 TIMEOUT = 300  # seconds, to end a process that hangs
-OF_THE_MOMENT = ("date", "seconds", "images_per_second", "modified")
+OF_THE_MOMENT = ("date", "seconds", "images_per_second", "commit")
 """Entries of records that no two runs share."""
 STATIONS = ("*/*/manifest.parquet", "checkpoints/*.safetensors", "evidence/*.parquet")
 """Files that a station makes once, and finds from then on."""
