@@ -60,7 +60,8 @@ def atomic_path(path: Path | str) -> Iterator[Path]:
             fail(f"the disk of {path.parent} is full: make room, and run the same command again; it goes on there.")
         raise
     finally:
-        Path(name).unlink(missing_ok=True)
+        with suppress(OSError):  # of a disk that takes nothing any more; what is left is removed after a day
+            Path(name).unlink(missing_ok=True)
 
 
 def note_made(paths: Iterable[Path]) -> None:
@@ -157,5 +158,7 @@ def read_json(path: Path | str) -> Any:
         fail(f"{path} does not exist: run the step that writes it first (`make reproduce` runs them all).")
     except json.JSONDecodeError as error:
         fail(f"{path} is not valid JSON ({error.msg}, line {error.lineno}): delete it and run the step that writes it.")
+    except OSError as error:
+        fail(f"{path} cannot be read ({error.strerror}): give a file that you may read.")
     except (UnicodeDecodeError, RecursionError):  # other bytes than of text, or brackets in brackets without end
         fail(f"{path} is not valid JSON (it is damaged): delete it and run the step that writes it.")

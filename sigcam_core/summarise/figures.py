@@ -120,6 +120,8 @@ def invariance_figure(
     long = data.melt(id_vars="class", var_name="head", value_name="probability")
     sns.barplot(long, y="class", x="probability", hue="head", palette=SEVERAL[: len(probabilities)], ax=axes["bars"])
     axes["bars"].set(xlabel="softmax probability", ylabel="", xlim=(0, 1))
+    for label in axes["bars"].get_yticklabels():
+        label.set_parse_math(False)  # as above
     axes["bars"].legend(fontsize=8, title=None, loc="lower right")
     return figure
 

@@ -9,6 +9,7 @@ from pathlib import Path
 import matplotlib.pyplot as plt
 import numpy as np
 import pandas as pd
+import pytest
 from docutils.core import publish_parts
 from hostile_names import HOSTILE
 from myst_parser.parsers.docutils_ import Parser
@@ -36,6 +37,7 @@ def figure(name: str, folder: Path) -> str:
     return re.sub(r"<\?xml.*?\?>|<!DOCTYPE.*?>", "", (folder / "figure.svg").read_text(), flags=re.S)
 
 
+@pytest.mark.filterwarnings("ignore:Glyph")
 def test_nothing_that_a_name_holds_runs_in_a_page(browser: Browser, tmp_path: Path) -> None:
     table = pd.DataFrame({"class": HOSTILE, HOSTILE[0]: HOSTILE, "value": 1.5})
     parts = [fold(HOSTILE[1], show(table, HOSTILE[2]), name=HOSTILE[2]).data]

@@ -27,7 +27,7 @@ from sigcam_core.train import features
 from . import moments
 from .interruptions import count_of
 from .line import OPTIONS, STAGES, evaluate, in_process, prepare_images, run_of, train_head
-from .outcome import Outcome, Place, lost_files, run_again
+from .outcome import Outcome, Place, follow, lost_files, run_again
 
 Alter = Callable[[Path, random.Random], None]
 
@@ -105,7 +105,7 @@ def damaged(pattern: str, *ways: Alter, stage: str = "evaluate") -> Callable[[Pl
         before = path.read_bytes()
         place.rng.choice(ways)(path, place.rng)
         outcome = Outcome(not path.exists() or path.read_bytes() != before)
-        run_again(place, work_dir, stage, outcome)
+        run_again(place, work_dir, stage, outcome, path)
         if list(work_dir.rglob("pickle-was-run")):
             outcome.wrong = "a pickle was run"
         return outcome
@@ -139,6 +139,14 @@ def half_way(stage: str, pattern: str, *ways: Alter) -> Callable[[Place], Outcom
 def _stop(place: Place, work_dir: Path, stage: str) -> None:
     number = place.rng.randrange(count_of(place, stage, "files"))
     in_process(STAGES[stage], work_dir, lambda: moments.at_files(moments.kill_at(number), work_dir))
+
+
+def flipped_features(place: Place) -> Outcome:
+    """A bit of cached features is flipped before a head is trained on them again."""
+    work_dir = place.line.copy("head", place.folder / "work")
+    run_of(work_dir).sigmoid_head.unlink()
+    flip(place.rng.choice(sorted((work_dir / "features").glob("*/inputs.npy"))), place.rng)
+    return run_again(place, work_dir, "head", Outcome())
 
 
 def cache_of_other_weights(place: Place) -> Outcome:
@@ -206,6 +214,7 @@ def replaced_image(place: Place) -> Outcome:
         outcome.wrong = f"not noticed: exit code {ended.code}, {ended.sentence}"
         return outcome
     outcome.refusals = 1
+    follow(ended.sentence, work_dir)
     return run_again(place, work_dir, "evaluate", outcome)
 
 

@@ -106,8 +106,9 @@ def refused_by_the_disk(code: int) -> Callable[[Place], Outcome]:
         number = place.rng.randrange(count_of(place, stage, "files"))
         work_dir = place.line.copy(stage_before(stage), place.folder / "work")
         before = digests(work_dir)
-        arm = lambda: moments.at_files(moments.refuse_from(number, code), work_dir)  # noqa: E731
-        ended = in_process(STAGES[stage], work_dir, arm)
+        removals = code != moments.FULL
+        count = moments.refuse_from(number, code)
+        ended = in_process(STAGES[stage], work_dir, lambda: moments.at_files(count, work_dir, removals))
         outcome = Outcome(ended.code != 0, lost_files(before, work_dir))
         if ended.code not in (0, 2):
             outcome.wrong = f"no sentence, but exit code {ended.code}: {ended.sentence}"

@@ -38,7 +38,7 @@ KINDS: dict[str, Kind] = {
     "no more memory": Kind(STOPPED, interruptions.with_little_memory),
     "loss that is NaN": Kind(STOPPED, interruptions.with_a_loss_that_is_no_number),
     "features half written": Kind(ALTERED, damage.half_way("head", "features/*/*.npy", damage.cut)),
-    "features with a bit flipped": Kind(ALTERED, damage.damaged("features/*/inputs.npy", damage.flip, stage="head")),
+    "features with a bit flipped": Kind(ALTERED, damage.flipped_features),
     "features of other weights": Kind(ALTERED, damage.cache_of_other_weights),
     "features by other versions": Kind(ALTERED, damage.cache_of_other_versions),
     "training in progress, cut or altered": Kind(

@@ -36,16 +36,21 @@ def at_lines(count: Counter) -> None:
     sys.settrace(on_call)
 
 
-def at_files(count: Counter, below: Path) -> None:
-    """Call ``count`` before every opening for writing, renaming, removal, new folder and sync below a folder."""
-    folder = str(below)
+def at_files(count: Counter, below: Path, removals: bool = True) -> None:
+    """Call ``count`` before every opening for writing, renaming, removal, new folder and sync below a folder.
+
+    Args:
+        count: what is called.
+        below: the folder.
+        removals: whether removals count; a full disk allows them.
+    """
+    folder, events = str(below), ("os.rename", "os.mkdir", *(("os.remove", "os.rmdir") if removals else ()))
     is_counting = False
 
     def on_event(event: str, arguments: tuple[Any, ...]) -> None:
         nonlocal is_counting
         concerns = (
-            (event == "open" and isinstance(arguments[2], int) and arguments[2] & WRITES)
-            or event in ("os.rename", "os.remove", "os.mkdir", "os.rmdir")
+            (event == "open" and isinstance(arguments[2], int) and arguments[2] & WRITES) or event in events
         ) and str(arguments[0]).startswith(folder)
         if concerns and not is_counting:
             is_counting = True

@@ -43,9 +43,20 @@ class Outcome:
     wrong: str = ""
 
 
-def run_again(place: Place, work_dir: Path, stage: str, outcome: Outcome) -> Outcome:
-    """Run the line up to a stage, follow the advice of sentences that refuse, and compare with the undisturbed one."""
+def run_again(place: Place, work_dir: Path, stage: str, outcome: Outcome, altered_file: Path | None = None) -> Outcome:
+    """Run the line up to a stage, follow the advice of sentences that refuse, and compare with the undisturbed one.
+
+    Args:
+        place: where.
+        work_dir: of the line.
+        stage: the last.
+        outcome: so far.
+        altered_file: what the fault has altered, which may be made a second time with its record.
+    """
     kept = made_once(work_dir)
+    if altered_file:
+        own = altered_file.relative_to(work_dir).with_suffix("")
+        kept = {name: state for name, state in kept.items() if Path(name).with_suffix("") != own}
     altered = False
     for _ in range(MOST_ADVICE):
         ended = in_process(up_to(stage), work_dir)

@@ -18,6 +18,7 @@ from sigcam_core.prepare.manifest import Manifest, read_manifest, write_manifest
 
 @pytest.fixture
 def manifest(tmp_path: Path) -> Manifest:
+    (tmp_path / "set").mkdir()
     return noise_images(tmp_path / "set", 4)
 
 
