@@ -67,11 +67,9 @@ def run_command_line(main: Callable[[], None]) -> None:
     except OSError as error:
         if error.errno not in REFUSED_BY_DISK:
             raise
-        where = f"{error.filename} cannot be written" if error.filename else "the disk refuses to write"
-        advice = (
-            "make room, or choose a folder that you may write to, and run the same command again; it goes on there."
-        )
-        print(f"error: {where} ({error.strerror}): {advice}", file=sys.stderr)
+        where = f"{error.filename} cannot be read or written" if error.filename else "the disk refuses to write"
+        advice = "make room, or choose a folder that you may write to, and run the same command again"
+        print(f"error: {where} ({error.strerror}): {advice}; it goes on there.", file=sys.stderr)
         sys.exit(2)
     except KeyboardInterrupt:
         print("interrupted; finished steps are kept, run the same command to go on.", file=sys.stderr)

@@ -37,7 +37,7 @@ def figure(name: str, folder: Path) -> str:
     return re.sub(r"<\?xml.*?\?>|<!DOCTYPE.*?>", "", (folder / "figure.svg").read_text(), flags=re.S)
 
 
-@pytest.mark.filterwarnings("ignore:Glyph")
+@pytest.mark.filterwarnings("ignore:Glyph", "ignore:constrained_layout not applied")
 def test_nothing_that_a_name_holds_runs_in_a_page(browser: Browser, tmp_path: Path) -> None:
     table = pd.DataFrame({"class": HOSTILE, HOSTILE[0]: HOSTILE, "value": 1.5})
     parts = [fold(HOSTILE[1], show(table, HOSTILE[2]), name=HOSTILE[2]).data]
