@@ -45,7 +45,7 @@ SNAKEMAKE = PATH="$(BIN):$$PATH" "$(BIN)/snakemake" --cores $(CORES) --rerun-inc
 # Let glibc keep freed memory, for ours and peers alike: else a forward pass takes up to twice as long.
 KEEP_MEMORY = MALLOC_MMAP_THRESHOLD_=1073741824 MALLOC_TRIM_THRESHOLD_=1073741824
 
-.PHONY: help setup reproduce plan book pdf weigh links launch bench publish lab test lint format lock audit licences clean
+.PHONY: help setup reproduce plan book pdf weigh links launch bench faults publish lab test lint format lock audit licences clean
 
 help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-10s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -84,6 +84,11 @@ bench: setup ## measure speed side by side with other tools, then put the page i
 	@$(KEEP_MEMORY) "$(BIN)/python" -m benchmarks.whole_line
 	@"$(BIN)/python" -m benchmarks.evidence
 	@$(KEEP_MEMORY) "$(BIN)/python" -m benchmarks.growth
+	@$(MAKE) reproduce
+
+faults: setup ## break runs on purpose, at up to 50 moments of each kind (hours), and fuzz what reads files
+	@"$(BIN)/python" -m tests.faults
+	@"$(BIN)/python" -m tests.fuzz
 	@$(MAKE) reproduce
 
 publish: setup ## measure an experiment anew, EXPERIMENT=name; RESULTS=results puts it in place of what is committed

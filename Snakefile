@@ -15,6 +15,7 @@ from snakemake.exceptions import WorkflowError
 sys.path[:0] = [workflow.basedir, f"{workflow.basedir}/workflow"]
 
 from rooms import files_behind, parameters_of_notebook, rooms_of_notebook, stations_of_notebook
+from upkeep import incomplete, list_of, make_due, mend_dates, named_files
 from sigcam_core.common.errors import SigcamError
 from sigcam_core.common.locks import try_lock
 from sigcam_core.matrix import USUAL, profile_of
@@ -63,6 +64,29 @@ def option(name):
     return "" if settings[name] is None else f"--{name} {settings[name]}"
 
 
+def look_after():
+    """Mend dates in the future, and make due what was deleted, before anything is asked for."""
+    folders = [Path(workflow.basedir, name) for name in ("sigcam_core", "data_scripts", "notebooks", "book", "workflow", "results")]
+    sources = [path for folder in folders for path in folder.rglob("*")]
+    if mended := mend_dates([*sources, *Path(workflow.basedir).glob("package*.json"), *named_files(WORK)]):
+        print(f"{len(mended)} files were dated in the future, first {mended[0]}: they are dated now.", file=sys.stderr)
+    if gone := incomplete(WORK):
+        first = next(iter(gone.values()))
+        print(f"files of {len(gone)} finished steps are gone, first {first}: they are made again.", file=sys.stderr)
+        counts = [part for name in ("train", "val", "test") for part in option(name).split()]
+        data = [PYTHON, "-m", "data_scripts"]
+        root = ["--root", str(WORK / "data")]
+        commands = {MANIFESTS[name]: [*data, name, *root] for name in MANIFESTS}
+        if "shapes" in MANIFESTS:
+            commands[MANIFESTS["shapes"]] += counts
+        if not {"-n", "--dry-run", "--dryrun"} & set(sys.argv):  # Snakemake itself does not know yet
+            make_due(gone, commands)
+
+
+if workflow.is_main_process:
+    look_after()
+
+
 def code_of(station):
     """The code that a station's result depends on, so that an edit makes it again: its room and those behind it.
 
@@ -83,6 +107,16 @@ def options_of(run):
 def training_options_of(run):
     """The command-line options of a training; on one device, the program's default, nothing is said of devices."""
     return f"{options_of(run)} {option('epochs')}" + (f" --devices {DEVICES}" if DEVICES > 1 else "")
+
+
+# A step notes all files that it makes; see workflow/upkeep.py.
+NOTING = 'mkdir -p "$(dirname {params.made:q})" && rm -f {params.made:q}.part && export SIGCAM_MADE={params.made:q}.part && '
+SETTLING = " && {PYTHON:q} {workflow.basedir:q}/workflow/upkeep.py {params.made:q}"
+
+
+def made_with(path):
+    """The list of all files that a step makes together with one that its rule names."""
+    return str(list_of(path, WORK))
 
 
 def with_record(path):
@@ -150,9 +184,13 @@ if IS_USUAL:
         resources:
             mem_mb=2000,
             runtime=10,
+        params:
+            made=made_with(MANIFESTS["shapes"]),
         shell:
-            "{PYTHON:q} -m data_scripts shapes --root {WORK:q}/data "
+            NOTING
+            + "{PYTHON:q} -m data_scripts shapes --root {WORK:q}/data "
             + " ".join(option(name) for name in ("train", "val", "test"))
+            + SETTLING
 
     rule photos:
         """Gather the sample photos."""
@@ -164,8 +202,10 @@ if IS_USUAL:
         resources:
             mem_mb=2000,
             runtime=30,
+        params:
+            made=made_with(MANIFESTS["photos"]),
         shell:
-            "{PYTHON:q} -m data_scripts photos --root {WORK:q}/data"
+            NOTING + "{PYTHON:q} -m data_scripts photos --root {WORK:q}/data" + SETTLING
 
     for run in RUNS.values():
 
@@ -181,6 +221,7 @@ if IS_USUAL:
                 with_record(run.classifier),
             params:
                 options=training_options_of(run),
+                made=made_with(run.classifier),
             threads: 2 * DEVICES
             resources:
                 mem_mb=4000 * DEVICES,
@@ -188,7 +229,9 @@ if IS_USUAL:
             priority: 2
             shell:
                 # Of each process, here and below; fixed: it decides the order of additions, and so the last bits.
-                "{KEEP_MEMORY} OMP_NUM_THREADS=2 {PYTHON:q} -m sigcam_core train classifier {params.options}"
+                NOTING
+                + "{KEEP_MEMORY} OMP_NUM_THREADS=2 {PYTHON:q} -m sigcam_core train classifier {params.options}"
+                + SETTLING
 
         rule:
             name:
@@ -202,13 +245,16 @@ if IS_USUAL:
                 with_record(run.sigmoid_head),
             params:
                 options=training_options_of(run),
+                made=made_with(run.sigmoid_head),
             threads: DEVICES
             resources:
                 mem_mb=4000 * DEVICES,
                 runtime=30,
             priority: 2
             shell:
-                "{KEEP_MEMORY} OMP_NUM_THREADS=1 {PYTHON:q} -m sigcam_core train sigmoid-head {params.options}"
+                NOTING
+                + "{KEEP_MEMORY} OMP_NUM_THREADS=1 {PYTHON:q} -m sigcam_core train sigmoid-head {params.options}"
+                + SETTLING
 
         rule:
             name:
@@ -222,13 +268,16 @@ if IS_USUAL:
                 with_record(run.evidence),
             params:
                 options=options_of(run),
+                made=made_with(run.evidence),
             threads: 1
             resources:
                 mem_mb=4000,
                 runtime=60,
             priority: 1
             shell:
-                "{KEEP_MEMORY} OMP_NUM_THREADS=1 {PYTHON:q} -m sigcam_core evaluate {params.options}"
+                NOTING
+                + "{KEEP_MEMORY} OMP_NUM_THREADS=1 {PYTHON:q} -m sigcam_core evaluate {params.options}"
+                + SETTLING
 
 else:
 
@@ -246,17 +295,18 @@ rule notebook:
         WORK / "measured" / "{notebook}.tsv"
     params:
         given=lambda wildcards: parameters(wildcards.notebook),
+        made=lambda wildcards: made_with(WORK / "notebooks" / f"{wildcards.notebook}.ipynb"),
     # What is repeated is a timing: nothing else may run beside it.
     threads: lambda wildcards: CORES if "-p repeats" in parameters(wildcards.notebook) else 1
     resources:
         mem_mb=8000,
         runtime=120,
     shell:
-        "OMP_NUM_THREADS={threads} MPLBACKEND=module://matplotlib_inline.backend_inline"
+        NOTING + "OMP_NUM_THREADS={threads} MPLBACKEND=module://matplotlib_inline.backend_inline"
         " {PYTHON:q} -m papermill --no-progress-bar --log-level WARNING {input.notebook:q} {output:q}.part.ipynb"
         " -p work_dir {WORK:q} {params.given}"
         # ipykernel warns at every start that a kernel on this machine talks to itself unencrypted.
-        " 2> >(grep -v IPKernelApp >&2) && mv {output:q}.part.ipynb {output:q}"
+        " 2> >(grep -v IPKernelApp >&2) && mv {output:q}.part.ipynb {output:q}" + SETTLING
 
 
 rule book:
@@ -271,9 +321,12 @@ rule book:
         WORK / "book" / "_build" / "html" / "index.html",
     params:
         profile="" if IS_USUAL else f"--profile {PROFILE.name}",
+        made=made_with(WORK / "book" / "_build" / "html" / "index.html"),
     threads: CORES
     resources:
         mem_mb=4000,
         runtime=30,
     shell:
-        "{PYTHON:q} {workflow.basedir:q}/workflow/build_book.py --work-dir {WORK:q} {params.profile}"
+        NOTING
+        + "{PYTHON:q} {workflow.basedir:q}/workflow/build_book.py --work-dir {WORK:q} {params.profile}"
+        + SETTLING

@@ -17,7 +17,8 @@ from data_scripts import boxes, cub, image_folder, imagenet, openimages, photos,
 from data_scripts.archive import ARCHIVES, ARCHIVES_VARIABLE, archive_folders, is_unchanged
 from data_scripts.verify import missing_files, verify
 from sigcam_core.common.errors import CommandLine, SigcamError, check_choice, fail, run_command_line
-from sigcam_core.common.files import read_json
+from sigcam_core.common.files import read_object
+from sigcam_core.prepare.contents import replaced_files
 from sigcam_core.prepare.manifest import Manifest, read_manifest
 
 DATA_SETS: dict[str, ModuleType] = {
@@ -34,6 +35,10 @@ DATA_SETS: dict[str, ModuleType] = {
 """Every data set. A module has ``add_options(parser)``, ``check_parameters(**options)``, which returns the parameters,
 and ``prepare(folder, parameters)``; made from archives, ``prepare`` also takes the folders where they may lie. One
 whose images are not there says ``HAS_IMAGES = False``."""
+
+
+MADE_FROM_DATA = ("checkpoints", "evidence")
+"""Folders beside that of the data sets, of what later stations make; a record beside each file tells from what."""
 
 
 def is_archived(name: str) -> bool:
@@ -100,7 +105,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
 def prepare(name: str, root: Path, *, folder: str = "", archives: Sequence[Path] = (), **options: object) -> Manifest:
     """Prepare data set ``name`` in a folder within ``root``, unless it is there already with the same parameters.
 
-    A generated one of which a file is missing is generated anew.
+    A generated one of which a file is missing, or was replaced, is generated anew.
 
     Args:
         name: one of :data:`DATA_SETS`.
@@ -108,6 +113,10 @@ def prepare(name: str, root: Path, *, folder: str = "", archives: Sequence[Path]
         folder: name of the folder, of letters, digits and _; empty for that of the data set.
         archives: folders where archives lie already, for a data set that is made from them.
         options: those of the command line, by the same names; what is left out has the command line's default.
+
+    Raises:
+        SigcamError: if the options are wrong, a file cannot be read or written, or checkpoints or evidence were made
+            from what is there, with other options.
     """
     if not re.fullmatch(r"\w*", folder):
         fail(f"--name {folder!r} is no name of a data set: give one of letters, digits and _.")
@@ -118,15 +127,16 @@ def prepare(name: str, root: Path, *, folder: str = "", archives: Sequence[Path]
     place = root / (folder or name)
     # Where archives lie is no property of the data set, so the manifest does not record it.
     places = [archive_folders(archives, place)] if is_archived(name) else []
-    console = Console()
+    console = Console(markup=False)  # brackets in the name of a folder are none
     manifest = _ready(place / "manifest.parquet", parameters, *places)
-    if manifest and _has_images(name) and (missing := missing_files(manifest)):
+    if manifest and _has_images(name) and (wrong := _wrong_files(manifest)):
         if is_archived(name):
-            fail(f"{len(missing)} files of {name} are missing, first {missing[0]}: run the same command with --force.")
+            fail(f"{wrong}: run the same command with --force.")
         manifest = None
     if manifest:
         console.print(f"{name} is already prepared in {place}, with the same parameters: nothing to do.")
         return manifest
+    _refuse_to_orphan(place, parameters)
     try:
         place.mkdir(parents=True, exist_ok=True)
         # Without a manifest a data set is not ready: a run that is killed from here on leaves none behind.
@@ -137,6 +147,36 @@ def prepare(name: str, root: Path, *, folder: str = "", archives: Sequence[Path]
     assert isinstance(manifest, Manifest)
     console.print(_summary(manifest))
     return manifest
+
+
+def _wrong_files(manifest: Manifest) -> str:
+    """What is wrong with the files of a data set, in half a sentence; nothing if they are as they were."""
+    for kind, files in (("are missing", missing_files(manifest)), ("were replaced", replaced_files(manifest.root))):
+        if files:
+            return f"{len(files)} files of {manifest.name} {kind}, first {files[0]}"
+    return ""
+
+
+def _refuse_to_orphan(place: Path, parameters: dict[str, object]) -> None:
+    """Refuse other options for a data set from which checkpoints or evidence were made."""
+    try:
+        description = read_object(place / "manifest.json")
+    except SigcamError:
+        return
+    recorded = {key: value for key, value in description.get("parameters", {}).items() if key != "archives"}
+    if recorded == parameters or not (place / "manifest.parquet").exists():
+        return
+    records = [path for folder in MADE_FROM_DATA for path in sorted((place.parent.parent / folder).glob("*.json"))]
+    for path in records:
+        record = read_object(path)
+        if (record.get("dataset"), record.get("manifest_checksum")) == (place.name, description.get("checksum")):
+            options = recorded.keys() | parameters.keys()
+            other = min(key for key in options if recorded.get(key) != parameters.get(key))
+            fail(
+                f"{place} was prepared with {other} {recorded.get(other)}, not {parameters.get(other)}, and "
+                f"{path.with_suffix('').name} was made from it: choose another --name, or delete {place} first, and "
+                "then what was made from it."
+            )
 
 
 def _remove(place: Path) -> None:
@@ -156,8 +196,10 @@ def _remove(place: Path) -> None:
 def _ready(path: Path, parameters: dict[str, object], archives: Sequence[Path] = ()) -> Manifest | None:
     try:
         manifest = read_manifest(path)
-        recorded = read_json(path.with_suffix(".json"))["parameters"]
+        recorded = read_object(path.with_suffix(".json")).get("parameters")
     except SigcamError:
+        return None
+    if not isinstance(recorded, dict):
         return None
     unchanged = all(is_unchanged(record, archives) for record in recorded.pop("archives", []))
     return manifest if unchanged and recorded == parameters else None

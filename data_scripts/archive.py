@@ -21,9 +21,10 @@ from typing import IO, Any, BinaryIO, Self
 
 import rich.progress
 from rich.console import Console
+from rich.markup import escape
 
 from data_scripts.download import download
-from sigcam_core.common.errors import fail
+from sigcam_core.common.errors import SigcamError, fail
 from sigcam_core.common.files import sync_all
 
 # Folders where archives lie already, separated like those of PATH.
@@ -109,7 +110,7 @@ def obtain(archive: Archive, folders: Sequence[Path]) -> Found:
     Raises:
         SigcamError: if it is neither there nor to be downloaded; the sentence says how to get it by hand.
     """
-    console = Console()
+    console = Console(markup=False)
     path = find(archive, folders)
     if path is None:
         advice = (
@@ -154,7 +155,7 @@ def open_with_bar(path: Path, verb: str) -> AbstractContextManager[BinaryIO]:
     """Open a file for reading, with a bar on a terminal that shows how far the reading is."""
     # Elsewhere a bar that clears itself leaves nothing but empty lines.
     hidden = not Console().is_terminal
-    return rich.progress.open(path, "rb", description=f"{verb} {path.name}", transient=True, disable=hidden)
+    return rich.progress.open(path, "rb", description=f"{verb} {escape(path.name)}", transient=True, disable=hidden)
 
 
 @dataclass(frozen=True)
@@ -309,7 +310,10 @@ def _is_same(member: Member, path: Path) -> bool:
 
 
 def _opened(member: Member) -> IO[bytes]:
-    source = member.open()
+    try:
+        source = member.open()
+    except (OSError, ValueError) as error:  # where the list of a damaged zip says that it begins
+        raise zipfile.BadZipFile(str(error)) from error
     assert source is not None  # None for links and folders, which members() does not yield
     return source
 
@@ -318,11 +322,23 @@ def read_lines(path: Path) -> list[str]:
     """The lines of a text file that an archive ought to hold.
 
     Raises:
-        SigcamError: if it is missing.
+        SigcamError: if it is missing, or is no text.
     """
     if not path.is_file():
         fail(f"{path} is missing: the archive has not its original layout; get it again from its original source.")
-    return path.read_text(encoding="utf-8").splitlines()
+    with refuse_other_lines(path):
+        return path.read_text(encoding="utf-8").splitlines()
+
+
+@contextmanager
+def refuse_other_lines(source: Path | str) -> Iterator[None]:
+    """Turn what goes wrong in the reading of a list of other lines than the published ones into one sentence."""
+    try:
+        yield
+    except SigcamError:
+        raise
+    except (ValueError, LookupError, TypeError, ArithmeticError):
+        fail(f"{source} holds other lines than the published archive: {GET_AGAIN}")
 
 
 def refuse_missing(folder: Path, names: Sequence[str]) -> None:

@@ -13,7 +13,7 @@ from typing import Any
 
 import pandas as pd
 
-from data_scripts.archive import Archive, extract, obtain, read_lines, refuse_missing
+from data_scripts.archive import Archive, extract, obtain, read_lines, refuse_missing, refuse_other_lines
 from data_scripts.image_sizes import image_sizes
 from data_scripts.stratified import add_split_options, check_split_parameters, split_names
 from sigcam_core.common.errors import fail
@@ -48,6 +48,21 @@ def prepare(folder: Path, parameters: dict[str, Any], archives: Sequence[Path]) 
     found = obtain(ARCHIVE, archives)
     unpacked = folder / "images"
     extract(found, unpacked, _keep)
+    with refuse_other_lines(found.path):
+        table, class_names = _rows(unpacked)
+    ids, labels, is_test = (table[column].tolist() for column in ("image_id", "label", "is_test"))
+    table = table.assign(split=split_names(ids, labels, is_test, parameters)).drop(columns="is_test")
+    return write_manifest(
+        folder / "manifest.parquet",
+        table,
+        name="cub",
+        class_names=class_names,
+        parameters=parameters | {"archives": [found.record()]},
+    )
+
+
+def _rows(unpacked: Path) -> tuple[pd.DataFrame, list[str]]:
+    """The rows of the lists, with what the archive calls test images in ``is_test``, and the names of the classes."""
     names, labels, is_training, boxes, classes = (_by_number(unpacked / file) for file in LISTS)
     for file, values in zip(LISTS[1:4], (labels, is_training, boxes), strict=True):
         if values.keys() != names.keys():
@@ -66,15 +81,8 @@ def prepare(folder: Path, parameters: dict[str, Any], archives: Sequence[Path]) 
             "mask": None,
         }
     )
-    is_test = [is_training[number] == ["0"] for number in names]
-    table["split"] = split_names(table["image_id"].tolist(), table["label"].tolist(), is_test, parameters)
-    return write_manifest(
-        folder / "manifest.parquet",
-        table,
-        name="cub",
-        class_names=[name.split(".", 1)[-1].replace("_", " ") for (name,) in classes.values()],
-        parameters=parameters | {"archives": [found.record()]},
-    )
+    table["is_test"] = [is_training[number] == ["0"] for number in names]
+    return table, [name.split(".", 1)[-1].replace("_", " ") for (name,) in classes.values()]
 
 
 def _keep(name: str) -> str | None:

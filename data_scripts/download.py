@@ -12,6 +12,7 @@ from typing import Any
 
 import pooch
 import requests
+from rich.markup import escape
 from rich.progress import (
     BarColumn,
     DownloadColumn,
@@ -63,7 +64,7 @@ def download(url: str, path: Path, checksum: str | None = None, advice: str = "t
     """
     columns = (TextColumn("{task.description}"), BarColumn(), DownloadColumn(), TransferSpeedColumn())
     with Progress(*columns, TimeRemainingColumn()) as progress, _start_session() as session:
-        task = progress.add_task(path.name, total=None)
+        task = progress.add_task(escape(path.name), total=None)
 
         def report(done: int, total: int | None) -> None:
             progress.update(task, completed=done, total=total)

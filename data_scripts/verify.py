@@ -8,15 +8,19 @@ from pathlib import Path
 from rich.progress import track
 
 from sigcam_core.common.errors import SigcamError, fail
+from sigcam_core.prepare.contents import recorded_files
 from sigcam_core.prepare.decode import decode_image, decode_values
 from sigcam_core.prepare.manifest import Manifest
+from sigcam_core.prepare.parts import MASK_COLUMN
 
 THREADS = 8
 
 
 def missing_files(manifest: Manifest) -> list[Path]:
-    """Files of images and masks that are not there, or are empty."""
-    return [path for path in _files(manifest) if not (path.is_file() and path.stat().st_size)]
+    """Files of images and masks, and others that were recorded, that are not there, or are empty."""
+    recorded = (manifest.root / name for name in recorded_files(manifest.root))
+    files = dict.fromkeys([*_files(manifest), *recorded])
+    return [path for path in files if not (path.is_file() and path.stat().st_size)]
 
 
 def verify(manifest: Manifest) -> int:
@@ -44,7 +48,8 @@ def verify(manifest: Manifest) -> int:
 def _files(manifest: Manifest) -> dict[Path, bool]:
     """The files of all images and masks, each once, and whether it is a mask's."""
     images = dict.fromkeys(map(str, manifest.table["path"]), False)
-    masks = dict.fromkeys(map(str, manifest.table["mask"].dropna()), True)
+    columns = [column for column in ("mask", MASK_COLUMN) if column in manifest.table]
+    masks = {str(name): True for column in columns for name in manifest.table[column].dropna()}
     return {manifest.locate(name): is_mask for name, is_mask in (images | masks).items()}
 
 

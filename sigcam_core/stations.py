@@ -24,13 +24,14 @@ from torch import Tensor, nn
 
 from .backbones.networks import build
 from .common.errors import fail
-from .common.files import read_json, sha256_of_file, write_with_record
+from .common.files import read_object, sha256_of_file, write_with_record
 from .common.provenance import best_device, provenance
 from .dual.branch import DualBranch
 from .evaluate.evaluate import EvaluationOptions, evaluate_shards
 from .evaluate.schema import read_evidence
 from .evaluate.shards import ALONE, Part, facts_of, folder_of_shards, gather
 from .prepare.command import run_first_station
+from .prepare.contents import refuse_replaced
 from .prepare.manifest import Manifest, read_manifest
 from .run import Extent, Run, Shown, manifest_path
 from .train.checkpoints import SECONDS_BETWEEN_SAVINGS, Checkpoint
@@ -43,6 +44,7 @@ if TYPE_CHECKING:
     from lightning_fabric import Fabric
 
 BACKBONE_PREFIX = "backbone/"
+CONTENTS = "image_set_checksum"  # in a record; those of earlier versions have none
 EVERYTHING = Extent()  # with insertion and deletion of some images: they take twenty times the passes of all else
 
 
@@ -53,12 +55,14 @@ def ensure_manifest(dataset: str, work_dir: Path) -> Manifest:
     comes after reads manifests only.
 
     Raises:
-        SigcamError: for an unknown data set, or one that was not prepared.
+        SigcamError: for an unknown data set, one that was not prepared, or one of which an image was replaced since.
     """
     path = manifest_path(dataset, work_dir)
     if not path.exists():
         run_first_station([dataset, "--root", str(work_dir / "data"), "--generated-only"])
-    return read_manifest(path)
+    manifest = read_manifest(path)
+    refuse_replaced(manifest.root, manifest.name)
+    return manifest
 
 
 def ensure_classifier(
@@ -79,11 +83,11 @@ def ensure_classifier(
     """
     manifest = ensure_manifest(run.dataset, run.work_dir)
     if _is_made(run.classifier, fabric):
-        _refuse_another(recipe, _checked(run.classifier, manifest_checksum=manifest.checksum))
+        _refuse_another(recipe, _checked(run.classifier, **_data_of(manifest)))
         model = build(run.backbone, manifest.num_classes)
         _load(model, run.classifier)
         return model.eval()
-    facts: dict[str, Any] = {"origin": run.origin, "manifest_checksum": manifest.checksum}
+    facts: dict[str, Any] = {"origin": run.origin, **_data_of(manifest)}
     start_from = run.starts_from
     start = ensure_classifier(start_from, None, fabric, checkpoint_seconds) if start_from else None
     torch.manual_seed(run.seed)  # new layers are drawn here
@@ -129,11 +133,11 @@ def ensure_sigmoid_head(
     torch.manual_seed(run.seed)  # the fresh head is drawn here
     dual = DualBranch.from_classifier(classifier, manifest.num_classes)
     if _is_made(run.sigmoid_head, fabric):
-        made_from = {"manifest_checksum": manifest.checksum, "classifier_sha256": _sha256(run.classifier)}
+        made_from = _data_of(manifest) | {"classifier_sha256": _sha256(run.classifier)}
         _refuse_another(recipe, _checked(run.sigmoid_head, **made_from))
     else:
         recipe = recipe or recipe_of_sigmoid_head(run.sigmoid_recipe, run.backbone)
-        facts = {"recipe": asdict(recipe), "manifest_checksum": manifest.checksum}
+        facts = {"recipe": asdict(recipe), **_data_of(manifest)}
         facts["classifier_sha256"] = _sha256(run.classifier)
         checkpoint = _checkpoint(run.sigmoid_head, facts, checkpoint_seconds)
         splits = Splits.of(manifest)
@@ -158,7 +162,7 @@ def ensure_evidence(run: Run, measured: Extent | None = None, part: Part = ALONE
     manifest = ensure_manifest(run.dataset, run.work_dir)
     if run.evidence.exists():
         head = {"sigmoid_head_sha256": sha256_of_file(run.sigmoid_head)} if run.sigmoid_head.exists() else {}
-        return _checked(run.evidence, manifest_checksum=manifest.checksum, **head)
+        return _checked(run.evidence, **_data_of(manifest), **head)
     dual = ensure_sigmoid_head(run)
     device = best_device()
     measured = measured or EVERYTHING
@@ -170,7 +174,7 @@ def ensure_evidence(run: Run, measured: Extent | None = None, part: Part = ALONE
     )
     facts: dict[str, Any] = {
         "split": "test",
-        "manifest_checksum": manifest.checksum,
+        **_data_of(manifest),
         "classifier_sha256": _sha256(run.classifier),
         "sigmoid_head_sha256": _sha256(run.sigmoid_head),
         "perturbation_images": perturbed,
@@ -210,7 +214,13 @@ def seconds_of_training(run: Run) -> tuple[float, float]:
 
 def record_of(path: Path) -> Any:
     """The provenance that lies beside a station's file."""
-    return read_json(path.with_suffix(".json"))
+    return read_object(path.with_suffix(".json"))
+
+
+def _data_of(manifest: Manifest) -> dict[str, str]:
+    """What a record says of the data: the rows of the manifest, and what the files hold where that is known."""
+    contents = {CONTENTS: manifest.contents} if manifest.contents else {}
+    return {"manifest_checksum": manifest.checksum, **contents}
 
 
 def _checked(path: Path, **made_from: str) -> Path:
@@ -228,7 +238,8 @@ def _checked(path: Path, **made_from: str) -> Path:
     record = record_of(path)
     if record.get("sha256") != sha256_of_file(path):
         fail(f"{path} is not the file that its record tells of: delete it, and it is made again.")
-    if other := [name for name, value in made_from.items() if record.get(name) != value]:
+    known = {name: value for name, value in made_from.items() if name != CONTENTS or name in record}
+    if other := [name for name, value in known.items() if record.get(name) != value]:
         source = other[0].removesuffix("_sha256").removesuffix("_checksum").replace("_", " ")
         fail(f"{path} was made from another {source} than is there now: delete it, and it is made again.")
     return path

@@ -91,6 +91,32 @@ def test_two_processes_of_the_workflow_train_what_the_command_trains(tmp_path: P
         directly.classifier.unlink()
 
 
+def test_what_was_deleted_is_made_again_and_dates_in_the_future_are_mended(tmp_path: Path) -> None:
+    work_dir = tmp_path / "my papers; touch owned" / "build"
+    work_dir.parent.mkdir()
+    only_data = ("--until", "shapes")
+    run(work_dir, *only_data)
+    folder = work_dir / "data" / "shapes"
+    manifest, image = folder / "manifest.parquet", sorted((folder / "images" / "test").iterdir())[3]
+    content, rows = image.read_bytes(), manifest.read_bytes()
+    image.unlink()
+    assert f"files of 1 finished steps are gone, first {image}" in run(work_dir, *only_data)
+    assert (image.read_bytes(), manifest.read_bytes()) == (content, rows)
+    said = run(work_dir, *only_data)
+    assert "rule shapes" not in said
+    assert "finished steps are gone" not in said
+    image.unlink()
+    assert "finished steps are gone" in run(work_dir, *only_data, "--dry-run")
+    assert manifest.exists(), "whoever asks for a plan changes nothing"
+    assert not image.exists()
+
+    tomorrow = time.time() + 86_400
+    os.utime(manifest, (tomorrow, tomorrow))
+    assert f"1 files were dated in the future, first {manifest}: they are dated now." in run(work_dir, *only_data)
+    assert manifest.stat().st_mtime < time.time() + 1
+    assert "future" not in run(work_dir, *only_data)
+
+
 @pytest.mark.parametrize(
     ("option", "sentence"), [("epoch=3", "unknown configuration epoch: choose among"), ("seed=-1", "must be")]
 )

@@ -23,10 +23,12 @@ from api_pages import write_api
 from build_page import fold_provenance, write_build_page
 from draw_rooms import arrows, draw
 from explorer_files import ensure_explorer
+from faults_page import write_faults_page
 from launch import repository_address, write_buttons
 from paper_values import write_paper_values
 from profile_page import write_profile
 from sigcam_core.common.errors import fail, run_command_line
+from sigcam_core.common.files import note_made
 from sigcam_core.matrix import PROFILES, USUAL, profile_of
 from sigcam_core.summarise.saved import SUMMARY
 from stage_notebook import stage_notebook
@@ -97,6 +99,7 @@ def stage(book: Path, work_dir: Path, target: Path, profile: str = USUAL) -> Non
     fold_provenance(target, has_build_page=profile == USUAL)  # the books of other profiles have no such page
     if profile == USUAL:
         write_build_page(target, work_dir, BOOK.parent)
+        write_faults_page(target, BOOK.parent)
     draw_once(target / DRAWING, work_dir)
 
 
@@ -154,6 +157,7 @@ def build_book(work_dir: Path, book: Path = BOOK, profile: str = USUAL) -> Path:
         if final.exists():
             final.rename(Path(temporary) / "previous")
         new.rename(final)
+    note_made(path for path in (final / "_build" / "html").rglob("*") if path.is_file())
     return final / "_build" / "html" / "index.html"
 
 

@@ -26,8 +26,10 @@
   };
 
   const csvOf = (rows) => {
+    // What a spreadsheet would take for a formula gets an apostrophe in front; numbers with intervals stay.
+    const plain = (text) => (/^[=@]|^[+-](?![\d\s.,()[\]%e+−-]*$)/.test(text) ? `'${text}` : text);
     const quoted = (text) => (/[",\n]/.test(text) ? `"${text.replaceAll('"', '""')}"` : text);
-    return rows.map((row) => row.map(quoted).join(",")).join("\n") + "\n";
+    return rows.map((row) => row.map((text) => quoted(plain(text))).join(",")).join("\n") + "\n";
   };
 
   const save = (name, text) => {

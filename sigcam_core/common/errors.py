@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 import argparse
+import errno
 import sys
 from collections.abc import Callable, Collection
 from typing import NoReturn
 
 OUT_OF_MEMORY = ("can't allocate memory", "out of memory")
 """What torch says where a processor or a GPU has too little."""
+REFUSED_BY_DISK = (errno.ENOSPC, errno.EDQUOT, errno.EROFS, errno.EACCES, errno.EPERM)
+"""Errors of a disk that is full, read-only, or somebody else's."""
 
 
 class SigcamError(ValueError):
@@ -47,7 +50,10 @@ class CommandLine(argparse.ArgumentParser):
 
 
 def run_command_line(main: Callable[[], None]) -> None:
-    """Run ``main`` and turn a :class:`SigcamError` into one sentence on stderr and exit code 2."""
+    """Run ``main`` and turn a :class:`SigcamError` into one sentence on stderr and exit code 2.
+
+    So it is with too little memory, and a disk that refuses.
+    """
     try:
         main()
     except SigcamError as error:
@@ -57,6 +63,13 @@ def run_command_line(main: Callable[[], None]) -> None:
         if isinstance(error, RuntimeError) and not any(words in str(error) for words in OUT_OF_MEMORY):
             raise
         print("error: there is not enough memory: give a smaller batch size, or more memory.", file=sys.stderr)
+        sys.exit(2)
+    except OSError as error:
+        if error.errno not in REFUSED_BY_DISK:
+            raise
+        where = f"{error.filename} cannot be read or written" if error.filename else "the disk refuses to write"
+        advice = "make room, or choose a folder that you may write to, and run the same command again"
+        print(f"error: {where} ({error.strerror}): {advice}; it goes on there.", file=sys.stderr)
         sys.exit(2)
     except KeyboardInterrupt:
         print("interrupted; finished steps are kept, run the same command to go on.", file=sys.stderr)

@@ -9,7 +9,7 @@ import json
 import os
 import tempfile
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
@@ -17,6 +17,8 @@ from typing import Any
 from .errors import fail
 
 SECONDS_OF_A_DAY = 86_400
+MADE_VARIABLE = "SIGCAM_MADE"
+"""Environment variable that names a file, to which the path of every file that is made is added."""
 
 
 def sha256_of_file(path: Path) -> str:
@@ -52,12 +54,25 @@ def atomic_path(path: Path | str) -> Iterator[Path]:
         sync(Path(name))
         Path(name).replace(path)
         sync(path.parent)
+        note_made([path])
     except Exception as error:  # writers have errors of their own
         if _is_disk_full(error):
             fail(f"the disk of {path.parent} is full: make room, and run the same command again; it goes on there.")
         raise
     finally:
-        Path(name).unlink(missing_ok=True)
+        with suppress(OSError):  # of a disk that takes nothing any more; what is left is removed after a day
+            Path(name).unlink(missing_ok=True)
+
+
+def note_made(paths: Iterable[Path]) -> None:
+    """Add files that were made to the list that :data:`MADE_VARIABLE` names, one JSON text a line.
+
+    The workflow keeps such a list for each step, and makes again what has been deleted since.
+    """
+    if name := os.environ.get(MADE_VARIABLE):
+        lines = "".join(json.dumps(str(path.absolute())) + "\n" for path in paths)
+        with Path(name).open("a", encoding="utf-8") as file:
+            file.write(lines)
 
 
 def sync(path: Path) -> None:
@@ -118,6 +133,18 @@ def write_json(path: Path | str, value: Any) -> Path:
     return write_atomically(path, lambda temporary: temporary.write_text(text, encoding="utf-8"))
 
 
+def read_object(path: Path | str) -> dict[str, Any]:
+    """Read a JSON file that holds named values, as all records do.
+
+    Raises:
+        SigcamError: if it is missing, is not JSON, or holds something else.
+    """
+    value = read_json(path)
+    if not isinstance(value, dict):
+        fail(f"{path} holds no named values: delete it and run the step that writes it.")
+    return value
+
+
 def read_json(path: Path | str) -> Any:
     """Read a JSON file.
 
@@ -131,3 +158,7 @@ def read_json(path: Path | str) -> Any:
         fail(f"{path} does not exist: run the step that writes it first (`make reproduce` runs them all).")
     except json.JSONDecodeError as error:
         fail(f"{path} is not valid JSON ({error.msg}, line {error.lineno}): delete it and run the step that writes it.")
+    except OSError as error:
+        fail(f"{path} cannot be read ({error.strerror}): give a file that you may read.")
+    except (UnicodeDecodeError, RecursionError):  # other bytes than of text, or brackets in brackets without end
+        fail(f"{path} is not valid JSON (it is damaged): delete it and run the step that writes it.")

@@ -164,12 +164,13 @@ def _digest(
     dual: DualBranch, manifest: Manifest, network: str, options: EvaluationOptions, map_options: MapOptions
 ) -> str:
     """Of all that decides the rows."""
+    ids = digest_of(manifest.table["image_id"].astype(str).tolist())
     facts = asdict(options) | {"methods": list(map_options.methods), "heads": list(map_options.heads)}
     return digest_of(
         {
             **facts,
             "network": [network, digest_of(repr(dual)), digest_of_weights(dual)],
-            "images": [manifest.checksum, digest_of(manifest.table["image_id"].astype(str).tolist())],
+            "images": [manifest.checksum, manifest.contents, ids],
             "device": next(dual.parameters()).device.type,
             "schema": str(SCHEMA),
             "versions": {name: version(name) for name in ("torch", "pillow", "numpy", "numba")},

@@ -11,6 +11,7 @@ import pyarrow.parquet as pq
 from ..common.errors import fail
 from ..common.families import MetricFamily
 from ..common.packed import to_pandas_type
+from ..common.tables import PARQUET_DAMAGE
 from ..fidelity.evidence import FIDELITY, PERTURBATION
 from ..localization.evidence import LOCALIZATION
 from ..pointing.evidence import POINTING
@@ -56,8 +57,10 @@ def read_evidence(*paths: Path) -> pd.DataFrame:
             columns = pq.read_schema(path).names
             # In one piece: to take some rows of a column in many pieces, Arrow first puts these together.
             table = pq.read_table(path, schema=SCHEMA).combine_chunks()
-        except (pa.ArrowInvalid, KeyError, ValueError) as error:
-            fail(f"{path} is not an evidence file ({error}): delete it and evaluate again.")
+            table.validate(full=True)  # or text of other bytes than of text would be found out later
+        except PARQUET_DAMAGE as error:
+            reason = str(error).splitlines()[0] if str(error) else type(error).__name__
+            fail(f"{path} is not an evidence file ({reason}): delete it and evaluate again.")
         if missing := set(SCHEMA.names) - set(columns):  # they have been read as nulls
             fail(f"{path} lacks column {min(missing)}, as another version wrote it: delete it and evaluate again.")
         frames.append(table.to_pandas(types_mapper=to_pandas_type, self_destruct=True))

@@ -14,8 +14,8 @@ from typing import NamedTuple
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from ..common.errors import fail
-from ..common.files import read_json, sha256_of_file, write_with_record
+from ..common.errors import SigcamError, fail
+from ..common.files import read_object, sha256_of_file, write_with_record
 from ..common.packed import is_packed
 from .schema import SCHEMA
 
@@ -91,8 +91,11 @@ def is_whole(path: Path, digest: str) -> bool:
     """Whether a shard is there, of this digest, with all its bytes as they were written."""
     if not path.exists() or not path.with_suffix(".json").exists():
         return False
-    record = read_json(path.with_suffix(".json"))
-    return bool(record["digest"] == digest and record["sha256"] == sha256_of_file(path))
+    try:
+        record = read_object(path.with_suffix(".json"))
+    except SigcamError:  # half of one: the shard is measured anew
+        return False
+    return bool(record.get("digest") == digest and record.get("sha256") == sha256_of_file(path))
 
 
 def gather(shards: Sequence[Path], path: Path) -> Path:
@@ -103,7 +106,7 @@ def gather(shards: Sequence[Path], path: Path) -> Path:
 
 def facts_of(shards: Sequence[Path]) -> dict[str, float | str]:
     """How many seconds some shards took, of all processes together, and how the network was run."""
-    records = [read_json(shard.with_suffix(".json")) for shard in shards]
+    records = [read_object(shard.with_suffix(".json")) for shard in shards]
     passes = sorted({record["passes"] for record in records})
     return {"seconds": sum(record["seconds"] for record in records), "passes": ", ".join(passes)}
 

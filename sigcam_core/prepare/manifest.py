@@ -36,7 +36,9 @@ from pandas.api.types import is_integer_dtype
 from torch import Tensor
 
 from ..common.errors import check_choice, fail
-from ..common.files import read_json, sync_all, write_atomically, write_json
+from ..common.files import read_object, sync_all, write_atomically, write_json
+from ..common.tables import PARQUET_DAMAGE
+from .contents import record_files
 
 MOST_NAMES = 20  # that a sentence lists
 COLUMNS = ("image_id", "path", "label", "split", "width", "height", "boxes", "mask")
@@ -54,6 +56,7 @@ class Manifest:
         checksum: SHA-256 of the rows of the whole data set (a split keeps it).
         upright: whether images are turned as their EXIF orientation says. Those of data sets are not, since their
             boxes refer to the pixels as they are stored.
+        contents: digest of what all files of the whole data set hold; empty where it was not recorded.
     """
 
     name: str
@@ -62,6 +65,7 @@ class Manifest:
     root: Path
     checksum: str
     upright: bool = False
+    contents: str = ""
 
     def __len__(self) -> int:
         return len(self.table)
@@ -173,7 +177,7 @@ def write_manifest(
     class_names: Sequence[str],
     parameters: dict[str, Any] | None = None,
 ) -> Manifest:
-    """Check ``table`` and write it as a manifest, with ``manifest.json`` beside it.
+    """Check ``table`` and write it as a manifest, with ``manifest.json`` and a record of its files beside it.
 
     The Parquet file comes last: while it is missing, the data set is not ready.
 
@@ -195,18 +199,20 @@ def write_manifest(
     table = _in_plain_types(table.reset_index(drop=True))
     _check_table(table, len(class_names), path)
     checksum = manifest_checksum(table)
+    contents = record_files(path.parent, table)
     counts = {str(split): int(count) for split, count in table["split"].value_counts().sort_index().items()}
     description = {
         "name": name,
         "class_names": list(class_names),
         "checksum": checksum,
+        "contents": contents,
         "counts": counts,
         "parameters": parameters or {},
     }
     sync_all()  # the images are on the disk before the manifest says that they are there
     write_json(path.with_suffix(".json"), description)
     write_atomically(path, partial(table.to_parquet, index=False))
-    return Manifest(name, table, tuple(class_names), path.parent, checksum)
+    return Manifest(name, table, tuple(class_names), path.parent, checksum, contents=contents)
 
 
 def read_manifest(path: Path | str) -> Manifest:
@@ -225,21 +231,27 @@ def read_manifest(path: Path | str) -> Manifest:
         fail(f"manifest {path} does not exist: prepare the data set first with `python -m data_scripts`.")
     try:
         table = pd.read_parquet(path)
-    except (OSError, ValueError) as error:
+        for column in table:
+            list(table[column])  # text of other bytes than of text is found out only when it is read
+    except PARQUET_DAMAGE as error:
         fail(
             f"manifest {path} cannot be read as Parquet ({type(error).__name__}): delete it and prepare the data again."
         )
     description_path = path.with_suffix(".json")
-    description = read_json(description_path)
+    description = read_object(description_path)
     missing = [key for key in ("name", "class_names", "checksum") if key not in description]
     if missing:
         fail(f"{description_path} lacks {', '.join(missing)}: prepare the data set again.")
-    class_names = tuple(description["class_names"])
+    names = description["class_names"]
+    if not isinstance(names, list) or not all(isinstance(one, str) for one in [description["name"], *names]):
+        fail(f"{description_path} has names that are no text: prepare the data set again.")
+    class_names = tuple(names)
     _check_table(table, len(class_names), path)
     checksum = manifest_checksum(table)
     if checksum != description["checksum"]:
         fail(f"the rows of {path} do not match the checksum in {description_path}: prepare the data set again.")
-    return Manifest(description["name"], table, class_names, path.parent, checksum)
+    contents = description.get("contents", "")  # a data set that was prepared by an earlier version has none
+    return Manifest(description["name"], table, class_names, path.parent, checksum, contents=contents)
 
 
 def is_file_name(value: object) -> TypeGuard[str | PurePath]:

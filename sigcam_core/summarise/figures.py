@@ -82,7 +82,7 @@ def panel_grid(rows: Sequence[Sequence[Panel]], row_labels: Sequence[str] | None
         for panel, ax in zip(row, row_axes, strict=True):
             draw_panel(ax, panel)
     for label, row_axes in zip(row_labels or [], axes, strict=False):
-        row_axes[0].set_ylabel(label, fontsize=9)
+        row_axes[0].set_ylabel(label, fontsize=9, parse_math=False)
     if any(panel.score_map is not None for row in rows for panel in row):
         scale = plt.cm.ScalarMappable(cmap=MAP_COLORS)
         bar = figure.colorbar(scale, ax=axes, shrink=min(1.0, 3 / len(rows)), aspect=25, pad=0.01)
@@ -120,6 +120,8 @@ def invariance_figure(
     long = data.melt(id_vars="class", var_name="head", value_name="probability")
     sns.barplot(long, y="class", x="probability", hue="head", palette=SEVERAL[: len(probabilities)], ax=axes["bars"])
     axes["bars"].set(xlabel="softmax probability", ylabel="", xlim=(0, 1))
+    for label in axes["bars"].get_yticklabels():
+        label.set_parse_math(False)  # as above
     axes["bars"].legend(fontsize=8, title=None, loc="lower right")
     return figure
 

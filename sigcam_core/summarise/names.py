@@ -75,3 +75,12 @@ def network_title(name: str) -> str:
     # The small network comes with either head; of the others the head goes without saying.
     title = f"small CNN, {HEAD_OF_NETWORK[kind]}" if base == "small_cnn" else NETWORK_TITLES.get(base, base)
     return title + comma + rest
+
+
+def in_markdown(name: str) -> str:
+    """A name from a manifest as text in Markdown: nothing in it is markup, a tag, a formula or a new line.
+
+    >>> in_markdown("tabby, tabby cat"), in_markdown("<b>*x*")
+    ('tabby, tabby cat', '&#60;b&#62;&#42;x&#42;')
+    """
+    return "".join(one if one.isalnum() or one in " ,.-'" else f"&#{ord(one)};" for one in " ".join(name.split()))

@@ -16,7 +16,7 @@ from ..cams.controls import CENTRE, NO_HEAD
 from .claims_page import of_paper
 from .judging import Judged
 from .measured import Measured, usual_rows
-from .names import data_set_title, network_title
+from .names import data_set_title, in_markdown, network_title
 from .saved import Value
 from .shown import sentence_list
 from .style import METHOD_TITLES
@@ -229,7 +229,7 @@ def of_shift(class_name: str, before: Mapping[str, float], after: Mapping[str, f
     """
     stays = abs(after["softmax"] - before["softmax"]) <= 1e-4
     return (
-        f"Shifted by {shift:g} times the sign collapse, the softmax probability of {class_name} "
+        f"Shifted by {shift:g} times the sign collapse, the softmax probability of {in_markdown(class_name)} "
         f"{'stays at' if stays else 'moves from ' + format(before['softmax'], '.3f') + ' to'} {after['softmax']:.3f}, "
         f"and the sigmoid's moves from {before['sigmoid']:.3f} to {after['sigmoid']:.3f}."
     )

@@ -145,4 +145,6 @@ def print_filled(work_dir: Path, about: str) -> None:
         table.add_row(row["table"], row["dataset"], f"{row['filled']} of {row['rows']}")
     console.print(table)
     console.print(about.replace("*", ""), soft_wrap=True, highlight=False)
-    console.print(f"The book: {(work_dir / 'book' / '_build' / 'html' / 'index.html').resolve()}", soft_wrap=True)
+    console.print(
+        f"The book: {(work_dir / 'book' / '_build' / 'html' / 'index.html').resolve()}", soft_wrap=True, markup=False
+    )

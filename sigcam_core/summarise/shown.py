@@ -17,7 +17,7 @@ from pandas.io.formats.style import Styler
 from ..common.errors import fail
 from ..evaluate.schema import METRIC_TITLES
 from .names import QUANTITY_TITLES, SCALAR_TITLES, UNIT_NAMES, data_set_title, network_title
-from .saved import save_figure
+from .saved import csv_text, save_figure
 from .style import METHOD_TITLES
 
 TREATMENTS = ("signed", "truncated")
@@ -65,7 +65,9 @@ def show(
         wrap: let long cells wrap, as headings do.
         best: metrics whose best value is set in bold, lower or higher as the metric is better.
     """
-    style = written(table).style.format(precision=decimals, na_rep="–").hide(axis="index").set_caption(caption)
+    # Names come from manifests of anybody: whatever they hold is text, and no page may run it.
+    style = written(table).style.format(precision=decimals, na_rep="–", escape="html").hide(axis="index")
+    style = style.format_index(escape="html", axis="columns").set_caption(escape(caption, quote=False))
     for metric in (name for name in best if name in table and name not in NOT_JUDGED):
         marks = [("font-weight: 700;" if is_best else "") for is_best in _is_best(table[metric], metric)]
         style = style.apply(lambda _, marks=marks: marks, axis=0, subset=[METRIC_TITLES.get(metric, metric)])
@@ -99,7 +101,7 @@ def _is_best(column: pd.Series[Any], metric: str) -> list[bool]:
 
 def csv_link(table: pd.DataFrame, name: str) -> str:
     """A link that saves a table as CSV: the file lies in the link, so that it needs no server."""
-    data = base64.b64encode(table.to_csv(index=False).encode()).decode()
+    data = base64.b64encode(csv_text(table).encode()).decode()
     return f'<a class="csv" download="{escape(name)}.csv" href="data:text/csv;base64,{data}">CSV</a>'
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 import time
 from collections.abc import Mapping
@@ -9,6 +10,7 @@ from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
 
+import torch
 from safetensors import SafetensorError, safe_open
 from safetensors.torch import save_file
 from torch import Tensor, nn
@@ -72,11 +74,15 @@ class Checkpoint:
             tensors |= {f"optimizer/{index}/{key}": value for key, value in state.items() if isinstance(value, Tensor)}
         whole = {name: tensor.detach().contiguous() for name, tensor in tensors.items()}
         metadata = {"key": self.key, "position": json.dumps(asdict(position)), "scaler": json.dumps(scaler)}
+        metadata["content"] = _sum_of(whole, metadata)
         write_atomically(self.path, lambda temporary: save_file(whole, temporary, metadata))
         self._saved = time.perf_counter()
 
     def load(self, modules: Mapping[str, nn.Module], optimizer: Any) -> tuple[Position, dict[str, Any]]:
-        """Put a saved run back into ``modules`` and ``optimizer``; without one, or with another's, start anew."""
+        """Put a saved run back into ``modules`` and ``optimizer``; without one, or with another's, start anew.
+
+        So does one whose file was altered.
+        """
         try:
             with safe_open(self.path, framework="pt") as file:
                 metadata = file.metadata() or {}
@@ -84,6 +90,8 @@ class Checkpoint:
                     return Position(), {}
                 tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118 (no mapping)
         except (OSError, SafetensorError):
+            return Position(), {}
+        if metadata.pop("content", "") != _sum_of(tensors, metadata):
             return Position(), {}
         for name, module in modules.items():
             own = {key.removeprefix(f"{name}/"): t for key, t in tensors.items() if key.startswith(f"{name}/")}
@@ -99,3 +107,12 @@ class Checkpoint:
     def remove(self) -> None:
         """Delete the file of a run that is done."""
         self.path.unlink(missing_ok=True)
+
+
+def _sum_of(tensors: Mapping[str, Tensor], metadata: Mapping[str, str]) -> str:
+    """A checksum of all that a file holds."""
+    content = hashlib.sha256(json.dumps(metadata, sort_keys=True).encode())
+    for name in sorted(tensors):
+        content.update(name.encode())
+        content.update(tensors[name].cpu().flatten().view(torch.uint8).numpy().data)
+    return content.hexdigest()

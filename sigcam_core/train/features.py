@@ -31,10 +31,11 @@ from ..backbones.formats import required_format
 from ..backbones.passes import Pass, fast_pass
 from ..common.digests import digest_of_weights
 from ..common.errors import fail
-from ..common.files import read_json, sha256_of_file, sync, write_atomically, write_json
+from ..common.files import read_object, sha256_of_file, sync, write_atomically, write_json
 from ..common.locks import one_at_a_time
 from ..common.progress import Report, progress_bar
 from ..common.provenance import provenance
+from ..prepare.contents import marks_of_files
 from ..prepare.images import image_batches
 from ..prepare.manifest import Manifest
 from ..prepare.views import View
@@ -46,6 +47,8 @@ if TYPE_CHECKING:
 BATCH_SIZE = 64  # images a forward pass
 SECONDS_BETWEEN_FLUSHES = 10.0
 SHARE_OF_GPU_MEMORY = 0.5
+VERSIONS = ("torch", "torchvision", "timm", "pillow", "numpy")
+"""Libraries that decode images, show them, and build and run networks: other versions may give other numbers."""
 
 
 @dataclass(frozen=True)
@@ -220,7 +223,7 @@ def _check(path: Path) -> None:
 
 @cache
 def _check_once(path: Path, changed: int, size: int) -> None:  # a file that changed is another
-    if sha256_of_file(path) != read_json(path.with_suffix(".json")).get("sha256"):
+    if sha256_of_file(path) != read_object(path.with_suffix(".json")).get("sha256"):
         fail(f"features in {path} are not those that their record tells of: delete {path.parent}.")
 
 
@@ -265,23 +268,17 @@ def _converted(inputs: Tensor, cache_type: str, manifest: Manifest, rows: Tensor
 
 def _facts(network: nn.Module, manifest: Manifest, cache_type: str) -> dict[str, Any]:
     """All that decides the numbers but the view, as digests and plain values."""
-    # The manifest does not tell copies of other sizes apart; the files' sizes do.
-    files = [(path, _size_of(manifest.locate(path))) for path in manifest.table["path"]]
+    # The manifest does not tell copies of other sizes or other contents apart.
+    names = [manifest.locate(path).relative_to(manifest.root).as_posix() for path in manifest.table["path"]]
+    files = marks_of_files(manifest.root, names)
     return {
         "network": _digest(repr(network)),
         "weights": digest_of_weights(network),
         "images": _digest([manifest.checksum, files]),
         "form": list(required_format(network)),
         "cache_type": cache_type,
-        "versions": {name: version(name) for name in ("torch", "pillow", "numpy")},
+        "versions": {name: version(name) for name in VERSIONS},
     }
-
-
-def _size_of(image: Path) -> int:
-    try:
-        return image.stat().st_size
-    except OSError as error:
-        fail(f"image {image} cannot be read ({error.strerror}): prepare the data set again.")
 
 
 def _digest(value: object) -> str:

@@ -23,6 +23,7 @@ from ..common.progress import Report, print_to_stderr, progress_bar
 from ..common.seeds import derived_seed
 from .checkpoints import Checkpoint, Position
 from .recipes import MOMENTUM, Recipe
+from .synchronised import synchronised
 
 if TYPE_CHECKING:
     from lightning_fabric import Fabric
@@ -193,7 +194,8 @@ def fit(task: Task, recipe: Recipe, session: Session) -> Position:
 
     loop = _Loop(fabric, task, wrapped, fitted, recipe, session.seed, report)
     while position.epoch < recipe.epochs:
-        row = _train_epoch(loop, position, save_if_due)
+        with synchronised(modules.values(), fabric.world_size):
+            row = _train_epoch(loop, position, save_if_due)
         position.epoch, position.step, position.loss_sum = position.epoch + 1, 0, 0.0
         position.history.append(row)
         _share_buffers(fabric, modules)

@@ -1,5 +1,8 @@
 """A mistake in the input ends in one sentence and a non-zero exit."""
 
+import errno
+import os
+
 import pytest
 from IPython.core.interactiveshell import InteractiveShell
 
@@ -45,3 +48,27 @@ def test_choices_are_listed() -> None:
         check_choice("head", "x", ("gap", "mlp"))
     with pytest.raises(ValueError, match="as before"):  # an error of values, for whoever catches those
         fail("as before")
+
+
+@pytest.mark.parametrize(("number", "filename"), [(errno.EROFS, "/x/y"), (errno.ENOSPC, None), (errno.EACCES, "/x")])
+def test_a_disk_that_refuses_is_said_in_one_sentence(
+    number: int, filename: str | None, capsys: pytest.CaptureFixture[str]
+) -> None:
+    def write() -> None:
+        raise OSError(number, os.strerror(number), filename)
+
+    with pytest.raises(SystemExit) as caught:
+        run_command_line(write)
+    assert caught.value.code == 2
+    said = capsys.readouterr().err
+    assert said.startswith(f"error: {filename or 'the disk refuses'}")
+    assert f"({os.strerror(number)}): make room" in said
+    assert said.count("\n") == 1
+
+
+def test_other_errors_of_the_system_are_no_mistake_of_the_input() -> None:
+    def connect() -> None:
+        raise OSError(errno.ECONNREFUSED, "refused")
+
+    with pytest.raises(OSError, match="refused"):
+        run_command_line(connect)

@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
 
 import pytest
 
 from data_scripts.__main__ import main
 from sigcam_core.common.errors import SigcamError
+from sigcam_core.common.files import write_json
+from sigcam_core.prepare.contents import FILES
 from sigcam_core.prepare.manifest import read_manifest
 
 SMALL = ["--train", "8", "--val", "8", "--test", "8"]
@@ -18,7 +21,9 @@ def run(root: Path, *options: str) -> None:
 
 
 def bytes_of(root: Path) -> dict[str, bytes]:
-    return {str(path.relative_to(root)): path.read_bytes() for path in sorted(root.rglob("*")) if path.is_file()}
+    """All files but the record of their dates."""
+    paths = [path for path in sorted(root.rglob("*")) if path.is_file() and path.name != FILES]
+    return {str(path.relative_to(root)): path.read_bytes() for path in paths}
 
 
 @pytest.fixture
@@ -43,6 +48,7 @@ def test_damage_is_found_by_reading_and_mended_by_force(
     run(tmp_path, "--verify")
     assert "images and masks can be read" in capsys.readouterr().out
     image.write_bytes(image.read_bytes()[:-40])
+    (tmp_path / "shapes" / FILES).unlink()  # as in a data set of an earlier version: else it would be noticed at once
     run(tmp_path)
     with pytest.raises(SigcamError, match=r"1 of \d+ files cannot be used, so run this again with --force: .*\.png"):
         run(tmp_path, "--verify")
@@ -72,3 +78,38 @@ def test_an_archived_data_set_that_lost_an_image_says_what_to_do(
     image.unlink()
     with pytest.raises(SigcamError, match=r"1 files of shapes are missing, first .*\.png: run .* with --force"):
         run(tmp_path)
+
+
+def replace_by_another(image: Path) -> None:
+    """Other bytes, as many, and the old date."""
+    status, content = image.stat(), bytearray(image.read_bytes())
+    content[100] ^= 1
+    image.write_bytes(content)
+    os.utime(image, ns=(status.st_atime_ns, status.st_mtime_ns + 1))
+
+
+def test_a_replaced_image_is_drawn_again(tmp_path: Path, image: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    before = bytes_of(tmp_path)
+    replace_by_another(image)
+    run(tmp_path)
+    assert "already prepared" not in capsys.readouterr().out.split("drawing")[-1]
+    assert bytes_of(tmp_path) == before
+    os.utime(image)  # another date alone is no other image
+    run(tmp_path)
+    assert "already prepared" in capsys.readouterr().out
+
+
+def test_other_options_are_refused_where_something_was_made_from_the_data(tmp_path: Path, image: Path) -> None:
+    root = tmp_path / "data"
+    run(root)
+    checksum = read_manifest(root / "shapes" / "manifest.parquet").checksum
+    record = tmp_path / "evidence" / "shapes-small_cnn-gap-seed0.json"
+    write_json(record, {"dataset": "shapes", "manifest_checksum": "of another"})
+    run(root, "--image-size", "40")
+    run(root)
+    write_json(record, {"dataset": "shapes", "manifest_checksum": checksum})
+    before = bytes_of(root)
+    with pytest.raises(SigcamError, match=r"was prepared with image_size 96, not 40, and shapes-small_cnn-gap-seed0"):
+        run(root, "--image-size", "40")
+    assert bytes_of(root) == before
+    run(root, "--image-size", "40", "--name", "smaller")

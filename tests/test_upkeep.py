@@ -1,0 +1,76 @@
+"""What is gone makes its step due, and a date in the future does not make steps due for ever."""
+
+from __future__ import annotations
+
+import json
+import os
+import sys
+import time
+from pathlib import Path
+
+import pytest
+
+from sigcam_core.common.files import MADE_VARIABLE, write_json
+from upkeep import incomplete, list_of, make_due, mend_dates, settle
+
+
+@pytest.fixture
+def step(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """The file that a rule names, made together with two others of which one was for the time only."""
+    output = tmp_path / "notebooks" / "03 table.ipynb"
+    made = list_of(output, tmp_path)
+    made.parent.mkdir(parents=True)
+    monkeypatch.setenv(MADE_VARIABLE, f"{made}.part")
+    for name in ("summary/table1.json", "summary/passing.json", "notebooks/03 table.ipynb"):
+        write_json(tmp_path / name, {})
+    (tmp_path / "summary" / "passing.json").unlink()
+    settle(made)
+    monkeypatch.delenv(MADE_VARIABLE)
+    return output
+
+
+def test_a_list_has_what_is_there_at_the_end(step: Path, tmp_path: Path) -> None:
+    lines = [json.loads(line) for line in list_of(step, tmp_path).read_text().splitlines()]
+    assert lines == [str(tmp_path / "summary" / "table1.json"), str(step)]
+    assert [path.name for path in list_of(step, tmp_path).parent.iterdir()] == ["03 table.ipynb.txt"]
+
+
+def test_a_step_of_which_a_file_is_gone_is_found_and_made_due(step: Path, tmp_path: Path) -> None:
+    assert incomplete(tmp_path) == {}
+    saved = tmp_path / "summary" / "table1.json"
+    saved.unlink()
+    assert incomplete(tmp_path) == {step: saved}
+    make_due([step], {})
+    assert not step.exists()  # which Snakemake sees by itself
+    assert incomplete(tmp_path) == {}
+
+
+@pytest.mark.parametrize("change", ["", "more"])
+def test_a_data_set_is_completed_at_once_and_keeps_its_date_if_it_is_the_same(change: str, tmp_path: Path) -> None:
+    manifest = tmp_path / "manifest.parquet"
+    manifest.write_text("rows")
+    os.utime(manifest, (1000, 1000))
+    code = f"import pathlib; pathlib.Path({str(manifest)!r}).write_text('rows{change}')"
+    make_due([manifest], {manifest: [sys.executable, "-c", code]})
+    assert manifest.read_text() == f"rows{change}"
+    assert (manifest.stat().st_mtime == 1000) == (not change)
+
+
+def test_a_list_that_was_cut_off_is_taken_as_far_as_it_goes(step: Path, tmp_path: Path) -> None:
+    made = list_of(step, tmp_path)
+    made.write_text(made.read_text() + '"/nowhere/ta')
+    assert incomplete(tmp_path) == {}
+
+
+def test_dates_in_the_future_are_now_in_their_order(tmp_path: Path) -> None:
+    now = time.time()
+    dates = {"past": now - 100, "later": now + 7200, "sooner": now + 3600}
+    for name, date in dates.items():
+        (tmp_path / name).touch()
+        os.utime(tmp_path / name, (date, date))
+    mended = mend_dates([*(tmp_path / name for name in dates), tmp_path / "missing"])
+    assert mended == [tmp_path / "sooner", tmp_path / "later"]
+    changed = {name: (tmp_path / name).stat().st_mtime_ns for name in dates}
+    assert changed["past"] < changed["sooner"] < changed["later"] <= time.time_ns()
+    assert abs(changed["past"] / 1e9 - dates["past"]) < 1e-3
+    assert mend_dates(tmp_path / name for name in dates) == []

@@ -1,0 +1,141 @@
+"""The page of what was broken on purpose: every count on it is read from ``results/faults``."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from pathlib import Path
+from typing import Any
+
+from sigcam_core.common.files import read_object
+
+PAGE = "faults"
+FOLDER = Path("results", "faults")  # within the project
+FAULTS, FUZZ, FUZZ_BEFORE = "faults.json", "fuzz.json", "fuzz_before.json"
+TEXT = """# What was broken on purpose
+
+> {opening}
+
+A result is worth its provenance only if no accident can change it unseen. So accidents are made, at moments drawn from
+a seed, as the authors of SQLite and of LazyFS do: a process is killed at a line of its own or before one of its
+operations on files; the power goes, and what was not yet on the disk is gone, torn or zeros; files are cut, altered,
+swapped; two processes work in one folder.
+
+After every fault the line runs again. Where a sentence refuses to go on, its advice is followed to the letter. Then
+three questions are asked: is anything gone, or altered, that had been finished? Was anything finished made a second
+time? And does the run end with what an undisturbed one ends with, byte by byte, dates and times apart?
+
+## Faults, and what was lost
+
+*Injected*: how often. *Took hold*: how often it changed the course of things; a process may end before its moment
+comes. *Noticed*: how many sentences refused to go on. *Lost* and *redone*: finished files. *Other end*: how often the
+run did not end as it should.
+
+{faults}
+
+Measured with {faults_from}, in {minutes:.0f} minutes. `python -m tests.faults` (`make faults`) does it again; the test
+suite injects every kind at another moment.
+
+## Files that nobody wrote
+
+Everything that is read may have been altered by a disk, a transfer or a person. Files of every kind that this project
+reads were changed by the byte, cut, repeated, spliced, and filled with values that do not belong there. What comes out
+must be a valid object, or one sentence that says what is wrong: no traceback, no silence.
+
+{fuzz}
+
+{cases} in {fuzz_minutes:.0f} minutes, with {fuzz_from}. The lines of the functions that read, and how many of them were
+reached:
+
+{coverage}
+
+{before}
+"""
+KINDS = ("fault", "injected", "took hold", "noticed", "lost", "redone", "other end")
+
+
+def _table(header: Iterable[str], rows: Iterable[Iterable[object]]) -> str:
+    header = list(header)
+    lines = [_cells(header), "|:--|" + "--:|" * (len(header) - 1)]
+    return "\n".join([*lines, *(_cells(row) for row in rows)])
+
+
+def _cells(values: Iterable[object]) -> str:
+    return "| " + " | ".join(f"{value:,}" if isinstance(value, int) else str(value) for value in values) + " |"
+
+
+def _numbers(count: dict[str, Any]) -> list[int]:
+    return [count[key] for key in ("injected", "took_hold", "refusals", "lost", "redone", "wrong")]
+
+
+def _fault_tables(kinds: dict[str, dict[str, Any]]) -> str:
+    """A table a group, with its sum."""
+    parts = []
+    for group in dict.fromkeys(count["group"] for count in kinds.values()):
+        counts = {name: _numbers(count) for name, count in kinds.items() if count["group"] == group}
+        rows: list[list[object]] = [[name, *numbers] for name, numbers in counts.items()]
+        total = ["**all**", *map(sum, zip(*counts.values(), strict=True))]
+        parts.append(f"### {group}\n\n{_table(KINDS, [*rows, total])}")
+    return "\n\n".join(parts)
+
+
+def _opening(kinds: dict[str, dict[str, Any]]) -> str:
+    injected, took_hold, _, lost, redone, wrong = map(sum, zip(*map(_numbers, kinds.values()), strict=True))
+    ends = "every run ended as an undisturbed one" if not wrong else f"{wrong:,} runs did not end as an undisturbed one"
+    return (
+        f"{injected:,} faults of {len(kinds)} kinds were injected, of which {took_hold:,} took hold: {lost:,} finished "
+        f"files were lost, {redone:,} were made again in vain, and {ends}."
+    )
+
+
+def _made_with(record: dict[str, Any]) -> str:
+    made = record["provenance"]
+    return f"commit `{str(made['commit'])[:12]}`, torch {made['versions']['torch']}, {made['date'][:10]}"
+
+
+def _findings(record: dict[str, Any]) -> list[tuple[str, str]]:
+    return [(name, finding) for name, reader in record["readers"].items() for finding in reader["findings"]]
+
+
+def _before(record: dict[str, Any]) -> str:
+    """What the first run found, which was mended since."""
+    found = _findings(record)
+    if not found:
+        return ""
+    cases = sum(reader["cases"] for reader in record["readers"].values())
+    rows = [(name, f"`{finding}`") for name, finding in found]
+    return (
+        f"The first run of {cases:,} cases found {len(found)} places where a damaged file was answered by an error of "
+        f"Python, or taken for a whole one. They were mended, and the run above is of the readers as they are now.\n\n"
+        f"{_table(('what was read', 'what was raised'), rows)}"
+    )
+
+
+def write_faults_page(target: Path, project: Path) -> None:
+    """Write the page to the sources in ``target``.
+
+    Raises:
+        SigcamError: if a record is missing.
+    """
+    faults, fuzz = (read_object(project / FOLDER / name) for name in (FAULTS, FUZZ))
+    before = project / FOLDER / FUZZ_BEFORE
+    readers = [
+        [name, *(reader[key] for key in ("cases", "valid", "refused")), len(reader["findings"])]
+        for name, reader in fuzz["readers"].items()
+    ]
+    lines = [
+        [f"`{name}`", count["lines"], count["reached"], f"{100 * count['reached'] / count['lines']:.0f} %"]
+        for name, count in fuzz["coverage"].items()
+    ]
+    text = TEXT.format(
+        opening=_opening(faults["kinds"]),
+        faults=_fault_tables(faults["kinds"]),
+        faults_from=_made_with(faults),
+        minutes=faults["seconds"] / 60,
+        fuzz=_table(("what was read", "cases", "valid", "refused", "neither"), readers),
+        cases=f"{sum(int(row[1]) for row in readers):,} cases",
+        fuzz_minutes=fuzz["seconds"] / 60,
+        fuzz_from=_made_with(fuzz),
+        coverage=_table(("module", "lines", "reached", "share"), lines),
+        before=_before(read_object(before)) if before.exists() else "",
+    )
+    (target / f"{PAGE}.md").write_text(text, encoding="utf-8")

@@ -1,0 +1,127 @@
+"""What the workflow looks after before it asks what is due: files that were deleted, and dates in the future.
+
+Snakemake knows the files that rules name. A notebook also saves tables and figures, a data set has its images, and the
+book has its pages: each step leaves a list of all that it made in ``made/`` of the work dir, named after the file that
+its rule names. Where one of the list is gone, that file is removed, so that it is due.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+import time
+from collections.abc import Iterable, Mapping, Sequence
+from pathlib import Path
+
+MADE = "made"  # folder of the lists within the work dir
+LIST, PART = ".txt", ".part"
+NAMED = (
+    "checkpoints/*",
+    "evidence/*",
+    "notebooks/*",
+    "data/*/manifest.*",
+    "torch/*.json",
+    "book/_build/html/*.html",
+)
+"""Files of the work dir that rules name."""
+SLACK_SECONDS = 2.0  # of clocks of file servers
+
+
+def list_of(output: Path, work_dir: Path) -> Path:
+    """The list of all that is made together with a file that a rule names."""
+    return work_dir / MADE / f"{output.relative_to(work_dir)}{LIST}"
+
+
+def settle(made: Path) -> None:
+    """End a list: of what was noted while a step ran, only what is there at its end is kept, each file once.
+
+    Args:
+        made: the list; what was noted lies beside it, with the suffix of a part.
+    """
+    noted = made.with_name(f"{made.name}{PART}")
+    paths = dict.fromkeys(path for path in _listed(noted) if path.exists()) if noted.exists() else {}
+    whole = made.with_name(f"{made.name}{PART}{PART}")
+    whole.write_text("".join(json.dumps(str(path)) + "\n" for path in paths), encoding="utf-8")
+    whole.replace(made)
+    noted.unlink(missing_ok=True)
+
+
+def incomplete(work_dir: Path) -> dict[Path, Path]:
+    """Files that rules name, of which something that was made with them is gone; with the first that is.
+
+    Args:
+        work_dir: of the workflow.
+    """
+    gone = {}
+    for made in sorted((work_dir / MADE).rglob(f"*{LIST}")):
+        output = work_dir / str(made.relative_to(work_dir / MADE)).removesuffix(LIST)
+        missing = next((path for path in _listed(made) if not path.exists()), None)
+        if missing is not None and output.exists():
+            gone[output] = missing
+    return gone
+
+
+def make_due(outputs: Iterable[Path], prepared_by: Mapping[Path, Sequence[str]]) -> None:
+    """Remove incomplete files, so that Snakemake makes them again; a data set is completed at once.
+
+    Whatever was made from a data set stays as it is if the same rows come out, as they do.
+
+    Args:
+        outputs: files that rules name.
+        prepared_by: the command that prepares a data set, by its manifest.
+    """
+    for output in outputs:
+        if output not in prepared_by:
+            output.unlink()
+            continue
+        before, status = output.read_bytes(), output.stat()
+        done = subprocess.run(prepared_by[output], check=False)
+        if done.returncode == 0 and output.read_bytes() == before:
+            os.utime(output, ns=(status.st_atime_ns, status.st_mtime_ns))
+
+
+def _listed(made: Path) -> list[Path]:
+    """The files of a list; a last line that was cut off is left out."""
+    paths = []
+    for line in made.read_text(encoding="utf-8", errors="replace").splitlines():
+        try:
+            paths.append(Path(json.loads(line)))
+        except (ValueError, TypeError):
+            continue
+    return paths
+
+
+def mend_dates(paths: Iterable[Path]) -> list[Path]:
+    """Set files that are dated in the future to now, in the order of their dates.
+
+    What depends on a file of tomorrow is older than it however often it is made, and so due at every run.
+
+    Args:
+        paths: of files, whether they are there or not.
+
+    Returns:
+        The files whose dates were changed.
+    """
+    now = time.time()
+    dates = {path: path.stat().st_mtime_ns for path in paths if path.is_file()}
+    ahead = sorted((path for path, date in dates.items() if date > (now + SLACK_SECONDS) * 1e9), key=dates.__getitem__)
+    mended = []
+    for rank, path in enumerate(ahead):
+        date = int(now * 1e9) - len(ahead) + rank
+        try:
+            os.utime(path, ns=(date, date))
+        except OSError:  # somebody else's file: it stays due
+            continue
+        mended.append(path)
+    return mended
+
+
+def named_files(work_dir: Path) -> list[Path]:
+    """The files of the work dir that rules name."""
+    return [path for pattern in NAMED for path in sorted(work_dir.glob(pattern))]
+
+
+if __name__ == "__main__":
+    settle(Path(sys.argv[1]))
