@@ -8,10 +8,10 @@ it and makes all tables with their intervals.
 from __future__ import annotations
 
 import json
+import os
 import subprocess
 import sys
 import tempfile
-import time
 from itertools import product
 from pathlib import Path
 from typing import Any
@@ -21,6 +21,7 @@ import pyarrow as pa
 import torch
 
 from benchmarks.memory import own_peak_mebibytes, without_kept_memory
+from benchmarks.shares import Clock
 from sigcam_core.cams.methods import METHODS
 from sigcam_core.cams.score_maps import normalize_maps
 from sigcam_core.common.errors import CommandLine, fail, run_command_line
@@ -51,25 +52,37 @@ def main() -> None:
         return
     if options.images < 1:
         fail(f"cannot measure evidence of {options.images} images: give at least 1.")
+    load = os.getloadavg()[0]
     with tempfile.TemporaryDirectory() as folder:
         path = write_made_up_evidence(Path(folder), options.images)
         measured = {"megabytes": path.stat().st_size / 1e6} | _in_another_process(path)
-    facts = {"images": options.images, "rows": 10 * options.images, "targets": TARGETS, "resamples": RESAMPLES}
+    facts: dict[str, Any] = {
+        "images": options.images,
+        "rows": 10 * options.images,
+        "targets": TARGETS,
+        "resamples": RESAMPLES,
+    }
+    facts["load_of_the_machine"] = {"before": load, "after": os.getloadavg()[0]}
     result = {**facts, **measured, "provenance": provenance(seed=0, threads=torch.get_num_threads())}
     print(json.dumps(result, indent=2))
     write_json(options.output or BENCHMARKS / "evidence" / "cpu.json", result)
 
 
 def read_and_summarise(path: Path) -> dict[str, float]:
-    """Seconds of loading a file and of all its tables, and the peak memory of this process."""
-    start = time.perf_counter()
-    evidence = read_evidence(path)
-    loaded = time.perf_counter()
-    tables = tables_of(evidence, RESAMPLES)
-    done = time.perf_counter()
-    figures = sum(len(table) for table in tables.values())
-    seconds = {"seconds_to_load": loaded - start, "seconds_of_tables": done - loaded}
-    return {**seconds, "peak_mebibytes": own_peak_mebibytes(), "rows_of_tables": figures}
+    """Seconds of loading a file and of all its tables, by the clock and of processors, and the peak memory."""
+    loading, making = Clock(), Clock()
+    with loading.running():
+        evidence = read_evidence(path)
+    with making.running():
+        tables = tables_of(evidence, RESAMPLES)
+    return {
+        "seconds_to_load": loading.wall,
+        "seconds_of_tables": making.wall,
+        "processor_seconds_to_load": loading.cpu,
+        "processor_seconds_of_tables": making.cpu,
+        "peak_mebibytes": own_peak_mebibytes(),
+        "rows_of_tables": sum(len(table) for table in tables.values()),
+    }
 
 
 def write_made_up_evidence(folder: Path, num_images: int) -> Path:

@@ -31,8 +31,17 @@ from sigcam_core.common.files import write_json
 from sigcam_core.common.provenance import provenance
 from sigcam_core.evaluate.evaluate import EvaluationOptions, evaluate_shards
 from sigcam_core.evaluate.shards import Part
-from sigcam_core.matrix import profile_of
-from sigcam_core.plan import Cost, Speed, costs_of, fitted_speed, observations
+from sigcam_core.matrix import profile_of, shown_runs
+from sigcam_core.plan import (
+    Cost,
+    Speed,
+    cost_of_classifier,
+    cost_of_head,
+    costs_of,
+    fitted_speed,
+    images_of,
+    observations,
+)
 from sigcam_core.summarise.speed import BENCHMARKS
 
 SIZES, WORKERS = (300, 3_000, 30_000), (1, 2)
@@ -89,6 +98,7 @@ def main() -> None:
     parser = CommandLine(prog="python -m benchmarks.growth", description="Measure how an evaluation grows.")
     parser.add_argument("--sizes", type=int, nargs="+", default=SIZES, help="images, default: 300 3000 30000")
     parser.add_argument("--minutes", type=float, default=10.0, help="a run at most, default: %(default)s")
+    parser.add_argument("--costs", action="store_true", help="measure nothing, work out what the profile costs")
     parser.add_argument("--output", type=Path, help="JSON file, default: results/growth/cpu.json")
     parser.add_argument("--part", help="evaluate this part of a folder's images, in this process")
     parser.add_argument("--images", type=int, help="of the part")
@@ -100,11 +110,11 @@ def main() -> None:
     if min(options.sizes) < 1 or not options.minutes > 0:
         fail(f"--sizes {options.sizes} and --minutes {options.minutes:g} are out of range: give positive numbers.")
     load = os.getloadavg()[0]
-    runs = measure(sorted(options.sizes), 60 * options.minutes)
+    runs = [] if options.costs else measure(sorted(options.sizes), 60 * options.minutes)
     result = {
         "network": "efficientnet_lite0",
         "runs": [run._asdict() for run in runs],
-        "laws": {str(workers): law_of(runs, workers) for workers in WORKERS},
+        "laws": {str(workers): law_of(runs, workers) for workers in WORKERS if runs},
         "load_of_the_machine": {"before": load, "after": os.getloadavg()[0]},
         "profile": costs_on_machines(),
         "provenance": provenance(seed=0, threads=1, parameters={"minutes": options.minutes}),
@@ -182,28 +192,55 @@ def law_of(runs: list[Run], workers: int) -> dict[str, float]:
 def costs_on_machines() -> dict[str, Any]:
     """Hours of the profile on each machine, what it waits for, and what is assumed."""
     speed = fitted_speed(observations())
-    cost = sum(costs_of(profile_of(PROFILE)).values(), Cost())
+    cost, longest = sum(costs_of(profile_of(PROFILE)).values(), Cost()), longest_training()
     return {
         "name": PROFILE,
         "gflop": cost.gflop,
         "located_images": cost.located,
-        "machines": [asdict(machine) | hours_on(machine, cost, speed) for machine in MACHINES],
+        "longest_training": longest._asdict(),
+        "machines": [asdict(machine) | hours_on(machine, cost, longest, speed) for machine in MACHINES],
         "assumptions": ASSUMPTIONS,
         "measured": {"gflop_per_second": speed.gflop_per_second, "seconds_per_image": speed.seconds_per_image},
     }
 
 
-def hours_on(machine: Machine, cost: Cost, speed: Speed) -> dict[str, Any]:
-    """Hours of passes and of localising maps, which go side by side where there is a GPU, and the longer of them."""
-    shares = machine.nodes * machine.cores / MEASURED_CORES  # of what was measured on two cores
-    located = cost.located * speed.seconds_per_image / shares / 3600
-    if machine.gpus:
-        passes = cost.gflop / (1000 * machine.tflops * machine.gpus) / 3600
-        hours, name = max(passes, located), "passes of the GPUs" if passes >= located else "maps localised by the cores"
-    else:
-        passes = cost.gflop / speed.gflop_per_second / shares / 3600
-        hours, name = passes + located, "passes" if passes >= located else "maps localised"
-    return {"hours_of_passes": passes, "hours_of_localisation": located, "hours": hours, "bottleneck": name}
+class Training(NamedTuple):
+    """One training, which is not shared between machines."""
+
+    name: str
+    gflop: float
+
+
+def longest_training() -> Training:
+    """The training of the profile with the most passes."""
+    trainings = []
+    for run, *_ in shown_runs(PROFILE, Path()):
+        data, name = images_of(run.dataset), f"{run.backbone} on {run.dataset}"
+        trainings.append(Training(f"the classifier {name}", cost_of_classifier(run, data).train_gflop))
+        trainings.append(Training(f"the head of {name}", cost_of_head(run, data).train_gflop))
+    return max(trainings, key=lambda one: one.gflop)
+
+
+def hours_on(machine: Machine, cost: Cost, longest: Training, speed: Speed) -> dict[str, Any]:
+    """Hours of passes, of localising maps and of the longest training, and of all of it.
+
+    Passes and maps go side by side where there is a GPU, and one after the other where there is none. Whatever else is
+    shared, nothing ends before the longest training does.
+    """
+    shares = machine.cores / MEASURED_CORES  # of what was measured on two cores, a node
+    located = cost.located * speed.seconds_per_image / shares / machine.nodes / 3600
+    rate = 1000 * machine.tflops if machine.gpus else speed.gflop_per_second * shares  # of a GPU, or of a node
+    passes = cost.gflop / rate / (machine.gpus or machine.nodes) / 3600
+    alone = longest.gflop / rate / 3600
+    together = max(passes, located) if machine.gpus else passes + located
+    bottleneck = f"passes of the {'GPUs' if machine.gpus else 'cores'}" if passes >= located else "maps to localise"
+    return {
+        "hours_of_passes": passes,
+        "hours_of_localisation": located,
+        "hours_of_longest_training": alone,
+        "hours": max(together, alone),
+        "bottleneck": longest.name if alone > together else bottleneck,
+    }
 
 
 if __name__ == "__main__":

@@ -6,11 +6,12 @@ from pathlib import Path
 import pytest
 
 from benchmarks import growth
-from benchmarks.growth import MACHINES, Machine, Run, hours_on, law_of
+from benchmarks.growth import MACHINES, Machine, Run, Training, hours_on, law_of, longest_training
 from sigcam_core.common.errors import SigcamError
 from sigcam_core.plan import Cost, Speed
 
 SPEED = Speed(100.0, 0.02, 1.0, 1.0, "one", 1)
+SHORT = Training("short", 1.0)
 COST = Cost(train_gflop=1e9, evaluate_gflop=2e9, located=1_000_000)
 
 
@@ -35,24 +36,41 @@ def test_no_more_images_are_measured_than_fit(monkeypatch: pytest.MonkeyPatch) -
 
 def test_hours_on_a_gpu_are_the_longer_of_what_goes_side_by_side() -> None:
     machine = Machine("GPU", gpus=2, tflops=10.0, nodes=1, cores=2)
-    hours = hours_on(machine, COST, SPEED)
+    hours = hours_on(machine, COST, SHORT, SPEED)
     assert hours["hours_of_passes"] == pytest.approx(3e9 / 20_000 / 3600)
     assert hours["hours_of_localisation"] == pytest.approx(20_000 / 3600)
     assert (hours["hours"], hours["bottleneck"]) == (hours["hours_of_passes"], "passes of the GPUs")
-    few = hours_on(machine, Cost(evaluate_gflop=1.0, located=10), SPEED)
-    assert (few["hours"], few["bottleneck"]) == (few["hours_of_localisation"], "maps localised by the cores")
+    few = hours_on(machine, Cost(evaluate_gflop=1.0, located=10), SHORT, SPEED)
+    assert (few["hours"], few["bottleneck"]) == (few["hours_of_localisation"], "maps to localise")
 
 
 def test_hours_without_a_gpu_are_the_sum_over_all_cores() -> None:
-    hours = hours_on(Machine("cluster", gpus=0, tflops=0.0, nodes=10, cores=4), COST, SPEED)
+    hours = hours_on(Machine("cluster", gpus=0, tflops=0.0, nodes=10, cores=4), COST, SHORT, SPEED)
     assert hours["hours_of_passes"] == pytest.approx(3e9 / 100 / 20 / 3600)
     assert hours["hours"] == pytest.approx(hours["hours_of_passes"] + 20_000 / 20 / 3600)
+
+
+def test_nothing_ends_before_the_longest_training() -> None:
+    machine = Machine("GPUs", gpus=1000, tflops=10.0, nodes=1, cores=10_000)
+    hours = hours_on(machine, COST, Training("the longest", 1e9), SPEED)
+    assert hours["hours"] == hours["hours_of_longest_training"] == pytest.approx(1e9 / 10_000 / 3600)
+    assert hours["bottleneck"] == "the longest"
+    node = Machine("nodes", gpus=0, tflops=0.0, nodes=1000, cores=4)
+    assert hours_on(node, COST, Training("x", 1e9), SPEED)["hours_of_longest_training"] == pytest.approx(
+        1e9 / 200 / 3600
+    )
+
+
+def test_the_longest_training_is_of_the_largest_data_set() -> None:
+    longest = longest_training()
+    assert longest.name.endswith("on imagenet")
+    assert longest.gflop > 0
 
 
 def test_the_profile_costs_less_on_more_machines_and_says_what_is_assumed() -> None:
     costs = growth.costs_on_machines()
     one, eight, cluster = (machine["hours"] for machine in costs["machines"])
-    assert one == pytest.approx(8 * eight)
+    assert one >= eight >= one / 8.001
     assert cluster > 0
     assert len(costs["machines"]) == len(MACHINES)
     assert any("assumed, not measured" in line for line in costs["assumptions"])

@@ -63,8 +63,7 @@ def perturbation_curves(
         fail(f"steps and batch size must be at least 1, got {steps} and {batch_size}.")
     filling = _filling(images, baseline)
     num_images, num_pixels = ranks.shape
-    counts = torch.arange(0, num_pixels, -(-num_pixels // steps), device=images.device)
-    counts = torch.cat([counts, counts.new_tensor([num_pixels])])
+    counts = _counts(ranks, steps)
     last = len(counts) - 1
     curves = images.new_zeros((num_images, 2, last + 1), dtype=torch.float64)  # (N, deletion and insertion, S + 1)
     # Each job is an image, a curve and a point. Deletion's last point, the baseline alone, is insertion's first.
@@ -84,6 +83,35 @@ def perturbation_curves(
         curves[:, 0, 0] = checked_scores(image_scores, num_images)
     curves[:, 1, last] = curves[:, 0, 0]
     return PerturbationCurves(counts.double() / num_pixels, curves[:, 0], curves[:, 1])
+
+
+@torch.no_grad()
+def deletion_curve(score: Score, images: Tensor, score_maps: Tensor, steps: int = 20, batch_size: int = 32) -> Tensor:
+    """The deletion curve alone, without its first point, by as many passes as it has points: pixel flipping.
+
+    Pixels are replaced by zero, the mean colour (Bach et al. 2015).
+
+    Args:
+        score: as for :func:`perturbation_curves`, as are all the others and the errors.
+        images: (N, 3, H, W) normalised images.
+        score_maps: (N, H, W).
+        steps: S.
+        batch_size: perturbed images a call of ``score``.
+
+    Returns:
+        (N, S) float64 scores after each step; the last is that of an image without any of its pixels.
+    """
+    ranks = _ranks(images, score_maps)  # (N, H W)
+    if steps < 1 or batch_size < 1:
+        fail(f"steps and batch size must be at least 1, got {steps} and {batch_size}.")
+    counts = _counts(ranks, steps)[1:]
+    curves = images.new_zeros((len(images), len(counts)), dtype=torch.float64)
+    jobs = torch.cartesian_prod(torch.arange(len(images)), torch.arange(len(counts))).view(-1, 2).to(images.device)
+    for start in range(0, len(jobs), batch_size):
+        image, point = jobs[start : start + batch_size].unbind(1)
+        kept = (ranks[image] >= counts[point][:, None]).view(-1, 1, *images.shape[2:])  # (B, 1, H, W)
+        curves[image, point] = checked_scores(score(images[image] * kept, image), len(image))
+    return curves
 
 
 def deletion_auc(curves: PerturbationCurves) -> Tensor:
@@ -123,6 +151,13 @@ def _ranks(images: Tensor, score_maps: Tensor) -> Tensor:
     order = score_maps.flatten(1).argsort(dim=1, descending=True, stable=True)
     places = torch.arange(order.shape[1], device=order.device).expand_as(order)
     return torch.empty_like(order).scatter_(1, order, places)
+
+
+def _counts(ranks: Tensor, steps: int) -> Tensor:
+    """How many pixels are perturbed at each point of a curve, (S + 1,), none at the first and all at the last."""
+    num_pixels = ranks.shape[1]
+    counts = torch.arange(0, num_pixels, -(-num_pixels // steps), device=ranks.device)
+    return torch.cat([counts, counts.new_tensor([num_pixels])])
 
 
 def _filling(images: Tensor, baseline: Tensor | None) -> Tensor:

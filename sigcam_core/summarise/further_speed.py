@@ -35,7 +35,7 @@ def read_further(folder: Path, name: str) -> dict[str, Any]:
 
     Args:
         folder: of the benchmarks, such as :data:`~sigcam_core.summarise.speed.BENCHMARKS`.
-        name: of the folder in it: ``"whole_line"`` or ``"evidence"``.
+        name: of the folder in it: ``"whole_line"``, ``"removal"`` or ``"evidence"``.
 
     Returns:
         The result, empty where it was not measured.
@@ -59,9 +59,20 @@ def read_growth(folder: Path) -> dict[str, Any]:
     return dict(read_json(path))
 
 
-def whole_line_rows(result: Mapping[str, Any]) -> list[dict[str, Any]]:
-    """The rows of all networks, as those of other benchmarks."""
-    return [row for network in result.get("networks", []) for row in network["rows"]]
+def rows_of(whole_line: Mapping[str, Any], removal: Mapping[str, Any]) -> list[dict[str, Any]]:
+    """All rows with a goal, as those of other benchmarks.
+
+    Args:
+        whole_line: of ``"whole_line"``, from :func:`read_further`.
+        removal: of ``"removal"``.
+    """
+    rows = [row for network in whole_line.get("networks", []) for row in network["rows"]]
+    return rows + list(removal.get("rows", []))
+
+
+def records_of(**results: Mapping[str, Any]) -> dict[str, Any]:
+    """The provenance of each result that is there, by its name."""
+    return {name: result["provenance"] for name, result in results.items() if result}
 
 
 def whole_line_table(result: Mapping[str, Any]) -> pd.DataFrame:
@@ -92,6 +103,26 @@ def whole_line_table(result: Mapping[str, Any]) -> pd.DataFrame:
                     "difference": row["max_difference"],
                 }
             )
+    return pd.DataFrame(rows)
+
+
+def removal_table(result: Mapping[str, Any]) -> pd.DataFrame:
+    """Pixel flipping and ROAD beside Quantus, one row each.
+
+    Args:
+        result: of ``"removal"``, from :func:`read_further`.
+    """
+    rows = [
+        {
+            "task": row["task"],
+            "setting": row["setting"],
+            "times faster": row["speed_up"],
+            "goal": row["goal"],
+            "verdict": verdict(row["speed_up"] >= row["goal"]),
+            "difference": row["max_difference"],
+        }
+        for row in result.get("rows", [])
+    ]
     return pd.DataFrame(rows)
 
 
@@ -128,7 +159,7 @@ def runs_table(result: Mapping[str, Any]) -> pd.DataFrame:
     Args:
         result: from :func:`read_growth`.
     """
-    table = pd.DataFrame(result["runs"])
+    table = pd.DataFrame(result["runs"], columns=["asked", "images", "workers", "seconds", "processor_seconds"])
     each = {
         "images a second": table["images"] / table["seconds"],
         "images a processor second": table["images"] / table["processor_seconds"],
@@ -167,6 +198,7 @@ def machines_table(result: Mapping[str, Any]) -> pd.DataFrame:
             "machine (assumed)": machine["name"],
             "passes, h": machine["hours_of_passes"],
             "maps localised, h": machine["hours_of_localisation"],
+            "longest training, h": machine["hours_of_longest_training"],
             "together, h": machine["hours"],
             "waits for": machine["bottleneck"],
         }
@@ -181,14 +213,16 @@ def opening_of_growth(result: Mapping[str, Any]) -> str:
     Args:
         result: from :func:`read_growth`.
     """
-    one, two = (result["laws"][workers] for workers in ("1", "2"))
-    gain = one["seconds_per_image"] / two["seconds_per_image"]
     hours = {machine["name"]: machine["hours"] for machine in result["profile"]["machines"]}
     told = ", ".join(f"{_hours(value)} on {name}" for name, value in hours.items())
+    costs = f"under stated assumptions the profile {result['profile']['name']} would take {told}."
+    if not result["laws"]:
+        return f"The growth of an evaluation was not measured yet; {costs}"
+    one, two = (result["laws"][workers] for workers in ("1", "2"))
+    gain = one["seconds_per_image"] / two["seconds_per_image"]
     return (
         f"An image takes {one['processor_seconds_per_image']:.2f} seconds of one core, beside a fixed "
-        f"{one['fixed_processor_seconds']:.0f}, and two processes are {gain:.1f} times as fast as one; under stated "
-        f"assumptions the profile {result['profile']['name']} would take {told}."
+        f"{one['fixed_processor_seconds']:.0f}, and two processes are {gain:.1f} times as fast as one; {costs}"
     )
 
 
@@ -204,6 +238,9 @@ def growth_figure(result: Mapping[str, Any]) -> Figure:
         result: from :func:`read_growth`.
     """
     figure, ax = plt.subplots(figsize=(6.4, 3.6), layout="constrained")
+    if not result["runs"]:
+        ax.text(0.5, 0.5, "not measured", ha="center", va="center", transform=ax.transAxes)
+        return figure
     for (workers, law), colour in zip(result["laws"].items(), (PEER, OURS), strict=True):
         own: Sequence[Mapping[str, Any]] = [run for run in result["runs"] if run["workers"] == int(workers)]
         images = [run["images"] for run in own]

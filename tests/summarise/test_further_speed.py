@@ -36,7 +36,13 @@ def growth() -> dict[str, Any]:
     ]
     law = {"fixed_seconds": 1.0, "fixed_processor_seconds": 3.0, "processor_seconds_per_image": 0.5}
     laws = {"1": law | {"seconds_per_image": 1.0}, "2": law | {"seconds_per_image": 0.5}}
-    machine = {"hours_of_passes": 30.0, "hours_of_localisation": 2.0, "hours": 30.0, "bottleneck": "passes of the GPUs"}
+    machine = {
+        "hours_of_passes": 30.0,
+        "hours_of_localisation": 2.0,
+        "hours": 30.0,
+        "hours_of_longest_training": 9.0,
+        "bottleneck": "passes of the GPUs",
+    }
     return {"runs": runs, "laws": laws, "profile": {"name": "paper", "machines": [{"name": "one H100"} | machine]}}
 
 
@@ -47,7 +53,17 @@ def test_a_whole_evaluation_says_what_is_met_and_what_is_missed() -> None:
     assert table["in processor seconds"].tolist() == pytest.approx([8.0, 20.0])
     assert table["our time in passes, %"].tolist() == pytest.approx([80.0, 60.0])
     assert set(table["network"]) == {"EfficientNet-Lite0"}
-    assert further.whole_line_rows({"networks": [NETWORK, NETWORK]}) == [*NETWORK["rows"], *NETWORK["rows"]]
+    assert further.rows_of({"networks": [NETWORK, NETWORK]}, {"rows": [{}]}) == [*NETWORK["rows"], *NETWORK["rows"], {}]
+
+
+def test_removal_says_what_is_met_and_what_is_missed() -> None:
+    rows = [
+        NETWORK["rows"][0] | {"task": "ROAD", "setting": "here"},
+        NETWORK["rows"][1] | {"task": "x", "setting": "y"},
+    ]
+    table = further.removal_table({"rows": rows})
+    assert table["verdict"].tolist() == ["MISSED", "met"]
+    assert table["times faster"].tolist() == [9.0, 21.0]
 
 
 def test_evidence_stands_beside_its_targets() -> None:
@@ -59,8 +75,9 @@ def test_evidence_stands_beside_its_targets() -> None:
 
 def test_what_was_not_measured_gives_empty_tables(tmp_path: Path) -> None:
     assert further.read_further(tmp_path, "evidence") == {}
-    assert len(further.evidence_table({})) == len(further.whole_line_table({})) == 0
-    assert further.whole_line_rows({}) == []
+    assert len(further.evidence_table({})) == len(further.whole_line_table({})) == len(further.removal_table({})) == 0
+    assert further.rows_of({}, {}) == []
+    assert further.records_of(one={}, other={"provenance": 1}) == {"other": 1}
     with pytest.raises(SigcamError, match=r"no measurement of growth in .*: run `python -m benchmarks.growth` first"):
         further.read_growth(tmp_path)
 
@@ -81,6 +98,15 @@ def test_growth_is_told_with_its_laws_and_hours() -> None:
     text = further.opening_of_growth(growth())
     assert "two processes are 2.0 times as fast as one" in text
     assert "30 hours on one H100" in text
+
+
+def test_growth_that_was_not_measured_says_so_and_still_tells_the_costs() -> None:
+    result = growth() | {"runs": [], "laws": {}}
+    assert len(further.runs_table(result)) == len(further.laws_table(result)) == 0
+    text = further.opening_of_growth(result)
+    assert text.startswith("The growth of an evaluation was not measured yet; under stated assumptions")
+    (ax,) = further.growth_figure(result).axes
+    assert [one.get_text() for one in ax.texts] == ["not measured"]
 
 
 def test_the_figure_of_growth_draws_every_run_and_every_law() -> None:
