@@ -111,7 +111,7 @@ def training_options_of(run):
 
 # A step notes all files that it makes; see workflow/upkeep.py.
 NOTING = 'mkdir -p "$(dirname {params.made:q})" && rm -f {params.made:q}.part && export SIGCAM_MADE={params.made:q}.part && '
-SETTLING = " && {PYTHON:q} {workflow.basedir:q}/workflow/upkeep.py {params.made:q}"
+SETTLING = " && {PYTHON:q} {workflow.basedir:q}/workflow/upkeep.py {params.made:q} {WORK:q}"
 
 
 def made_with(path):

@@ -10,6 +10,7 @@ from __future__ import annotations
 import json
 import shutil
 from collections.abc import Mapping, Sequence
+from contextlib import nullcontext
 from dataclasses import asdict, replace
 from functools import partial
 from pathlib import Path
@@ -25,6 +26,8 @@ from torch import Tensor, nn
 from .backbones.networks import build
 from .common.errors import fail
 from .common.files import read_object, sha256_of_file, write_with_record
+from .common.locks import one_at_a_time
+from .common.progress import print_to_stderr
 from .common.provenance import best_device, provenance
 from .dual.branch import DualBranch
 from .evaluate.evaluate import EvaluationOptions, evaluate_shards
@@ -159,13 +162,22 @@ def ensure_evidence(run: Run, measured: Extent | None = None, part: Part = ALONE
         part: of several processes that share the work, which this one is. Each measures its shards; whoever is alone
             finds them there and gathers them.
     """
+    dual = None if run.evidence.exists() else ensure_sigmoid_head(run)
+    # Two runs in one folder would otherwise take the shards away from each other.
+    lock = run.evidence.with_name(f".{run.evidence.name}.lock")
+    with one_at_a_time(lock, print_to_stderr) if part == ALONE and dual else nullcontext():
+        if dual and not run.evidence.exists():
+            _evaluate(run, dual, measured or EVERYTHING, part)
+            return run.evidence
     manifest = ensure_manifest(run.dataset, run.work_dir)
-    if run.evidence.exists():
-        head = {"sigmoid_head_sha256": sha256_of_file(run.sigmoid_head)} if run.sigmoid_head.exists() else {}
-        return _checked(run.evidence, **_data_of(manifest), **head)
-    dual = ensure_sigmoid_head(run)
+    head = {"sigmoid_head_sha256": sha256_of_file(run.sigmoid_head)} if run.sigmoid_head.exists() else {}
+    return _checked(run.evidence, **_data_of(manifest), **head)
+
+
+def _evaluate(run: Run, dual: DualBranch, measured: Extent, part: Part) -> None:
+    """Measure the shards of a part; whoever is alone gathers them."""
+    manifest = ensure_manifest(run.dataset, run.work_dir)
     device = best_device()
-    measured = measured or EVERYTHING
     perturbed = measured.perturbed_images if measured.with_fidelity else 0
     options = EvaluationOptions(
         with_fidelity=measured.with_fidelity,
@@ -186,7 +198,6 @@ def ensure_evidence(run: Run, measured: Extent | None = None, part: Part = ALONE
         facts |= facts_of(shards)
         write_with_record(run.evidence, partial(gather, shards), partial(_record, run, **facts))
         shutil.rmtree(folder)
-    return run.evidence
 
 
 def ensure_evidence_of_all(shown: Sequence[Shown]) -> dict[str, pd.DataFrame]:

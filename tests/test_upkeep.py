@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import shutil
 import sys
 import time
 from pathlib import Path
@@ -21,17 +22,18 @@ def step(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     made = list_of(output, tmp_path)
     made.parent.mkdir(parents=True)
     monkeypatch.setenv(MADE_VARIABLE, f"{made}.part")
-    for name in ("summary/table1.json", "summary/passing.json", "notebooks/03 table.ipynb"):
+    for name in ("summary/table1.json", "summary/passing.json", "features/x.json", "notebooks/03 table.ipynb"):
         write_json(tmp_path / name, {})
+    write_json(tmp_path.parent / f"{tmp_path.name} elsewhere" / "x.json", {})
     (tmp_path / "summary" / "passing.json").unlink()
-    settle(made)
+    settle(made, tmp_path)
     monkeypatch.delenv(MADE_VARIABLE)
     return output
 
 
 def test_a_list_has_what_is_there_at_the_end(step: Path, tmp_path: Path) -> None:
     lines = [json.loads(line) for line in list_of(step, tmp_path).read_text().splitlines()]
-    assert lines == [str(tmp_path / "summary" / "table1.json"), str(step)]
+    assert lines == ["summary/table1.json", "notebooks/03 table.ipynb"]
     assert [path.name for path in list_of(step, tmp_path).parent.iterdir()] == ["03 table.ipynb.txt"]
 
 
@@ -56,9 +58,19 @@ def test_a_data_set_is_completed_at_once_and_keeps_its_date_if_it_is_the_same(ch
     assert (manifest.stat().st_mtime == 1000) == (not change)
 
 
+def test_a_work_dir_may_be_moved_and_its_caches_deleted(step: Path, tmp_path: Path) -> None:
+    moved = tmp_path.parent / f"{tmp_path.name} moved"
+    shutil.copytree(tmp_path, moved)
+    shutil.rmtree(tmp_path / "summary")
+    shutil.rmtree(moved / "features")
+    assert incomplete(moved) == {}
+    (moved / "summary" / "table1.json").unlink()
+    assert list(incomplete(moved)) == [moved / step.relative_to(tmp_path)]
+
+
 def test_a_list_that_was_cut_off_is_taken_as_far_as_it_goes(step: Path, tmp_path: Path) -> None:
     made = list_of(step, tmp_path)
-    made.write_text(made.read_text() + '"/nowhere/ta')
+    made.write_text(made.read_text() + '"nowhere/ta')
     assert incomplete(tmp_path) == {}
 
 

@@ -118,7 +118,13 @@ def test_what_was_deleted_is_made_again_and_dates_in_the_future_are_mended(tmp_p
 
 
 @pytest.mark.parametrize(
-    ("option", "sentence"), [("epoch=3", "unknown configuration epoch: choose among"), ("seed=-1", "must be")]
+    ("option", "sentence"),
+    [
+        ("epoch=3", "unknown configuration epoch: choose among"),
+        ("seed=-1", "must be"),
+        ("profile=$(touch owned)", "unknown profile"),
+        ("seed='0; touch owned'", "must be"),
+    ],
 )
 def test_a_wrong_configuration_is_refused(option: str, sentence: str, tmp_path: Path) -> None:
     done = subprocess.run(
@@ -130,6 +136,7 @@ def test_a_wrong_configuration_is_refused(option: str, sentence: str, tmp_path: 
     )
     assert done.returncode != 0
     assert sentence in done.stderr + done.stdout
+    assert not list(tmp_path.rglob("owned"))
 
 
 def test_a_second_run_in_the_same_folder_is_refused_and_a_dead_one_forgotten(tmp_path: Path) -> None:

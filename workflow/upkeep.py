@@ -26,6 +26,7 @@ NAMED = (
     "book/_build/html/*.html",
 )
 """Files of the work dir that rules name."""
+CACHES = ("features",)  # folders within the work dir
 SLACK_SECONDS = 2.0  # of clocks of file servers
 
 
@@ -34,16 +35,21 @@ def list_of(output: Path, work_dir: Path) -> Path:
     return work_dir / MADE / f"{output.relative_to(work_dir)}{LIST}"
 
 
-def settle(made: Path) -> None:
-    """End a list: of what was noted while a step ran, only what is there at its end is kept, each file once.
+def settle(made: Path, work_dir: Path) -> None:
+    """End a list: of what was noted while a step ran, what is in the work dir at its end is kept, each file once.
+
+    Paths are relative to the work dir, which may be moved. Caches are left out: they may be deleted for their room.
 
     Args:
         made: the list; what was noted lies beside it, with the suffix of a part.
+        work_dir: of the workflow.
     """
-    noted = made.with_name(f"{made.name}{PART}")
+    noted, root = made.with_name(f"{made.name}{PART}"), work_dir.absolute()
     paths = dict.fromkeys(path for path in _listed(noted) if path.exists()) if noted.exists() else {}
+    names = [path.relative_to(root) for path in paths if path.is_relative_to(root)]
+    kept = [json.dumps(str(name)) for name in names if name.parts[0] not in CACHES]
     whole = made.with_name(f"{made.name}{PART}{PART}")
-    whole.write_text("".join(json.dumps(str(path)) + "\n" for path in paths), encoding="utf-8")
+    whole.write_text("".join(f"{line}\n" for line in kept), encoding="utf-8")
     whole.replace(made)
     noted.unlink(missing_ok=True)
 
@@ -57,7 +63,7 @@ def incomplete(work_dir: Path) -> dict[Path, Path]:
     gone = {}
     for made in sorted((work_dir / MADE).rglob(f"*{LIST}")):
         output = work_dir / str(made.relative_to(work_dir / MADE)).removesuffix(LIST)
-        missing = next((path for path in _listed(made) if not path.exists()), None)
+        missing = next((path for name in _listed(made) if not (path := work_dir / name).exists()), None)
         if missing is not None and output.exists():
             gone[output] = missing
     return gone
@@ -124,4 +130,4 @@ def named_files(work_dir: Path) -> list[Path]:
 
 
 if __name__ == "__main__":
-    settle(Path(sys.argv[1]))
+    settle(*map(Path, sys.argv[1:]))

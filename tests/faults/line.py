@@ -13,6 +13,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any, NamedTuple
 
+import lightning_fabric  # noqa: F401  # now, since a process that becomes another user may not read the library
 import numpy as np
 import pandas as pd
 import torch

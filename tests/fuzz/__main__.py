@@ -15,7 +15,7 @@ from sigcam_core.common.provenance import provenance
 from .cases import Tally, lines_of, run_batch
 from .readers import MODULES, READERS
 
-CASES_A_BATCH = 100
+CASES_A_BATCH = 40
 
 
 def record(tallies: dict[str, Tally], seed: int, seconds: float) -> dict[str, Any]:
