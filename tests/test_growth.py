@@ -9,6 +9,7 @@ from benchmarks import growth
 from benchmarks.growth import MACHINES, Machine, Run, Training, hours_on, law_of, longest_training
 from sigcam_core.common.errors import SigcamError
 from sigcam_core.plan import Cost, Speed
+from sigcam_core.summarise.further_speed import GROWTH, read_growth
 
 SPEED = Speed(100.0, 0.02, 1.0, 1.0, "one", 1)
 SHORT = Training("short", 1.0)
@@ -87,3 +88,13 @@ def test_a_part_that_fails_is_told(tmp_path: Path, monkeypatch: pytest.MonkeyPat
     monkeypatch.setattr(sys, "executable", "/bin/false")
     with pytest.raises(SigcamError, match="an evaluation of 4 images by 1 processes failed"):
         growth._run(tmp_path, 4, 4, 1)
+
+
+def test_published_costs_say_where_they_come_from_and_what_is_assumed() -> None:
+    result = read_growth(GROWTH)
+    assert "+" not in result["provenance"]["commit"]  # of a clean tree
+    assert result["profile"]["gflop"] > result["profile"]["longest_training"]["gflop"] > 0
+    for machine in result["profile"]["machines"]:
+        assert machine["hours"] >= machine["hours_of_longest_training"] > 0
+        assert machine["bottleneck"]
+    assert any("assumed, not measured" in line for line in result["profile"]["assumptions"])
