@@ -49,21 +49,6 @@ def test_there_are_over_twenty_kinds_and_each_is_counted(line: Undisturbed) -> N
     assert (twice["flip"]["injected"], twice["kill"]["group"]) == (1, "group")
 
 
-def test_a_station_that_loses_or_redoes_is_found_out(line: Undisturbed, monkeypatch: pytest.MonkeyPatch) -> None:
-    """The suite itself: with files that are written in place, without a temporary name, faults are found."""
-
-    def in_place(path: Path) -> object:
-        from contextlib import nullcontext
-
-        Path(path).parent.mkdir(parents=True, exist_ok=True)
-        Path(path).touch()
-        return nullcontext(Path(path))
-
-    monkeypatch.setattr("sigcam_core.common.files.atomic_path", in_place)
-    found = [inject("kill -9 of classifier", moment, line) for moment in range(6)]
-    assert any(outcome.wrong or outcome.lost or outcome.redone or outcome.refusals for outcome in found)
-
-
 def test_what_was_not_synced_is_torn_by_a_power_cut(tmp_path: Path) -> None:
     work_dir = tmp_path / "work"
     work_dir.mkdir()
