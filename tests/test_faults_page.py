@@ -7,10 +7,10 @@ import re
 from pathlib import Path
 
 import pytest
-from faults.kinds import KINDS
+from faults.kinds import KINDS, MOMENTS
 from fuzz.readers import READERS
 
-from faults_page import FAULTS, FOLDER, FUZZ, FUZZ_BEFORE, write_faults_page
+from faults_page import FAULTS, FOLDER, FUZZ, FUZZ_BEFORE, MOST_MOMENTS, write_faults_page
 from rooms import PROJECT
 from sigcam_core.common.errors import SigcamError
 from sigcam_core.common.files import write_json
@@ -50,7 +50,7 @@ def test_every_count_of_the_records_is_on_the_page(project: Path) -> None:
         "| masks | `KeyError in x.py, read` |",
     ):
         assert row in text
-    assert "in 2 minutes" in text
+    assert "in 2 minutes, at 20 to 1500 moments of each kind" in text
     assert "5,000 cases in 10 minutes, with commit `abcdef012345`" in text
     assert not re.search(r"[{}]", text.replace("{doc}", ""))
     (project / FOLDER / FUZZ_BEFORE).unlink()
@@ -64,6 +64,7 @@ def test_every_count_of_the_records_is_on_the_page(project: Path) -> None:
 def test_the_records_are_of_the_kinds_and_readers_that_there_are() -> None:
     faults, fuzz = (json.loads((PROJECT / FOLDER / name).read_text()) for name in (FAULTS, FUZZ))
     assert list(faults["kinds"]) == list(KINDS)
+    assert MOST_MOMENTS == MOMENTS
     assert all(one["injected"] for one in faults["kinds"].values())
     assert list(fuzz["readers"]) == list(READERS)
     assert not [one["findings"] for one in fuzz["readers"].values() if one["findings"]]

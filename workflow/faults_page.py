@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -32,8 +32,8 @@ run did not end as it should.
 
 {faults}
 
-Measured with {faults_from}, in {minutes:.0f} minutes. `python -m tests.faults` (`make faults`) does it again; the test
-suite injects every kind at another moment.
+Measured with {faults_from}, in {minutes:.0f} minutes, at {moments} of each kind. `python -m tests.faults`
+(`make faults`) tries up to {most}; the test suite injects what takes seconds at another moment.
 
 ## Files that nobody wrote
 
@@ -43,13 +43,14 @@ must be a valid object, or one sentence that says what is wrong: no traceback, n
 
 {fuzz}
 
-{cases} in {fuzz_minutes:.0f} minutes, with {fuzz_from}. The lines of the functions that read, and how many of them were
-reached:
+{cases} in {fuzz_minutes:.0f} minutes, with {fuzz_from}. The lines of the functions of the modules that read, those that
+write among them, and how many were reached:
 
 {coverage}
 
 {before}
 """
+MOST_MOMENTS = 50  # of a kind, in a full run
 KINDS = ("fault", "injected", "took hold", "noticed", "lost", "redone", "other end")
 
 
@@ -85,6 +86,12 @@ def _opening(kinds: dict[str, dict[str, Any]]) -> str:
         f"{injected:,} faults of {len(kinds)} kinds were injected, of which {took_hold:,} took hold: {lost:,} finished "
         f"files were lost, {redone:,} were made again in vain, and {ends}."
     )
+
+
+def _span(numbers: Sequence[int]) -> str:
+    """How many, from the least to the most, in words."""
+    least, most = min(numbers), max(numbers)
+    return f"{least} moment{'s' * (least > 1)}" if least == most else f"{least} to {most} moments"
 
 
 def _made_with(record: dict[str, Any]) -> str:
@@ -131,6 +138,8 @@ def write_faults_page(target: Path, project: Path) -> None:
         faults=_fault_tables(faults["kinds"]),
         faults_from=_made_with(faults),
         minutes=faults["seconds"] / 60,
+        moments=_span([count["injected"] for count in faults["kinds"].values()]),
+        most=MOST_MOMENTS,
         fuzz=_table(("what was read", "cases", "valid", "refused", "neither"), readers),
         cases=f"{sum(int(row[1]) for row in readers):,} cases",
         fuzz_minutes=fuzz["seconds"] / 60,

@@ -48,7 +48,7 @@ BATCH_SIZE = 64  # images a forward pass
 SECONDS_BETWEEN_FLUSHES = 10.0
 SHARE_OF_GPU_MEMORY = 0.5
 VERSIONS = ("torch", "torchvision", "timm", "pillow", "numpy")
-"""Libraries that decode images, show them, and build and run networks: other versions may give other numbers."""
+"""Libraries that decode images, show them, and run networks, of which other versions may give other numbers."""
 
 
 @dataclass(frozen=True)

@@ -14,7 +14,7 @@ sys.path[:0] = [str(PROJECT / "workflow")]
 from sigcam_core.common.files import read_object, write_json  # noqa: E402
 from sigcam_core.common.provenance import provenance  # noqa: E402
 
-from .injections import as_record, inject_all  # noqa: E402
+from .injections import added, as_record, inject_all  # noqa: E402
 from .kinds import KINDS, MOMENTS, SLOW  # noqa: E402
 from .line import Undisturbed  # noqa: E402
 
@@ -26,7 +26,9 @@ def main() -> None:
     parser.add_argument("--minutes", type=float, default=600.0, help="after which no more begin")
     parser.add_argument("--kinds", nargs="+", choices=list(KINDS), metavar="KIND", help="default: all")
     parser.add_argument("--quick", action="store_true", help="all kinds but those that start other programs")
-    parser.add_argument("--add", action="store_true", help="keep what the file has counted of other kinds")
+    parser.add_argument(
+        "--add", action="store_true", help="add to what the file has counted, which was of other moments"
+    )
     parser.add_argument("--seed", type=int, default=0, help="of the first moment")
     parser.add_argument("--out", type=Path, default=Path("results/faults/faults.json"))
     options = parser.parse_args()
@@ -40,7 +42,7 @@ def main() -> None:
         )
     known = read_object(options.out) if options.add else {"seconds": 0.0, "kinds": {}}
     seconds = time.monotonic() - start
-    kinds = known["kinds"] | as_record(counts)
+    kinds = added(known["kinds"], as_record(counts))
     facts = {
         "seed": options.seed,
         "seconds": known["seconds"] + seconds,

@@ -26,7 +26,7 @@ from sigcam_core.train import features
 
 from . import moments
 from .interruptions import count_of
-from .line import OPTIONS, STAGES, evaluate, in_process, prepare_images, run_of, train_head
+from .line import OPTIONS, STAGES, evaluate, in_process, made_once, prepare_images, run_of, train_head
 from .outcome import Outcome, Place, follow, lost_files, run_again
 
 Alter = Callable[[Path, random.Random], None]
@@ -127,7 +127,10 @@ def half_way(stage: str, pattern: str, *ways: Alter) -> Callable[[Place], Outcom
         for _ in range(20):  # until it is stopped while such a file is there
             shutil.rmtree(place.folder / "work", ignore_errors=True)
             work_dir = place.line.copy(names[names.index(stage) - 1], place.folder / "work")
+            before = made_once(work_dir)
             _stop(place, work_dir, stage)
+            if made_once(work_dir) != before:
+                continue  # it was as good as done, and will not read what it had begun
             if paths := sorted(path for path in work_dir.glob(pattern) if path.stat().st_size):
                 place.rng.choice(ways)(place.rng.choice(paths), place.rng)
                 return run_again(place, work_dir, stage, Outcome())

@@ -84,3 +84,13 @@ def inject_all(
 def as_record(counts: dict[str, Count]) -> dict[str, Any]:
     """The counts as JSON."""
     return {name: asdict(count) for name, count in counts.items()}
+
+
+def added(known: dict[str, Any], more: dict[str, Any]) -> dict[str, Any]:
+    """The counts of two runs together, by kind."""
+    whole = dict(known)
+    for name, count in more.items():
+        before = known.get(name, {})
+        sums = {key: value + before.get(key, type(value)()) for key, value in count.items() if key != "group"}
+        whole[name] = count | sums
+    return whole

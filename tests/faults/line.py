@@ -7,6 +7,7 @@ import json
 import os
 import shutil
 import signal
+import sys
 import time
 from collections.abc import Callable
 from dataclasses import replace
@@ -141,6 +142,8 @@ def start(run: Callable[[Path], None], work_dir: Path, before: Callable[[], None
         os.setsid()
         os.dup2(os.open(log, os.O_WRONLY | os.O_CREAT), 2)
         os.dup2(2, 1)
+        # Where tests run, these are files of pytest's own.
+        sys.stdout = sys.stderr = open(2, "w", buffering=1, errors="replace", closefd=False)  # noqa: SIM115
         torch.set_num_threads(1)
 
         def main() -> None:
@@ -166,8 +169,9 @@ def wait(child: int, log: Path) -> Ended:
         if time.monotonic() > deadline:
             os.kill(child, signal.SIGKILL)
         time.sleep(0.005)
-    lines = log.read_text(errors="replace").strip().splitlines()
-    log.unlink()
+    # A child that was killed at once has written nothing.
+    lines = log.read_text(errors="replace").strip().splitlines() if log.exists() else []
+    log.unlink(missing_ok=True)
     code = os.waitstatus_to_exitcode(done[1])
     kept = "\n".join(lines[-30:]) if code == 1 else lines[-1] if lines else ""
     return Ended(code, kept)

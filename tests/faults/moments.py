@@ -113,7 +113,7 @@ def tell(path: Path) -> tuple[Counter, Callable[[], None]]:
 def limit_memory(rng: random.Random) -> None:
     """Give the process little more memory than it has."""
     pages = int(Path("/proc/self/statm").read_text().split()[0])
-    limit = pages * os.sysconf("SC_PAGE_SIZE") + rng.randrange(0, 200) * 1_000_000
+    limit = pages * os.sysconf("SC_PAGE_SIZE") + rng.randrange(0, 40) * 1_000_000
     resource.setrlimit(resource.RLIMIT_AS, (limit, limit))
 
 

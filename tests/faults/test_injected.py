@@ -8,12 +8,13 @@ from __future__ import annotations
 import os
 import random
 import shutil
+from dataclasses import asdict
 from pathlib import Path
 
 import numpy as np
 import pytest
 
-from faults.injections import Count, inject, inject_all
+from faults.injections import Count, added, as_record, inject, inject_all
 from faults.kinds import KINDS, MOMENTS, SLOW
 from faults.line import Undisturbed, digests, in_process
 from faults.moments import Disk, kill_at
@@ -42,21 +43,10 @@ def test_there_are_over_twenty_kinds_and_each_is_counted(line: Undisturbed) -> N
     assert count.findings[0] == "moment 3: other bytes"
     assert len(count.findings) == 2
     assert inject_all(line, QUICK[:2], 5, lambda: True)[QUICK[0]].injected == 0
-
-
-def test_a_station_that_loses_or_redoes_is_found_out(line: Undisturbed, monkeypatch: pytest.MonkeyPatch) -> None:
-    """The suite itself: with files that are written in place, without a temporary name, faults are found."""
-
-    def in_place(path: Path) -> object:
-        from contextlib import nullcontext
-
-        Path(path).parent.mkdir(parents=True, exist_ok=True)
-        Path(path).touch()
-        return nullcontext(Path(path))
-
-    monkeypatch.setattr("sigcam_core.common.files.atomic_path", in_place)
-    found = [inject("kill -9 of classifier", moment, line) for moment in range(6)]
-    assert any(outcome.wrong or outcome.lost or outcome.redone or outcome.refusals for outcome in found)
+    record = as_record({"kill": count})
+    twice = added(record, record | {"flip": asdict(Count("other", injected=1))})
+    assert (twice["kill"]["injected"], twice["kill"]["findings"]) == (8, 2 * count.findings)
+    assert (twice["flip"]["injected"], twice["kill"]["group"]) == (1, "group")
 
 
 def test_what_was_not_synced_is_torn_by_a_power_cut(tmp_path: Path) -> None:

@@ -14,6 +14,7 @@ from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
 
+import numpy as np
 import pytest
 import torch
 from PIL import Image
@@ -172,6 +173,30 @@ def test_everything_that_decides_the_numbers_gives_another_key(
     assert key(view=View("none", 5, 1)) == key(view=View())  # nothing is drawn
     Image.open(manifest.root / "4.png").resize((40, 32)).save(manifest.root / "4.png")
     assert key() not in keys
+
+
+@pytest.mark.parametrize("name", ["torch", "torchvision", "timm"])
+def test_another_version_of_a_library_gives_another_key(
+    name: str, network: Network, manifest: Manifest, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (before,) = cache_features(with_format(network, FORM), manifest, VIEWS[:1], tmp_path / "cache").views
+    usual = features.version
+    monkeypatch.setattr(features, "version", lambda one: "0" if one == name else usual(one))
+    (after,) = cache_features(with_format(network, FORM), manifest, VIEWS[:1], tmp_path / "cache").views
+    assert after.parent != before.parent
+
+
+def test_another_image_of_as_many_pixels_gives_another_key(
+    network: Network, manifest: Manifest, tmp_path: Path
+) -> None:
+    (before,) = cache_features(with_format(network, FORM), manifest, VIEWS[:1], tmp_path / "cache").views
+    path = manifest.root / "4.png"
+    os.utime(path)  # a copy of the same bytes is the same image
+    assert cache_features(with_format(network, FORM), manifest, VIEWS[:1], tmp_path / "cache").views == (before,)
+    pixels = np.asarray(Image.open(path)) ^ 1
+    Image.fromarray(pixels).save(path)
+    (after,) = cache_features(with_format(network, FORM), manifest, VIEWS[:1], tmp_path / "cache").views
+    assert after.parent != before.parent
 
 
 @pytest.mark.parametrize(("seconds", "left"), [(0.0, [2]), (1e9, [4, 4, 2])])
