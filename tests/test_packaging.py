@@ -78,11 +78,11 @@ def reached(cut_below_torch: set[str]) -> set[str]:
     return {name for name, _ in seen}
 
 
-def make(*arguments: str) -> subprocess.CompletedProcess[str]:
+def make(*arguments: str, folder: Path = ROOT) -> subprocess.CompletedProcess[str]:
     """Run make as from a fresh shell, whatever the make that runs these tests was given."""
     inherited = {"MAKEFLAGS", "MAKEOVERRIDES", "MFLAGS", "MAKELEVEL", "TORCH", "PYTHON", "CORES", "VENV"}
     shell = {name: value for name, value in os.environ.items() if name not in inherited}
-    return subprocess.run(["make", *arguments], cwd=ROOT, env=shell, capture_output=True, text=True, check=False)
+    return subprocess.run(["make", *arguments], cwd=folder, env=shell, capture_output=True, text=True, check=False)
 
 
 def fake_python(folder: Path, pip_exit_code: int) -> Path:
@@ -171,6 +171,46 @@ def test_unusable_python_is_refused(tmp_path: Path) -> None:
     assert "error: /bin/false is not Python 3.11, 3.12 or 3.13" in result.stderr
     assert "Traceback" not in result.stderr
     assert not (tmp_path / "venv").exists()
+
+
+@pytest.mark.parametrize("missing", ["ensurepip", "venv"])
+def test_a_python_that_can_make_no_environment_is_refused(tmp_path: Path, missing: str) -> None:
+    python = tmp_path / "python"
+    hide = f"import sys; sys.modules['{missing}'] = None; exec(sys.argv[1])"
+    python.write_text(f'#!/bin/sh\nexec "{sys.executable}" -c "{hide}" "$2"\n')
+    python.chmod(0o755)
+    result = make("setup", f"PYTHON={python}", f"VENV={tmp_path / 'venv'}")
+    assert result.returncode == 2
+    assert f"error: {python} is not Python 3.11, 3.12 or 3.13 with the modules venv and ensurepip" in result.stderr
+    assert "on Debian and Ubuntu with its -venv package" in result.stderr
+    assert "Traceback" not in result.stderr
+    assert not (tmp_path / "venv").exists()
+
+
+def test_both_commands_work_in_a_folder_with_a_space_in_its_name(tmp_path: Path) -> None:
+    folder = tmp_path / "my papers"
+    folder.mkdir()
+    for name in ("Makefile", "requirements.lock", "pyproject.toml", "package-lock.json"):
+        shutil.copyfile(ROOT / name, folder / name)
+    done = make("setup", "TORCH=default", f"PYTHON={fake_python(tmp_path, 0)}", folder=folder)
+    assert done.returncode == 0, done.stderr
+    assert {path.name for path in (folder / ".venv").glob(".*")} == {".locked-default", ".ready-default"}
+    tools = ("snakemake", "ruff", "mypy", "pytest")
+    for name in tools:
+        tool = folder / ".venv" / "bin" / name
+        tool.write_text(f'#!/bin/sh\necho "{name} in $PWD"\n')
+        tool.chmod(0o755)
+    told = "".join(make(target, folder=folder).stdout for target in ("reproduce", "test"))
+    assert [f"{name} in {folder}\n" in told for name in tools] == [True] * len(tools)
+
+
+@pytest.mark.parametrize("rules", ["Snakefile", "workflow/matrix.smk"])
+def test_rules_quote_the_paths_in_their_commands(rules: str) -> None:
+    named = re.findall(r"\{(PYTHON|WORK|TORCH_HOME|input|output|[A-Z]*RESULTS)([^}]*)\}", (ROOT / rules).read_text())
+    used = [(name, rest) for name, rest in named if rest in ("", ":q")]
+    assert any(rest == ":q" for _, rest in used)
+    messages = re.findall(r'f"another run works in \{WORK\}', (ROOT / rules).read_text())
+    assert [rest for _, rest in used].count("") == len(messages)
 
 
 @pytest.mark.parametrize("torch", ["default", "cpu"])

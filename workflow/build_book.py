@@ -20,6 +20,7 @@ from pathlib import Path
 import yaml
 
 from api_pages import write_api
+from architectures_page import write_architectures
 from build_page import fold_provenance, write_build_page
 from draw_rooms import arrows, draw
 from explorer_files import ensure_explorer
@@ -100,6 +101,7 @@ def stage(book: Path, work_dir: Path, target: Path, profile: str = USUAL) -> Non
     if profile == USUAL:
         write_build_page(target, work_dir, BOOK.parent)
         write_faults_page(target, BOOK.parent)
+        write_architectures(target, BOOK.parent / "results")
     draw_once(target / DRAWING, work_dir)
 
 

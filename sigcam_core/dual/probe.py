@@ -88,6 +88,14 @@ def logits_of(outputs: Any) -> Any:
     return outputs[0] if isinstance(outputs, tuple) and outputs else outputs
 
 
+def agree(logits: Tensor, expected: Tensor) -> bool:
+    """Whether logits are the expected ones up to rounding."""
+    if logits.shape != expected.shape:
+        return False
+    tolerance = torch.finfo(expected.dtype).eps ** 0.75  # 6e-6 in float32; the same layers give the same numbers
+    return bool((logits - expected).abs().max() <= tolerance * expected.abs().max())
+
+
 def probe_image(model: nn.Module) -> Tensor:
     """One image of noise with the channels of the first convolution, in the size that the network says it takes.
 

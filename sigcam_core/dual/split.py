@@ -14,6 +14,10 @@ transformer. What comes out:
 - Vision transformers with a class token (ViT, DeiT, BEiT), or with a norm behind their pooling: before the last block.
   Behind it the class token is all that the logits see, so that no gradient would reach a patch. Features are tokens
   (N, L, K), and ``to_maps`` makes maps of them.
+- What none of this fits (Hugging Face's classifiers, EVA-02, XCiT, CaiT, Hiera, LeViT, EfficientFormer, a ``forward``
+  of one's own): at the last module that gives maps or tokens on which alone the logits depend; see
+  :mod:`~sigcam_core.dual.observed`. Tokens must lie where they do in the picture. Two streams that meet in the last
+  block (CrossViT, TNT) have no such place.
 - Wrappers whose forward calls one network, alone or behind modules that keep the form of a picture, such as one that
   normalises: where that network is cut, and what comes before it belongs to the backbone.
 
@@ -26,12 +30,14 @@ it holds a shallow copy of it with fewer children.
 from __future__ import annotations
 
 from contextlib import ExitStack, nullcontext
+from itertools import chain
 
 import torch
 from torch import Tensor, nn
 
 from ..common.errors import fail
-from .probe import are_probabilities, drawn_classifier, evaluation_mode, logits_of, probe_image, probe_logits
+from .observed import observed_splits
+from .probe import agree, are_probabilities, drawn_classifier, evaluation_mode, logits_of, probe_image, probe_logits
 from .proposals import MISFITS, Split, proposals
 
 PROBABILITIES = (nn.Softmax, nn.LogSoftmax)
@@ -59,7 +65,7 @@ def split_classifier(model: nn.Module) -> Split:
     with torch.no_grad(), evaluation_mode(model), drawn_classifier(model, classes):
         probe = probe_image(model)
         expected = logits_of(model(probe))
-        for split in proposals(model, probe):
+        for split in chain(proposals(model, probe), observed_splits(model, probe)):
             if list(split.head.parameters()) and _gives(split, probe, expected) and not _holds_a_stage(split, probe):
                 return split
     fail(
@@ -88,10 +94,7 @@ def _gives(split: Split, probe: Tensor, expected: Tensor) -> bool:
             maps, logits = split.to_maps(features), split.head(features.clone())
         except MISFITS:
             return False  # the proposal does not fit this network: the caller tries the next one
-    if maps.ndim != 4 or maps.shape[2:].numel() == 1 or logits.shape != expected.shape:
-        return False
-    tolerance = torch.finfo(expected.dtype).eps ** 0.75  # 6e-6 in float32; the same layers give the same numbers
-    return bool((logits - expected).abs().max() <= tolerance * expected.abs().max())
+    return maps.ndim == 4 and maps.shape[2:].numel() > 1 and agree(logits, expected)
 
 
 def _holds_a_stage(split: Split, probe: Tensor) -> bool:
