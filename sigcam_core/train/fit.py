@@ -26,7 +26,7 @@ from .recipes import MOMENTUM, Recipe
 
 if TYPE_CHECKING:
     from lightning_fabric import Fabric
-    from lightning_fabric.plugins.environments import LightningEnvironment
+    from lightning_fabric.plugins.environments.lightning import LightningEnvironment
 
 Batches = Callable[[int, Sequence[Tensor]], Iterable[tuple[Tensor, Tensor]]]
 ACCELERATORS = ("auto", "cpu", "cuda", "mps")
@@ -67,15 +67,16 @@ def start_fabric(accelerator: str = "auto", devices: int = 1, precision: str = "
     return fabric
 
 
-def _own_environment() -> list[LightningEnvironment]:
+def _own_environment() -> LightningEnvironment | None:
     """Says inside a job of SLURM that the processes are ours to start, unless srun or torchrun has started them.
 
     Fabric takes every job for one whose tasks are the processes, and would wait in a job of one task for the others.
     """
-    from lightning_fabric.plugins.environments import LightningEnvironment, TorchElasticEnvironment
+    from lightning_fabric.plugins.environments.lightning import LightningEnvironment
+    from lightning_fabric.plugins.environments.torchelastic import TorchElasticEnvironment
 
     is_started = int(os.environ.get("SLURM_STEP_NUM_TASKS", "1")) > 1 or TorchElasticEnvironment.detect()
-    return [LightningEnvironment()] if "SLURM_JOB_ID" in os.environ and not is_started else []
+    return LightningEnvironment() if "SLURM_JOB_ID" in os.environ and not is_started else None
 
 
 def check_devices(accelerator: str, devices: int, precision: str) -> None:
