@@ -28,7 +28,7 @@ rule manifest:
 rule classifier:
     input: rules.manifest.output
     output: "build/checkpoints/one.classifier.safetensors"
-    params: options="--on-the-fly --work-dir build --seed 3"
+    params: options=f"--on-the-fly --seed 3 --root {workflow.basedir}/build --on {workflow.basedir}/Snakefile"
     shell: "OMP_NUM_THREADS=2 echo {params.options} > {output}"
 
 rule book:

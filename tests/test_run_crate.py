@@ -100,7 +100,10 @@ def test_steps_have_their_parameters_files_and_times(entities: dict[str, dict[st
     assert steps == ["manifest", "classifier", "book"], "and not what was made beside the run"
     training = entities["#action-2"]
     given = {entity["name"]: entity["value"] for key, entity in entities.items() if key.startswith("#parameter-2-")}
-    assert given == {"work-dir": "build", "seed": "3", "on-the-fly": "true"}
+    assert given == {"seed": "3", "on-the-fly": "true", "root": "build", "on": "Snakefile"}
+    assert training["description"].endswith(
+        "--root build --on Snakefile > build/checkpoints/one.classifier.safetensors"
+    )
     assert named(entities, training["environment"]) == ["OMP_NUM_THREADS"]
     read = named(entities, training["object"])
     assert {"build/data/shapes/manifest.parquet", "build/data/shapes/manifest.json"} < set(read)

@@ -15,6 +15,7 @@ import mimetypes
 import shlex
 import sys
 from collections.abc import Iterable, Sequence
+from dataclasses import replace
 from datetime import datetime
 from pathlib import Path
 from typing import Any
@@ -58,7 +59,7 @@ def write_crate(work_dir: Path, profile: str = USUAL, project: Path = PROJECT, f
         SigcamError: if the run is not finished, or its files are not those that its steps read.
     """
     work_dir, project = work_dir.resolve(), project.resolve()
-    steps = finished_steps(folder.resolve(), work_dir)
+    steps = [_without_places(step, work_dir, project) for step in finished_steps(folder.resolve(), work_dir)]
     crate = ROCrate(version=VERSION)
     crate.metadata.extra_contexts.append(TERMS)
     _describe(crate, project, profile, steps)
@@ -183,7 +184,7 @@ def _add_run(crate: ROCrate, workflow: Any, files: dict[Path, Any], steps: Seque
         action["result"] = [files[path] for path in step.outputs if path in files]
         action["agent"] = agent
         action["environment"] = _environment(crate, position, step)
-        action["description"] = _told(step)
+        action["description"] = step.command
         control = _entity(crate, f"#control-{position}", "ControlAction", name=f"control of {step.rule}")
         control["instrument"], control["object"] = crate.get(f"#step-{position}"), action
         controls.append(control)
@@ -215,9 +216,10 @@ def _action(
     return action
 
 
-def _told(step: Step) -> str:
-    """The command of a step, with the interpreter by its name, since its path is of the machine."""
-    return step.command.replace(sys.executable, "python")
+def _without_places(step: Step, work_dir: Path, project: Path) -> Step:
+    """A step whose command names files as the crate does, since where they lay is of the machine."""
+    command = step.command.replace(sys.executable, "python").replace(str(work_dir), "build")
+    return replace(step, command=command.replace(f"{project}/", ""))
 
 
 def _words(step: Step) -> list[str]:
