@@ -45,7 +45,7 @@ SNAKEMAKE = PATH="$(BIN):$$PATH" "$(BIN)/snakemake" --cores $(CORES) --rerun-inc
 # Let glibc keep freed memory, for ours and peers alike: else a forward pass takes up to twice as long.
 KEEP_MEMORY = MALLOC_MMAP_THRESHOLD_=1073741824 MALLOC_TRIM_THRESHOLD_=1073741824
 
-.PHONY: help setup reproduce plan book pdf weigh links launch bench faults publish lab test lint format lock audit licences clean
+.PHONY: help setup reproduce plan book pdf weigh links run-report run-crate launch bench faults publish lab test lint format lock audit licences clean
 
 help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-10s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -74,6 +74,13 @@ weigh: setup ## say what each page of the built book weighs, and how fast it is 
 
 links: setup ## try every link of the built book to other hosts (needs the network)
 	@"$(BIN)/python" workflow/check_links.py --work-dir $(WORK)
+
+run-report: setup ## put what a finished run took, step by step, into one page, build/run-report.html
+	@"$(BIN)/python" workflow/run_records.py --work-dir $(WORK)
+	@$(SNAKEMAKE) $(CHOSEN) --report $(WORK)/run-report.html
+
+run-crate: setup ## pack a finished run, with its workflow and its records, into an RO-Crate, build/run-crate.zip
+	@"$(BIN)/python" workflow/run_crate.py --work-dir $(WORK) --profile $(PROFILE)
 
 launch: setup ## put the cell for Colab in front of the notebooks, for the branch that the buttons open
 	@"$(BIN)/python" workflow/launch.py --notebooks notebooks

@@ -7,10 +7,12 @@ import signal
 import subprocess
 import sys
 import time
+import zipfile
 from pathlib import Path
 
 import pytest
 
+from run_crate import write_crate
 from sigcam_core.common.locks import try_lock
 from sigcam_core.run import Run
 
@@ -68,6 +70,15 @@ def test_a_killed_run_goes_on_where_it_stopped_and_ends_with_the_book(tmp_path: 
         assert {"commit", "device", "versions", "date", "parameters"} <= set(provenance), path.name
 
     assert "Nothing to be done" in run(work_dir)
+    records = work_dir.parent
+    with zipfile.ZipFile(write_crate(work_dir, folder=records)) as crate:
+        packed = set(crate.namelist())
+    made = {
+        path for name in ("checkpoints", "evidence", "notebooks", "summary") for path in (work_dir / name).iterdir()
+    }
+    assert {f"build/{path.relative_to(work_dir)}" for path in made if path.is_file()} <= packed
+    run(work_dir, "--report", str(records / "report.html"))
+    assert "evidence_small_cnn-gap" in (records / "report.html").read_text()
     plan = run(work_dir, "--dry-run", "--forcerun", *(f"evidence_small_cnn-{head}" for head in ("gap", "mlp")))
     again = {line.split("notebook=")[1] for line in plan.splitlines() if "wildcards: notebook=" in line}
     assert again == {"03_table1_wsol", "04_table2_fidelity"}, "new evidence concerns the tables, and nothing else"

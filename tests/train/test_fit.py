@@ -1,6 +1,7 @@
 """The loop: what a plain loop does, whatever interrupts it."""
 
 import copy
+import os
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import replace
 from functools import cache, partial
@@ -268,6 +269,34 @@ def test_devices_that_do_not_exist_are_refused(options: dict[str, Any], sentence
     with pytest.raises(SigcamError) as refused:
         start_fabric(**options)
     assert str(refused.value) == sentence
+
+
+@pytest.mark.parametrize(
+    ("variables", "is_ours"),
+    [
+        ({}, False),  # no SLURM: Fabric looks for itself
+        ({"SLURM_JOB_ID": "7"}, True),
+        ({"SLURM_JOB_ID": "7", "SLURM_STEP_NUM_TASKS": "1"}, True),
+        ({"SLURM_JOB_ID": "7", "SLURM_STEP_NUM_TASKS": "2"}, False),
+        ({"SLURM_JOB_ID": "7", "TORCHELASTIC_RUN_ID": "1", "GROUP_RANK": "0", "LOCAL_RANK": "0"}, False),
+    ],
+)
+def test_a_job_of_one_task_starts_its_processes_itself(
+    variables: dict[str, str], is_ours: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    given: list[Any] = []
+
+    def taken(**options: Any) -> Any:
+        given.append(options["plugins"])
+        return SimpleNamespace(launch=lambda: None)
+
+    monkeypatch.setattr("lightning_fabric.Fabric", taken)
+    for name in [name for name in os.environ if name.startswith(("SLURM_", "TORCHELASTIC_"))]:
+        monkeypatch.delenv(name)
+    for name, value in variables.items():
+        monkeypatch.setenv(name, value)
+    start_fabric("cpu", 2)
+    assert [plugin is not None for plugin in given] == [is_ours]
 
 
 @pytest.mark.parametrize("devices", [1, 2])
