@@ -5,7 +5,7 @@ from __future__ import annotations
 import sys
 import time
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from typing import TYPE_CHECKING, Protocol
 
 from rich.console import Console
@@ -48,8 +48,10 @@ def progress_bar(total: int, name: str, report: Report, *, silent: bool = False)
     columns = (TextColumn("{task.description}"), BarColumn(), TextColumn("{task.fields[text]}"), TimeRemainingColumn())
     start = last = time.perf_counter()
     done = 0
-    with Progress(*columns, console=console, transient=True, disable=not live) as bars:
-        bar = bars.add_task(name, total=total, text="")
+    with ExitStack() as stack:
+        # Without a terminal there is no bar: some versions of rich end even a disabled one with an empty line.
+        bars = stack.enter_context(Progress(*columns, console=console, transient=True)) if live else None
+        bar = bars.add_task(name, total=total, text="") if bars else None
 
         def advance(count: int, loss: Tensor | None = None) -> None:
             nonlocal done, last
@@ -60,7 +62,7 @@ def progress_bar(total: int, name: str, report: Report, *, silent: bool = False)
             last = now
             text = f"{done:,}/{total:,} images  {done / (now - start):,.0f} images/s"
             text += "" if loss is None else f"  loss {float(loss):.3f}"
-            if live:
+            if bars and bar is not None:
                 bars.update(bar, completed=done, text=text)
             else:
                 report(f"{name}: {text}")

@@ -8,6 +8,7 @@ import os
 import shutil
 import signal
 import sys
+import tempfile
 import time
 from collections.abc import Callable
 from dataclasses import replace
@@ -133,7 +134,8 @@ def in_process(run: Callable[[Path], None], work_dir: Path, before: Callable[[],
 
 def start(run: Callable[[Path], None], work_dir: Path, before: Callable[[], None]) -> tuple[int, Path]:
     """Start a child process; returns its number, and the file of what it writes."""
-    log = work_dir.parent / f"{work_dir.name}-{time.monotonic_ns()}.log"
+    # Not beside the work dir, whose disk may be full.
+    log = Path(tempfile.gettempdir()) / f"fault-{os.getpid()}-{time.monotonic_ns()}.log"
     child = os.fork()
     if child:
         return child, log
