@@ -8,6 +8,7 @@ import os
 import shutil
 import signal
 import sys
+import tempfile
 import time
 from collections.abc import Callable
 from dataclasses import replace
@@ -133,7 +134,7 @@ def in_process(run: Callable[[Path], None], work_dir: Path, before: Callable[[],
 
 def start(run: Callable[[Path], None], work_dir: Path, before: Callable[[], None]) -> tuple[int, Path]:
     """Start a child process; returns its number, and the file of what it writes."""
-    log = work_dir.parent / f"{work_dir.name}-{time.monotonic_ns()}.log"
+    log = Path(tempfile.gettempdir()) / f"faults-{os.getpid()}-{time.monotonic_ns()}.log"  # not on a disk that is full
     child = os.fork()
     if child:
         return child, log
