@@ -235,7 +235,7 @@ def _is_plain(fabric: Fabric | None) -> bool:
 def _start(network: nn.Module, partial: Path, done_file: Path, counts: tuple[int, int], cache_type: str) -> None:
     """Make the files of a new pass, unless those of a stopped one are there."""
     num_images, num_batches = counts
-    if done_file.exists() and len(np.load(done_file, allow_pickle=False)) == num_batches:
+    if _can_go_on(partial, done_file, counts):
         return
     with torch.inference_mode():
         size = required_format(network).size
@@ -252,6 +252,15 @@ def _start(network: nn.Module, partial: Path, done_file: Path, counts: tuple[int
     except OSError as error:
         gigabytes = f"{num_bytes / 1e9:.1f} GB"
         fail(f"cannot write {gigabytes} of features to {partial.parent} ({error.strerror}): make room there.")
+
+
+def _can_go_on(partial: Path, done_file: Path, counts: tuple[int, int]) -> bool:
+    """Whether the files of a stopped pass are there and whole; a disk may have kept half of one."""
+    try:
+        files = (np.load(path, mmap_mode="r", allow_pickle=False) for path in (partial, done_file))
+        return tuple(map(len, files)) == counts
+    except (OSError, ValueError, EOFError):
+        return False
 
 
 def _converted(inputs: Tensor, cache_type: str, manifest: Manifest, rows: Tensor) -> npt.NDArray[Any]:

@@ -134,8 +134,7 @@ def in_process(run: Callable[[Path], None], work_dir: Path, before: Callable[[],
 
 def start(run: Callable[[Path], None], work_dir: Path, before: Callable[[], None]) -> tuple[int, Path]:
     """Start a child process; returns its number, and the file of what it writes."""
-    # Not beside the work dir, whose disk may be full.
-    log = Path(tempfile.gettempdir()) / f"fault-{os.getpid()}-{time.monotonic_ns()}.log"
+    log = Path(tempfile.gettempdir()) / f"faults-{os.getpid()}-{time.monotonic_ns()}.log"  # not on a disk that is full
     child = os.fork()
     if child:
         return child, log
