@@ -73,7 +73,7 @@ def test_localisation_is_measured_and_equals_the_plain_way(case: Case) -> None:
 def test_the_memory_of_an_evaluation_does_not_grow_with_its_images() -> None:
     few, many = peak_mebibytes(2100), peak_mebibytes(7500)  # both of more than one shard, which is all that it holds
     assert few > 100
-    assert many - few < 100  # MiB; the images alone, decoded, would be 149, and one size differs by up to 50 from itself
+    assert many - few < 100  # MiB; the images alone, decoded, would be 149, and runs of one size differ by up to 50
 
 
 def test_training_is_measured_and_equals_that_on_the_fly(monkeypatch: pytest.MonkeyPatch) -> None:
