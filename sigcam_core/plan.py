@@ -64,6 +64,7 @@ COSTS = {
     "vgg16": Network(32.54, 20.46, 1.03, 1024),
     "vgg16_mlp": Network(30.94, 138.36, 123.64, 25088, 8),
     "resnet50": Network(12.42, 25.56, 2.05, 2048),
+    "resnet50_64px": Network(1.014, 25.56, 2.05, 2048),
     "inception_v3": Network(12.40, 26.51, 1.03, 1024),
     "inception_v3_mixed_7c": Network(5.68, 23.83, 2.05, 2048),
 }
@@ -234,8 +235,10 @@ def _of_experiments(results: Path) -> Iterator[Observation]:
         measured = Extent(True, evidence["perturbation_images"])
         cost = cost_of_evaluation(run, data, measured)
         yield Observation(f"evaluation of {path.parent.name}", cost.gflop, cost.located, evidence["seconds"])
-        if record["experiment"]["origin"] == "scratch":
-            epochs, manifest = len(record["classifier"]["history"]), record["manifest"]
+        manifest = record["manifest"]
+        # Only the manifest of generated images says how many there are to train on.
+        if record["experiment"]["origin"] == "scratch" and {"train", "val"} <= set(manifest):
+            epochs = len(record["classifier"]["history"])
             gflop = epochs * ((1 + BACKWARD) * manifest["train"] + manifest["val"]) * network.gflop
             yield Observation(f"training of {path.parent.name}", gflop, 0, record["classifier"]["seconds"])
 
