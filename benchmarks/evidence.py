@@ -8,7 +8,6 @@ it and makes all tables with their intervals.
 from __future__ import annotations
 
 import json
-import os
 import subprocess
 import sys
 import tempfile
@@ -21,7 +20,7 @@ import pyarrow as pa
 import torch
 
 from benchmarks.memory import own_peak_mebibytes, without_kept_memory
-from benchmarks.shares import Clock
+from benchmarks.shares import Clock, load_of_the_machine, loads_since
 from sigcam_core.cams.methods import METHODS
 from sigcam_core.cams.score_maps import normalize_maps
 from sigcam_core.common.errors import CommandLine, fail, run_command_line
@@ -52,7 +51,7 @@ def main() -> None:
         return
     if options.images < 1:
         fail(f"cannot measure evidence of {options.images} images: give at least 1.")
-    load = os.getloadavg()[0]
+    load = load_of_the_machine()
     with tempfile.TemporaryDirectory() as folder:
         path = write_made_up_evidence(Path(folder), options.images)
         measured = {"megabytes": path.stat().st_size / 1e6} | _in_another_process(path)
@@ -62,7 +61,7 @@ def main() -> None:
         "targets": TARGETS,
         "resamples": RESAMPLES,
     }
-    facts["load_of_the_machine"] = {"before": load, "after": os.getloadavg()[0]}
+    facts["load_of_the_machine"] = loads_since(load)
     result = {**facts, **measured, "provenance": provenance(seed=0, threads=torch.get_num_threads())}
     print(json.dumps(result, indent=2))
     write_json(options.output or BENCHMARKS / "evidence" / "cpu.json", result)

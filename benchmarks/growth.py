@@ -24,6 +24,7 @@ import numpy as np
 import torch
 
 from benchmarks.random_images import draw_images, manifest_of
+from benchmarks.shares import load_of_the_machine, loads_since
 from sigcam_core import DualBranch
 from sigcam_core.backbones import IMAGENET_CLASSES, build
 from sigcam_core.common.errors import CommandLine, fail, run_command_line
@@ -109,13 +110,13 @@ def main() -> None:
         return
     if min(options.sizes) < 1 or not options.minutes > 0:
         fail(f"--sizes {options.sizes} and --minutes {options.minutes:g} are out of range: give positive numbers.")
-    load = os.getloadavg()[0]
+    load = load_of_the_machine()
     runs = [] if options.costs else measure(sorted(options.sizes), 60 * options.minutes)
     result = {
         "network": "efficientnet_lite0",
         "runs": [run._asdict() for run in runs],
         "laws": {str(workers): law_of(runs, workers) for workers in WORKERS if runs},
-        "load_of_the_machine": {"before": load, "after": os.getloadavg()[0]},
+        "load_of_the_machine": loads_since(load),
         "profile": costs_on_machines(),
         "provenance": provenance(seed=0, threads=1, parameters={"minutes": options.minutes}),
     }

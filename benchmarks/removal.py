@@ -10,7 +10,6 @@ equal values have no order of their own.
 from __future__ import annotations
 
 import json
-import os
 import warnings
 from collections.abc import Callable
 from dataclasses import asdict
@@ -28,6 +27,7 @@ from torch import Tensor, nn
 
 from benchmarks.case import Case, make_case
 from benchmarks.memory import environment
+from benchmarks.shares import load_of_the_machine, loads_since
 from benchmarks.timing import Row, side_by_side
 from sigcam_core import cam_maps, normalize_maps
 from sigcam_core.backbones import IMAGENET_CLASSES, build
@@ -65,14 +65,14 @@ def main() -> None:
     options = parser.parse_args()
     if min(options.images, options.repeats) < 1:
         fail(f"--images {options.images} and --repeats {options.repeats} must be at least 1.")
-    load = os.getloadavg()[0]
+    load = load_of_the_machine()
     torch.manual_seed(0)
     model = build("efficientnet_lite0", IMAGENET_CLASSES, pretrained=True)
     case = make_case(model, "EfficientNet-Lite0", options.images, SIDE, torch.device("cpu"))
     facts = {"seed": 0, "threads": torch.get_num_threads(), "parameters": {"repeats": options.repeats}}
     result = {
         "rows": [asdict(row) for row in measure_removal(case, options.repeats)],
-        "load_of_the_machine": {"before": load, "after": os.getloadavg()[0]},
+        "load_of_the_machine": loads_since(load),
         "provenance": provenance(environment=environment(), peers={"quantus": version("quantus")}, **facts),
     }
     print(json.dumps(result, indent=2))

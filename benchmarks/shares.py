@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -26,6 +27,16 @@ class Clock:
         yield
         self.wall += time.perf_counter() - wall
         self.cpu += time.process_time() - cpu
+
+
+def load_of_the_machine() -> float:
+    """Processes that computed or waited for a core, on average over the last minute."""
+    return os.getloadavg()[0]
+
+
+def loads_since(before: float) -> dict[str, float]:
+    """The load before a measurement and the load now, which say how far times by the clock are ours."""
+    return {"before": before, "after": load_of_the_machine()}
 
 
 @contextmanager

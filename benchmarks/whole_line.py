@@ -11,7 +11,6 @@ an image. Where passes are compiled, that was done before: the first turn does n
 from __future__ import annotations
 
 import json
-import os
 import statistics
 import tempfile
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -28,7 +27,7 @@ from torchvision.models import resnet50
 from benchmarks.memory import environment
 from benchmarks.peer_line import BACKWARD_PASSES, FORWARD_PASSES, Figures, evaluate_by_peers, peer_networks
 from benchmarks.random_images import random_images
-from benchmarks.shares import Clock, timed_passes
+from benchmarks.shares import Clock, load_of_the_machine, loads_since, timed_passes
 from benchmarks.timing import ForwardPass, Row
 from sigcam_core import DualBranch, cam_maps
 from sigcam_core.backbones import IMAGENET_CLASSES, build, passes
@@ -84,7 +83,7 @@ def main() -> None:
         fail(f"{given} must be at least 1.")
     if options.peer_images > options.images:
         fail(f"--peer-images {options.peer_images} are more than --images {options.images}: give at most as many.")
-    load = os.getloadavg()[0]
+    load = load_of_the_machine()
     facts = {
         "seed": 0,
         "threads": torch.get_num_threads(),
@@ -92,9 +91,7 @@ def main() -> None:
         "parameters": counts._asdict(),
     }
     networks = [measure(name, counts) for name in GOALS]
-    loads = {"before": load, "after": os.getloadavg()[0]}
-    source = provenance(environment=environment(), **facts)
-    result = {"networks": networks, "load_of_the_machine": loads, "provenance": source}
+    result = {"networks": networks, "load_of_the_machine": loads_since(load), "provenance": provenance(**facts)}
     print(json.dumps(result, indent=2))
     write_json(options.output or BENCHMARKS / "whole_line" / "cpu.json", result)
 

@@ -18,6 +18,7 @@ from sigcam_core.backbones import passes
 from sigcam_core.backbones.formats import IMAGENET_FORMAT
 from sigcam_core.backbones.small_cnn import small_cnn
 from sigcam_core.common.errors import SigcamError
+from sigcam_core.common.files import read_json
 from sigcam_core.localization.protocol import best_iou_per_threshold, gt_loc_iou
 
 BOXES = np.array([[40, 50, 150, 180], [5, 5, 60, 60]])
@@ -107,3 +108,17 @@ def test_wrong_options_of_the_whole_line_are_refused(
     monkeypatch.setattr(sys, "argv", ["benchmarks.whole_line", *options])
     with pytest.raises(SigcamError, match=sentence):
         whole_line.main()
+
+
+def test_what_was_measured_is_written_with_the_load_and_where_it_is_from(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(whole_line, "measure", lambda name, counts: {"network": name})
+    output = tmp_path / "cpu.json"
+    monkeypatch.setattr(sys, "argv", ["benchmarks.whole_line", "--images", "20", "--output", str(output)])
+    whole_line.main()
+    result = read_json(output)
+    assert [network["network"] for network in result["networks"]] == list(whole_line.GOALS)
+    assert set(result["load_of_the_machine"]) == {"before", "after"}
+    assert result["provenance"]["parameters"]["images"] == 20
+    assert "environment" in result["provenance"]
