@@ -69,7 +69,6 @@ def test_no_cell_of_a_csv_is_a_formula(tmp_path: Path) -> None:
 
 
 def test_tables_of_notebooks_hold_text_and_no_tags() -> None:
-    pytest.importorskip("IPython")
     table = pd.DataFrame({"method": HOSTILE, HOSTILE[0]: HOSTILE, "value": 1.5})
     html = fold(HOSTILE[1], show(table, HOSTILE[2]), name=HOSTILE[2]).data
     links = re.findall(r'<a class="csv" download="([^"]*)" href="data:text/csv;base64,', html)
