@@ -22,6 +22,7 @@ from benchmarks.timing import Row
 from sigcam_core.common.errors import CommandLine, fail, run_command_line
 from sigcam_core.common.files import write_json
 from sigcam_core.common.provenance import best_device, provenance
+from sigcam_core.summarise.further_speed import verdict
 from sigcam_core.summarise.speed import BENCHMARKS
 
 NETWORK, IMAGE_SIZE = "ResNet-50", 224
@@ -86,7 +87,7 @@ def print_table(result: dict[str, Any]) -> None:
         table.add_column(column, justify="right")
     for values in result["rows"]:
         row = Row(**values)
-        goal = "" if row.goal is None else f"{row.goal:.2f} {'met' if row.is_met else 'MISSED'}"
+        goal = "" if row.goal is None else f"{row.goal:.2f} {verdict(bool(row.is_met))}"
         difference = "" if row.max_difference is None else f"{row.max_difference:.1e}"
         passes = (f"{count:.3f}" for count in (row.passes, row.peer_passes))
         table.add_row(row.task, row.setting, row.peer, f"{row.speed_up:.2f}", goal, *passes, difference)

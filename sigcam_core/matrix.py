@@ -158,6 +158,19 @@ class Profile:
 
 USUAL = "quick"
 """The profile where none is named."""
+_MINIATURE = Profile(
+    "miniature",
+    "**these numbers mean nothing**: they come from random weights, one epoch and a few generated images in "
+    "the layouts of the paper's four data sets, and show only that every step of profile `paper` runs",
+    tuple(DATA_SETS.values()),
+    classifier_recipe="miniature",
+    sigmoid_recipe="miniature",
+    perturbed_images=1,
+    perturbation_steps=2,
+    is_miniature=True,
+    batch_size=1,
+    repeats=1,
+)
 PROFILES = {
     profile.name: profile
     for profile in (
@@ -181,32 +194,14 @@ PROFILES = {
             "the paper's networks in both forms, fine-tuned on the paper's four data sets with its recipes",
             tuple(DATA_SETS.values()),
         ),
-        Profile(
-            "miniature",
-            "**these numbers mean nothing**: they come from random weights, one epoch and a few generated images in "
-            "the layouts of the paper's four data sets, and show only that every step of profile `paper` runs",
-            tuple(DATA_SETS.values()),
-            classifier_recipe="miniature",
-            sigmoid_recipe="miniature",
-            perturbed_images=1,
-            perturbation_steps=2,
-            is_miniature=True,
-            batch_size=1,
-            repeats=1,
-        ),
-        Profile(
-            "trial",
-            "**these numbers mean nothing**: one data set and one network of profile `miniature`, to try a cluster "
-            "with before more is sent to it",
-            ("cub",),
-            ("inception_v3",),
-            classifier_recipe="miniature",
-            sigmoid_recipe="miniature",
-            perturbed_images=1,
-            perturbation_steps=2,
-            is_miniature=True,
-            batch_size=1,
-            repeats=1,
+        _MINIATURE,
+        replace(
+            _MINIATURE,
+            name="trial",
+            about="**these numbers mean nothing**: one data set and one network of profile `miniature`, to try a "
+            "cluster with before more is sent to it",
+            data_sets=("cub",),
+            networks=("inception_v3",),
         ),
     )
 }

@@ -116,14 +116,13 @@ def _beside_binder(peaks: Mapping[str, float | None]) -> str:
     )
 
 
-def _notebook_row(path: Path, work_dir: Path) -> str:
+def _notebook_row(path: Path, work_dir: Path, peak: float | None) -> str:
     # The executed one: its copy on the page has lost what papermill noted.
     notebook = json.loads((work_dir / "notebooks" / path.name).read_text(encoding="utf-8"))
     run = notebook.get("metadata", {}).get("papermill", {})
     when = run.get("end_time", "")[:16].replace("T", " ") or "–"
     seconds = f"{run['duration']:.0f}" if run.get("duration") else "–"
     seed = run.get("parameters", {}).get("seed", "–")
-    peak = _peak(work_dir, path.stem)
     return _cells(f"{{doc}}`notebooks/{path.stem}`", when, seconds, "–" if peak is None else f"{peak:,.0f}", seed)
 
 
@@ -152,7 +151,8 @@ def write_build_page(target: Path, work_dir: Path, project: Path) -> None:
     """Write the page of this build to the sources in ``target``, which have the executed notebooks already."""
     now = provenance()
     paths = sorted((target / "notebooks").glob("*.ipynb"))
-    notebooks = [_notebook_row(path, work_dir) for path in paths]
+    peaks = {path.stem: _peak(work_dir, path.stem) for path in paths}
+    notebooks = [_notebook_row(path, work_dir, peaks[path.stem]) for path in paths]
     folders = ("data", "checkpoints", "evidence")
     found = [path for folder in folders for path in sorted((work_dir / folder).rglob("*.json"))]
     records = [_record_row(path, work_dir) for path in found if path.parent.name != "images"]
@@ -161,7 +161,7 @@ def write_build_page(target: Path, work_dir: Path, project: Path) -> None:
     text = TEXT.format(
         facts="\n".join(_facts(now)),
         notebooks="\n".join(notebooks),
-        binder=_beside_binder({path.stem: _peak(work_dir, path.stem) for path in paths}),
+        binder=_beside_binder(peaks),
         records="\n".join(records),
         version=citation["version"],
         commit=now["commit"][:12],

@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import hashlib
 import json
+from collections.abc import Mapping
 
 import torch
-from torch import nn
+from torch import Tensor, nn
 
 
 def digest_of(facts: object) -> str:
@@ -28,8 +29,13 @@ def digest_of_weights(network: nn.Module) -> str:
     >>> digest_of_weights(layer) == before
     False
     """
-    weights = hashlib.sha256()
-    for name, tensor in network.state_dict().items():
-        weights.update(name.encode())
-        weights.update(tensor.detach().cpu().contiguous().flatten().view(torch.uint8).numpy().data)
-    return weights.hexdigest()
+    return digest_of_tensors(network.state_dict())
+
+
+def digest_of_tensors(tensors: Mapping[str, Tensor]) -> str:
+    """A digest of the names and numbers of tensors, in their order, wherever they lie."""
+    content = hashlib.sha256()
+    for name, tensor in tensors.items():
+        content.update(name.encode())
+        content.update(tensor.detach().cpu().contiguous().flatten().view(torch.uint8).numpy().data)
+    return content.hexdigest()

@@ -58,12 +58,9 @@ def perturbation_curves(
         SigcamError: if maps do not fit the images or hold NaN, the baseline does not fit, there are no images, a
             count is below 1, or ``score`` gives anything but one probability an image.
     """
-    ranks = _ranks(images, score_maps)  # (N, H W)
-    if steps < 1 or batch_size < 1:
-        fail(f"steps and batch size must be at least 1, got {steps} and {batch_size}.")
+    ranks, counts = _ranks_and_counts(images, score_maps, steps, batch_size)  # (N, H W), (S + 1,)
     filling = _filling(images, baseline)
     num_images, num_pixels = ranks.shape
-    counts = _counts(ranks, steps)
     last = len(counts) - 1
     curves = images.new_zeros((num_images, 2, last + 1), dtype=torch.float64)  # (N, deletion and insertion, S + 1)
     # Each job is an image, a curve and a point. Deletion's last point, the baseline alone, is insertion's first.
@@ -101,10 +98,8 @@ def deletion_curve(score: Score, images: Tensor, score_maps: Tensor, steps: int 
     Returns:
         (N, S) float64 scores after each step; the last is that of an image without any of its pixels.
     """
-    ranks = _ranks(images, score_maps)  # (N, H W)
-    if steps < 1 or batch_size < 1:
-        fail(f"steps and batch size must be at least 1, got {steps} and {batch_size}.")
-    counts = _counts(ranks, steps)[1:]
+    ranks, counts = _ranks_and_counts(images, score_maps, steps, batch_size)  # (N, H W), (S + 1,)
+    counts = counts[1:]
     curves = images.new_zeros((len(images), len(counts)), dtype=torch.float64)
     jobs = torch.cartesian_prod(torch.arange(len(images)), torch.arange(len(counts))).view(-1, 2).to(images.device)
     for start in range(0, len(jobs), batch_size):
@@ -145,19 +140,19 @@ def average_drop_at_coverage(insertion: Tensor) -> Tensor:
     return torch.tensor(drops, dtype=torch.float64, device=insertion.device)
 
 
-def _ranks(images: Tensor, score_maps: Tensor) -> Tensor:
-    """Rank (N, H W) of every pixel, 0 the highest."""
+def _ranks_and_counts(images: Tensor, score_maps: Tensor, steps: int, batch_size: int) -> tuple[Tensor, Tensor]:
+    """Rank (N, H W) of every pixel, 0 the highest; and how many are perturbed at each point of a curve, (S + 1,).
+
+    None is at the first point, and all are at the last.
+    """
     check_ranking_maps(images, score_maps)
+    if steps < 1 or batch_size < 1:
+        fail(f"steps and batch size must be at least 1, got {steps} and {batch_size}.")
     order = score_maps.flatten(1).argsort(dim=1, descending=True, stable=True)
     places = torch.arange(order.shape[1], device=order.device).expand_as(order)
-    return torch.empty_like(order).scatter_(1, order, places)
-
-
-def _counts(ranks: Tensor, steps: int) -> Tensor:
-    """How many pixels are perturbed at each point of a curve, (S + 1,), none at the first and all at the last."""
-    num_pixels = ranks.shape[1]
-    counts = torch.arange(0, num_pixels, -(-num_pixels // steps), device=ranks.device)
-    return torch.cat([counts, counts.new_tensor([num_pixels])])
+    num_pixels = order.shape[1]
+    counts = torch.arange(0, num_pixels, -(-num_pixels // steps), device=images.device)
+    return torch.empty_like(order).scatter_(1, order, places), torch.cat([counts, counts.new_tensor([num_pixels])])
 
 
 def _filling(images: Tensor, baseline: Tensor | None) -> Tensor:

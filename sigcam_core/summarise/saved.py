@@ -161,6 +161,10 @@ def print_headline(work_dir: Path) -> None:
         table.add_row(label, saved["formatted"][key])
     console = Console()
     console.print(table)
-    console.print(
-        f"The book: {(work_dir / 'book' / '_build' / 'html' / 'index.html').resolve()}", soft_wrap=True, markup=False
-    )
+    say_where_the_book_is(console, work_dir)
+
+
+def say_where_the_book_is(console: Console, work_dir: Path) -> None:
+    """Print the path of the built book's first page, in one line however long it is."""
+    page = work_dir / "book" / "_build" / "html" / "index.html"
+    console.print(f"The book: {page.resolve()}", soft_wrap=True, markup=False)

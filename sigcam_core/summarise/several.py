@@ -17,7 +17,7 @@ from ..prepare.manifest import Manifest
 from .chapters import fidelity_chapter, localization_chapter
 from .paper import PAPER_TABLES, paper_table
 from .paper_names import DATA_SETS
-from .saved import SUMMARY, Chapter, Value
+from .saved import SUMMARY, Chapter, Value, say_where_the_book_is
 
 COUNTS = ("test_images", "perturbed_images")
 
@@ -145,6 +145,4 @@ def print_filled(work_dir: Path, about: str) -> None:
         table.add_row(row["table"], row["dataset"], f"{row['filled']} of {row['rows']}")
     console.print(table)
     console.print(about.replace("*", ""), soft_wrap=True, highlight=False)
-    console.print(
-        f"The book: {(work_dir / 'book' / '_build' / 'html' / 'index.html').resolve()}", soft_wrap=True, markup=False
-    )
+    say_where_the_book_is(console, work_dir)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 import json
 import time
 from collections.abc import Mapping
@@ -10,11 +9,11 @@ from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
 
-import torch
 from safetensors import SafetensorError, safe_open
 from safetensors.torch import save_file
 from torch import Tensor, nn
 
+from ..common.digests import digest_of, digest_of_tensors
 from ..common.files import write_atomically
 
 SECONDS_BETWEEN_SAVINGS = 120.0
@@ -111,8 +110,4 @@ class Checkpoint:
 
 def _sum_of(tensors: Mapping[str, Tensor], metadata: Mapping[str, str]) -> str:
     """A checksum of all that a file holds."""
-    content = hashlib.sha256(json.dumps(metadata, sort_keys=True).encode())
-    for name in sorted(tensors):
-        content.update(name.encode())
-        content.update(tensors[name].cpu().flatten().view(torch.uint8).numpy().data)
-    return content.hexdigest()
+    return digest_of([dict(metadata), digest_of_tensors(dict(sorted(tensors.items())))])

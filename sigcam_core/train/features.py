@@ -8,8 +8,6 @@ pass that was stopped goes on where it was.
 from __future__ import annotations
 
 import errno
-import hashlib
-import json
 import os
 import shutil
 import time
@@ -29,7 +27,7 @@ from torch import Tensor, nn
 
 from ..backbones.formats import required_format
 from ..backbones.passes import Pass, fast_pass
-from ..common.digests import digest_of_weights
+from ..common.digests import digest_of, digest_of_weights
 from ..common.errors import fail
 from ..common.files import read_object, sha256_of_file, sync, write_atomically, write_json
 from ..common.locks import one_at_a_time
@@ -142,7 +140,9 @@ def cache_features(
     facts = _facts(network, manifest, cache_type) | {"precision": precision_of(fabric)}
     paths = []
     for view in views:
-        key = _digest({**facts, "view": [view.augment, *([view.seed, view.number] if view.augment != "none" else [])]})
+        key = digest_of(
+            {**facts, "view": [view.augment, *([view.seed, view.number] if view.augment != "none" else [])]}
+        )
         paths.append(folder / key[:16] / "inputs.npy")
         # Several processes of one run share the work; of several runs, one does it and the others wait.
         alone = fabric is None or fabric.world_size == 1
@@ -281,17 +281,13 @@ def _facts(network: nn.Module, manifest: Manifest, cache_type: str) -> dict[str,
     names = [manifest.locate(path).relative_to(manifest.root).as_posix() for path in manifest.table["path"]]
     files = marks_of_files(manifest.root, names)
     return {
-        "network": _digest(repr(network)),
+        "network": digest_of(repr(network)),
         "weights": digest_of_weights(network),
-        "images": _digest([manifest.checksum, files]),
+        "images": digest_of([manifest.checksum, files]),
         "form": list(required_format(network)),
         "cache_type": cache_type,
         "versions": {name: version(name) for name in VERSIONS},
     }
-
-
-def _digest(value: object) -> str:
-    return hashlib.sha256(json.dumps(value).encode()).hexdigest()
 
 
 def _device_of(network: nn.Module) -> torch.device:
