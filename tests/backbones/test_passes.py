@@ -42,6 +42,23 @@ def test_a_batch_of_any_size_is_filled_up_or_split(
     assert set(seen) == {4}
 
 
+def test_weights_are_constants_while_the_pass_is_compiled_and_only_then(
+    dual: DualBranch, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from torch._dynamo.variables.builder import is_parameter_freezing
+
+    frozen: list[bool] = []
+
+    def compiled(images: Tensor) -> Tensor:
+        frozen.append(is_parameter_freezing())  # what Dynamo asks when it traces a network
+        return dual.backbone(images)
+
+    monkeypatch.setattr(torch, "compile", lambda *_, **__: compiled)
+    extract = fast_pass(dual.backbone, seeded_images(4, 32), 10**6)
+    extract(seeded_images(4, 32))
+    assert frozen == [True, False]
+
+
 def test_other_numbers_are_refused(dual: DualBranch, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(torch, "compile", lambda *_, **__: lambda images: 1.01 * dual.backbone(images))
     told: list[str] = []
