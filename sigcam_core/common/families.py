@@ -60,6 +60,7 @@ class MetricFamily:
         variant: name of a keyword of ``statistics``, such as the protocol, that tables tell apart in a column of that
             name; empty where there is none.
         variants: values of that keyword.
+        makes_passes: whether to measure is to run the network; all else is measured beside these passes.
         of_first_images: whether only the first images of a split are measured, because it takes long. Their figures
             stand in a table of their own, without one of differences between heads.
     """
@@ -72,6 +73,7 @@ class MetricFamily:
     needs: Mapping[str, Need] = field(default_factory=dict)
     variant: str = ""
     variants: tuple[str, ...] = ("",)
+    makes_passes: bool = False
     of_first_images: bool = False
 
     def has_any(self, evidence: pd.DataFrame) -> bool:

@@ -8,11 +8,15 @@ from __future__ import annotations
 
 import shutil
 import time
-from collections.abc import Callable, Sequence
+from collections import deque
+from collections.abc import Callable, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import asdict, dataclass
-from functools import partial
+from functools import partial, reduce
 from importlib.metadata import version
+from operator import or_
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pyarrow as pa
@@ -37,6 +41,8 @@ from .schema import FAMILIES, SCHEMA
 from .shards import ALONE, Part, folder_of_shards, gather, is_whole, shards_of, write_shard
 
 BATCHES_A_SHARD = 32
+BATCHES_BEHIND = 1
+"""How many batches localisation may lag behind the passes; it is faster, and a batch takes memory."""
 
 
 @dataclass(frozen=True)
@@ -210,16 +216,22 @@ def _measure_shard(
     families = FAMILIES if options.with_fidelity else (LOCALIZATION, POINTING)
     device = next(dual.parameters()).device
     own = manifest.take(list(shard))
-    tables, done = [], shard.start
-    # No image is kept: each is needed once.
-    for indices, images, labels in image_batches(own, options.batch_size, dual.input_format, memory_budget=0):
-        part = own.take(indices.tolist())
-        images = images.to(device, memory_format=torch.channels_last)
-        num_perturbed = min(len(images), max(0, options.perturbation_images - done))
-        batch = _batch(dual, images, labels.to(device), part, map_options, options, num_perturbed)
-        tables.append(_table_of(batch, part, network, families))
-        done += len(images)
-        advance(len(images))
+    tables: list[pa.Table] = []
+    begun: deque[Callable[[], pa.Table]] = deque()
+    done = shard.start
+    with ThreadPoolExecutor(1) as beside:  # one: what it does is spread over the cores
+        # No image is kept: each is needed once.
+        for indices, images, labels in image_batches(own, options.batch_size, dual.input_format, memory_budget=0):
+            part = own.take(indices.tolist())
+            images = images.to(device, memory_format=torch.channels_last)
+            num_perturbed = min(len(images), max(0, options.perturbation_images - done))
+            batch = _batch(dual, images, labels.to(device), part, map_options, options, num_perturbed)
+            begun.append(_begin_table(batch, part, network, families, beside))
+            if len(begun) > BATCHES_BEHIND:
+                tables.append(begun.popleft()())
+            done += len(images)
+            advance(len(images))
+        tables += [table() for table in begun]
     return pa.concat_tables(tables)
 
 
@@ -253,8 +265,24 @@ def _batch(
     )
 
 
-def _table_of(batch: MapBatch, part: Manifest, network: str, families: Sequence[MetricFamily]) -> pa.Table:
-    """The rows of the evidence: N images x R maps, image-major, with the columns of all families."""
+def _begin_table(
+    batch: MapBatch, part: Manifest, network: str, families: Sequence[MetricFamily], beside: ThreadPoolExecutor
+) -> Callable[[], pa.Table]:
+    """Make the passes of a batch, while ``beside`` measures what takes none.
+
+    Returns:
+        What waits for these too, and puts the table together.
+    """
+    measuring = [beside.submit(family.measure, batch) for family in families if not family.makes_passes]
+    columns: dict[str, Any] = {}
+    for family in families:
+        if family.makes_passes:
+            columns |= family.measure(batch)
+    return lambda: _table_of(batch, part, network, reduce(or_, (own.result() for own in measuring), columns))
+
+
+def _table_of(batch: MapBatch, part: Manifest, network: str, columns: Mapping[str, Any]) -> pa.Table:
+    """The rows of the evidence: N images x R maps, image-major; what was not measured is missing."""
     rows, count = batch.options.rows, len(part)
     table = {
         "network": [network] * (count * len(rows)),
@@ -264,7 +292,6 @@ def _table_of(batch: MapBatch, part: Manifest, network: str, families: Sequence[
         "head": [head for head, _ in rows] * count,
         "method": [method for _, method in rows] * count,
     }
-    for family in families:
-        table |= family.measure(batch)
+    table |= columns
     missing = [None] * (count * len(rows))
     return pa.table({field.name: table.get(field.name, missing) for field in SCHEMA}, schema=SCHEMA)

@@ -148,12 +148,22 @@ def perturbation_statistics(rows: pd.DataFrame, weights: FloatArray) -> Statisti
     return {name: 100 * (weights @ rows[name].to_numpy(np.float64)) / count for name in PERTURBATION_METRICS}
 
 
-FIDELITY = MetricFamily("fidelity", COLUMNS, measure, fidelity_statistics, TITLES, variant="scorer", variants=SCORERS)
+FIDELITY = MetricFamily(
+    "fidelity",
+    COLUMNS,
+    measure,
+    fidelity_statistics,
+    TITLES,
+    variant="scorer",
+    variants=SCORERS,
+    makes_passes=True,
+)
 PERTURBATION = MetricFamily(
     "perturbation",
     PERTURBATION_COLUMNS,
     measure_perturbation,
     perturbation_statistics,
     PERTURBATION_TITLES,
+    makes_passes=True,
     of_first_images=True,
 )
