@@ -2,7 +2,8 @@
 
 Four methods come from grad-cam, a forward and a backward pass of the network a head and method; CAM is written by hand.
 Boxes follow the protocol as its public code does: a contour search at each of 1,000 thresholds, and one table of IoUs.
-Fidelity takes a forward pass of the explained image a map.
+Fidelity takes a forward pass of the explained image a map. Localisation asks for the maps of the labels, and fidelity
+for those of the predicted classes: one set serves both where all labels are predicted, and else the peer makes two.
 """
 
 from __future__ import annotations
@@ -29,8 +30,6 @@ from sigcam_core.prepare.manifest import Manifest
 Figures = dict[tuple[str, str], dict[str, float]]
 """Of each head and method, figures in % by the names of the tables."""
 GT_LOC_THRESHOLD = 0.2
-FORWARD_PASSES, BACKWARD_PASSES = 2 * len(GRAD_CAM) + 1 + 10, 2 * len(GRAD_CAM)
-"""That the peer makes for an image: grad-cam's, one for CAM and the image's scores, and one a map."""
 
 
 class Networks(NamedTuple):
@@ -57,11 +56,11 @@ def peer_networks(dual: DualBranch) -> Networks:
 
 
 def evaluate_by_peers(networks: Networks, manifest: Manifest, batch_size: int) -> Figures:
-    """Figures of all maps of a manifest whose labels are the predicted classes.
+    """Figures of all maps of a manifest.
 
     Args:
         networks: from :func:`peer_networks`.
-        manifest: N images with boxes.
+        manifest: N images with boxes and labels.
         batch_size: images a pass.
     """
     hits: dict[tuple[str, str], list[NDArray[np.bool_]]] = {}
@@ -70,20 +69,36 @@ def evaluate_by_peers(networks: Networks, manifest: Manifest, batch_size: int) -
     before = []
     for rows, images, labels in image_batches(manifest, batch_size, networks.dual.input_format, memory_budget=0):
         boxes = scaled_boxes(manifest.take(rows.tolist()), MAP_SIZE)
-        maps, image_scores = _maps_and_scores(networks, images, labels)
-        before.append(image_scores)
-        for key, values in maps.items():
-            score_maps = [_stretched(values[number]) for number in range(len(values))]
-            for score_map, truth in zip(score_maps, boxes, strict=True):
+        with torch.no_grad():
+            out = networks.dual(images)
+        predicted = out.softmax_logits.argmax(dim=1)
+        before.append(_probability(out.softmax_logits, predicted))
+        label_maps = _score_maps(networks, images, out.features, labels)
+        same = torch.equal(labels, predicted)
+        predicted_maps = label_maps if same else _score_maps(networks, images, out.features, predicted)
+        for key in label_maps:
+            for score_map, truth in zip(label_maps[key], boxes, strict=True):
                 curve, gt_loc = iou_at_thresholds(score_map, truth)
                 hits.setdefault(key, []).append(curve >= np.array(IOU_PERCENTAGES)[:, None] / 100)
                 located.setdefault(key, []).append(bool(gt_loc >= GT_LOC_IOU))
-            explained = images * torch.from_numpy(np.stack(score_maps))[:, None].to(images)
+            explained = images * torch.from_numpy(predicted_maps[key])[:, None].to(images)
             with torch.no_grad():
                 logits = networks.dual(explained).softmax_logits
-            scores.setdefault(key, []).append(_probability(logits, labels))
+            scores.setdefault(key, []).append(_probability(logits, predicted))
     whole = torch.cat(before)
     return {key: _figures(np.stack(hits[key]), located[key], whole, torch.cat(scores[key])) for key in hits}
+
+
+def passes_of_peer(same: bool) -> tuple[int, int]:
+    """Forward and backward passes that the peer makes for an image.
+
+    Those of grad-cam for a set of maps, one for CAM and the image's scores, and one a map.
+
+    Args:
+        same: whether one set of maps serves localisation and fidelity.
+    """
+    sets = 2 * len(GRAD_CAM) * (1 if same else 2)
+    return sets + 1 + 10, sets
 
 
 def iou_at_thresholds(
@@ -113,24 +128,24 @@ def iou_at_thresholds(
     return np.maximum.reduceat(best, starts), iou_of_pairs(largest[None], boxes).max()
 
 
-def _maps_and_scores(networks: Networks, images: Tensor, labels: Tensor) -> tuple[dict[tuple[str, str], Any], Tensor]:
-    """Maps (N, h, w) of every head and method, and the softmax branch's probability of each label (N,)."""
-    with torch.no_grad():
-        out = networks.dual(images)
+def _score_maps(
+    networks: Networks, images: Tensor, features: Tensor, class_idx: Tensor
+) -> dict[tuple[str, str], NDArray[np.float64]]:
+    """Maps (N, 224, 224) in [0, 1] of every head and method."""
     maps: dict[tuple[str, str], Any] = {}
-    targets = [ClassifierOutputTarget(label) for label in labels.tolist()]
-    size = (out.features.shape[3], out.features.shape[2])
+    targets = [ClassifierOutputTarget(one) for one in class_idx.tolist()]
+    size = (features.shape[3], features.shape[2])
     for head in HEADS:
         network = networks.by_head[head]
         weight = linear_head_weight(network[1])
         assert weight is not None
-        maps[head, "cam"] = torch.einsum("nk,nkhw->nhw", weight.detach()[labels], out.features).numpy()
+        maps[head, "cam"] = torch.einsum("nk,nkhw->nhw", weight.detach()[class_idx], features).numpy()
         for method, extractor_class in GRAD_CAM.items():
             with extractor_class(network, [network[0]]) as extractor:
                 # The protocol resizes bicubically, and from the features' size; grad-cam would do so bilinearly.
                 extractor.get_target_width_height = lambda _: size
                 maps[head, method] = extractor(images, targets)
-    return maps, _probability(out.softmax_logits, labels)
+    return {key: np.stack([_stretched(one) for one in values]) for key, values in maps.items()}
 
 
 def _stretched(values: NDArray[np.float32]) -> NDArray[np.float64]:

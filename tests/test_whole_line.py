@@ -9,7 +9,7 @@ import pytest
 import torch
 
 from benchmarks import whole_line
-from benchmarks.peer_line import evaluate_by_peers, iou_at_thresholds, peer_networks
+from benchmarks.peer_line import evaluate_by_peers, iou_at_thresholds, passes_of_peer, peer_networks
 from benchmarks.random_images import draw_images, manifest_of, random_images
 from benchmarks.shares import timed_passes
 from benchmarks.whole_line import Counts
@@ -46,17 +46,21 @@ def test_boxes_at_thresholds_are_those_of_the_protocol(size: int) -> None:
         assert largest == pytest.approx(gt_loc_iou(score_map, BOXES)[0], abs=1e-12)
 
 
-def test_both_lines_are_measured_and_give_the_same_figures(small: DualBranch) -> None:
-    result: dict[str, Any] = whole_line.measure("small", Counts(images=6, peer_images=3, repeats=1), batch_size=4)
+@pytest.mark.parametrize(("labels", "passes_made"), [("predicted", (19, 8)), ("others", (27, 16))])
+def test_both_lines_are_measured_and_give_the_same_figures(
+    labels: str, passes_made: tuple[int, int], small: DualBranch
+) -> None:
+    counts = Counts(images=6, peer_images=3, repeats=1)
+    result: dict[str, Any] = whole_line.measure("small", counts, labels, batch_size=4)
     plain, compiled = result["rows"]
-    assert plain["setting"] == "Small, 6 images of 224 px, passes plain"
+    assert plain["setting"] == f"Small, 6 images of 224 px, labels {labels}, passes plain"
     assert compiled["setting"].endswith("passes compiled")
     for row in (plain, compiled):
         assert row["max_difference"] < 0.01  # percentage points
         assert row["goal"] == 2.0
         assert row["speed_up"] == pytest.approx(row["peer_seconds"] / row["seconds"])
     assert 2 <= result["passes"]["ours"] <= 11
-    assert (result["passes"]["peer_forward"], result["passes"]["peer_backward"]) == (19, 8)
+    assert (result["passes"]["peer_forward"], result["passes"]["peer_backward"]) == passes_made
     assert all(0 < share < 1 for share in result["shares"].values())
     assert set(result["processor_seconds_per_image"]) == {"peer", "plain", "compiled"}
 
@@ -65,8 +69,9 @@ def test_the_peer_makes_the_passes_that_are_told(small: DualBranch, tmp_path: Pa
     networks = peer_networks(small)
     calls: list[int] = []
     networks.dual.backbone.register_forward_hook(lambda *_: calls.append(1))
-    evaluate_by_peers(networks, random_images(tmp_path, 2, 8), batch_size=2)
-    assert len(calls) == 19
+    evaluate_by_peers(networks, random_images(tmp_path, 2, 8), batch_size=2)  # labels that are not predicted
+    assert len(calls) == 27 == passes_of_peer(same=False)[0]
+    assert passes_of_peer(same=True) == (19, 8)
 
 
 def test_the_sigmoid_head_of_the_peer_is_cut_and_ours_is_not(small: DualBranch) -> None:
@@ -113,12 +118,13 @@ def test_wrong_options_of_the_whole_line_are_refused(
 def test_what_was_measured_is_written_with_the_load_and_where_it_is_from(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(whole_line, "measure", lambda name, counts: {"network": name})
+    monkeypatch.setattr(whole_line, "measure", lambda name, counts, labels: {"network": name, "labels": labels})
     output = tmp_path / "cpu.json"
     monkeypatch.setattr(sys, "argv", ["benchmarks.whole_line", "--images", "20", "--output", str(output)])
     whole_line.main()
     result = read_json(output)
-    assert [network["network"] for network in result["networks"]] == list(whole_line.GOALS)
+    told = [(network["network"], network["labels"]) for network in result["networks"]]
+    assert told == [(name, labels) for name in whole_line.GOALS for labels in ("predicted", "others")]
     assert set(result["load_of_the_machine"]) == {"before", "after"}
     assert result["provenance"]["parameters"]["images"] == 20
     assert "environment" in result["provenance"]

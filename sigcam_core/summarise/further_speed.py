@@ -76,7 +76,7 @@ def records_of(**results: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def whole_line_table(result: Mapping[str, Any]) -> pd.DataFrame:
-    """A whole evaluation beside the peer's, one row a network and kind of pass.
+    """A whole evaluation beside the peer's, one row a network, kind of labels and kind of pass.
 
     Args:
         result: of ``"whole_line"``, from :func:`read_further`.
@@ -92,6 +92,7 @@ def whole_line_table(result: Mapping[str, Any]) -> pd.DataFrame:
             rows.append(
                 {
                     "network": network_title(network["network"]),
+                    "labels": network["labels"],
                     "passes": kind,
                     "times faster": row["speed_up"],
                     "in processor seconds": used["peer"] / used[kind],
