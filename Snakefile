@@ -64,6 +64,12 @@ def option(name):
     return "" if settings[name] is None else f"--{name} {settings[name]}"
 
 
+def preparing(name):
+    """The arguments of `data_scripts` that prepare a data set."""
+    counts = [option(split) for split in ("train", "val", "test")] if name == "shapes" else []
+    return [name, "--root", str(WORK / "data"), *" ".join(counts).split()]
+
+
 def look_after():
     """Mend dates in the future, and make due what was deleted, before anything is asked for."""
     folders = [Path(workflow.basedir, name) for name in ("sigcam_core", "data_scripts", "notebooks", "book", "workflow", "results")]
@@ -73,12 +79,7 @@ def look_after():
     if gone := incomplete(WORK):
         first = next(iter(gone.values()))
         print(f"files of {len(gone)} finished steps are gone, first {first}: they are made again.", file=sys.stderr)
-        counts = [part for name in ("train", "val", "test") for part in option(name).split()]
-        data = [PYTHON, "-m", "data_scripts"]
-        root = ["--root", str(WORK / "data")]
-        commands = {MANIFESTS[name]: [*data, name, *root] for name in MANIFESTS}
-        if "shapes" in MANIFESTS:
-            commands[MANIFESTS["shapes"]] += counts
+        commands = {path: [PYTHON, "-m", "data_scripts", *preparing(name)] for name, path in MANIFESTS.items()}
         if not {"-n", "--dry-run", "--dryrun"} & set(sys.argv):  # Snakemake itself does not know yet
             make_due(gone, commands)
 
@@ -185,12 +186,10 @@ if IS_USUAL:
             mem_mb=2000,
             runtime=10,
         params:
+            arguments=shlex.join(preparing("shapes")),
             made=made_with(MANIFESTS["shapes"]),
         shell:
-            NOTING
-            + "{PYTHON:q} -m data_scripts shapes --root {WORK:q}/data "
-            + " ".join(option(name) for name in ("train", "val", "test"))
-            + SETTLING
+            NOTING + "{PYTHON:q} -m data_scripts {params.arguments}" + SETTLING
 
     rule photos:
         """Gather the sample photos."""
@@ -203,9 +202,10 @@ if IS_USUAL:
             mem_mb=2000,
             runtime=30,
         params:
+            arguments=shlex.join(preparing("photos")),
             made=made_with(MANIFESTS["photos"]),
         shell:
-            NOTING + "{PYTHON:q} -m data_scripts photos --root {WORK:q}/data" + SETTLING
+            NOTING + "{PYTHON:q} -m data_scripts {params.arguments}" + SETTLING
 
     for run in RUNS.values():
 

@@ -91,13 +91,13 @@ else:
             output:
                 with_record(MANIFESTS[dataset]),
             params:
-                dataset=dataset,
+                arguments=shlex.join(preparing(dataset)),
             threads: 1
             resources:
                 mem_mb=8000,
                 runtime=24 * 60,
             shell:
-                "{PYTHON:q} -m data_scripts {params.dataset} --root {WORK:q}/data"
+                "{PYTHON:q} -m data_scripts {params.arguments}"
 
     for path, run in CLASSIFIERS.items():
 

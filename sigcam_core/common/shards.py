@@ -21,6 +21,7 @@ from safetensors.numpy import save_file
 
 from .digests import digest_of
 from .files import write_atomically
+from .locks import one_at_a_time
 from .progress import Report, progress_bar
 
 Arrays = dict[str, NDArray[Any]]
@@ -36,7 +37,7 @@ def in_shards(
     shard_size: int = 256,
     report: Report = lambda _: None,
 ) -> Arrays:
-    """Measure N items shard by shard, unless that was done before.
+    """Measure N items shard by shard, unless that was done before; a second process waits, and finds it done.
 
     Args:
         path: safetensors file of the whole; shards lie in a folder beside it until all are there.
@@ -50,7 +51,13 @@ def in_shards(
     Returns:
         The arrays, N rows each, in the order of the items.
     """
-    digest = digest_of([facts, shard_size])
+    with one_at_a_time(path.with_suffix(".lock"), report):  # or one removes the shards that another gathers
+        return _in_shards(path, num_items, measure, digest_of([facts, shard_size]), shard_size, report)
+
+
+def _in_shards(
+    path: Path, num_items: int, measure: Callable[[slice], Arrays], digest: str, shard_size: int, report: Report
+) -> Arrays:
     folder = path.with_suffix(".shards")
     if (known := _read(path, digest)) is not None:
         count = len(next(iter(known.values())))

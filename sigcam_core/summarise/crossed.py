@@ -184,10 +184,7 @@ def comparisons_table(one: Measured, metrics: Sequence[str]) -> pd.DataFrame:
     table = one.tables["differences"]
     table = table[table["metric"].isin(metrics)]
     there = [metric for metric in metrics if metric in set(table["metric"])]
-    text = [
-        f"{d:+.1f} [{low:+.1f}, {high:+.1f}]" for d, low, high in table[["difference", "low_all", "high_all"]].values
-    ]
-    wide = table.assign(text=text).pivot(index="comparison", columns="metric", values="text")
+    wide = table.assign(text=_texts(table)).pivot(index="comparison", columns="metric", values="text")
     wide = wide.reindex([name for name in COMPARISONS if name in wide.index])[there]
     wide = wide.rename(columns=TITLES).fillna("–")
     wide.insert(0, "difference", [COMPARISONS[name].words for name in wide.index])
@@ -248,8 +245,13 @@ def _move(one: Measured, comparison: str, metric: str) -> str:
     """By how much a comparison moves a metric, as text; empty where nobody measured it."""
     table = one.tables["differences"]
     rows = table[(table["comparison"] == comparison) & (table["metric"] == metric)]
-    figures = rows[["difference", "low_all", "high_all"]].to_numpy().round(1) + 0.0  # no minus before a zero
-    return "".join(f"{change:+.1f} [{low:+.1f}, {high:+.1f}]" for change, low, high in figures)
+    return "".join(_texts(rows))
+
+
+def _texts(differences: pd.DataFrame) -> list[str]:
+    """Differences with their simultaneous intervals, in points."""
+    figures = differences[["difference", "low_all", "high_all"]].to_numpy().round(1) + 0.0  # no minus before a zero
+    return [f"{change:+.1f} [{low:+.1f}, {high:+.1f}]" for change, low, high in figures]
 
 
 def likeness_figures(one: Measured) -> pd.DataFrame:

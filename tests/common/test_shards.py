@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Callable
 from contextlib import nullcontext
+from multiprocessing import Queue, get_context
 from pathlib import Path
 
 import numpy as np
@@ -32,7 +34,7 @@ def test_shards_are_gathered_in_order(tmp_path: Path) -> None:
     arrays = in_shards(tmp_path / "a.safetensors", 10, Counter(), {}, shard_size=3)
     assert arrays["squares"].tolist() == [n**2 for n in range(10)]
     assert arrays["bits"].dtype == np.bool_
-    assert [path.name for path in tmp_path.iterdir()] == ["a.safetensors"]
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["a.lock", "a.safetensors"]
 
 
 def test_what_is_there_is_not_measured_again(tmp_path: Path) -> None:
@@ -42,6 +44,30 @@ def test_what_is_there_is_not_measured_again(tmp_path: Path) -> None:
     second = in_shards(path, 10, again, {"seed": 0}, shard_size=3)
     assert again.asked == []
     assert np.array_equal(first["squares"], second["squares"])
+
+
+def test_a_second_process_waits_and_finds_it_done(tmp_path: Path) -> None:
+    path, context = tmp_path / "a.safetensors", get_context("spawn")
+    results = context.Queue()
+    processes = [context.Process(target=square_slowly, args=(path, results)) for _ in range(2)]
+    for process in processes:
+        process.start()
+    asked = [results.get(timeout=60) for _ in processes]
+    for process in processes:
+        process.join()
+    assert sorted(asked) == [[], [0, 3, 6, 9]]
+
+
+def square_slowly(path: Path, results: Queue[list[int]]) -> None:
+    """Measure with a pause in each shard, in which the other process gets there too."""
+    counter = Counter()
+
+    def measure(items: slice) -> Arrays:
+        time.sleep(0.1)
+        return counter(items)
+
+    in_shards(path, 10, measure, {}, shard_size=3)
+    results.put(counter.asked)
 
 
 def test_a_stopped_run_goes_on(tmp_path: Path) -> None:
