@@ -91,9 +91,12 @@ def test_the_page_has_a_row_for_every_family() -> None:
     page = architectures_page.page_of(RESULTS)
     for library in architectures.LIBRARIES:
         content = json.loads((RESULTS / "architectures" / f"{library}.json").read_text())
-        part = page.split(f"## {architectures_page.TITLES[library]} {content['release']}")[1].split("\n## ")[0]
+        title = f"{architectures_page.TITLES[library]} {content['release']}"
+        part = page.split(f"dropdown}} {title}: every family")[1].split("\n:::::")[0]
         assert part.count("\n| ") == len(content["families"]) + 1
-        assert f"{len(content['families'])} of {content['of']} families" in part
+        outcomes = [row["outcome"] for row in content["families"].values()]
+        (counts,) = (line for line in page.splitlines() if line.startswith(f"| {title} | {content['of']} |"))
+        assert counts.split(" | ")[2] == str(outcomes.count("split"))
         for family, row in content["families"].items():
             line = next(line for line in part.splitlines() if line.startswith(f"| {family} | `{row['network']}` |"))
             assert (" × ".join(map(str, row["maps"])) if row["outcome"] == "split" else row["outcome"]) in line
@@ -103,3 +106,19 @@ def test_the_page_has_a_row_for_every_family() -> None:
 def test_a_library_without_results_is_named(tmp_path: Path) -> None:
     with pytest.raises(SigcamError, match=r"the book needs .*torchvision.json: run `python workflow/architectures.py"):
         architectures_page.page_of(tmp_path)
+
+
+def test_the_page_opens_with_what_was_found_and_says_what_was_not_looked_at(tmp_path: Path) -> None:
+    families = {
+        "a": {"network": "a", "outcome": "refused", "why": "x", "parameters": 1},
+        "b": {"network": "b", "outcome": "not built", "why": "x"},
+    }
+    for library in architectures.LIBRARIES:
+        path = tmp_path / "architectures" / f"{library}.json"
+        path.parent.mkdir(exist_ok=True)
+        path.write_text(json.dumps({"release": "1", "of": 3, "families": families}))
+    page = architectures_page.page_of(tmp_path)
+    assert "> Of 3 families that were built, 0 are cut" in page
+    assert "3 are refused with a sentence. 6 more were not tried here." in page
+    assert "| Library | families | refused | not built here | not looked at | with CAM |" in page
+    assert "| timm 1 | 3 | 1 | 1 | 1 | 0 |" in page

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
+from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
@@ -13,6 +14,10 @@ from sigcam_core.common.files import read_json
 PAGE = "architectures"
 TITLES = {"torchvision": "torchvision", "timm": "timm", "transformers": "transformers (Hugging Face)"}
 TEXT = """# Networks, family by family
+
+> {opening}
+
+{summary}
 
 {{py:mod}}`sigcam_core.dual.split` has no list of architectures. It cuts a network by trying, and keeps a cut only if
 the two parts give the network's logits. So that you need not try first, a small network of every family of three
@@ -27,6 +32,19 @@ setting that is not there.
 
 {tables}
 """
+UNSEEN = "unseen"
+OUTCOMES = {
+    "split": "split",
+    "refused": "refused",
+    "not built": "not built here",
+    "not tried": "too large here",
+    "given up": "too slow here",
+    UNSEEN: "not looked at",
+}
+"""What may come of a family, in the survey's words and in those of the page's first table."""
+FOLD = """:::::{{dropdown}} {title}: every family
+{table}
+:::::"""
 HEADER = """| Family | Network | Parameters (M) | Maps | Head (M) | Cut | Methods, or why not |
 |:--|:--|--:|:--|--:|:--|:--|"""
 
@@ -46,7 +64,11 @@ def write_architectures(target: Path, results: Path) -> None:
 
 def page_of(results: Path) -> str:
     """The page's text."""
-    return TEXT.format(tables="\n\n".join(_table(_read(results / PAGE / f"{name}.json"), name) for name in TITLES))
+    surveys = {library: _read(results / PAGE / f"{library}.json") for library in TITLES}
+    titles = {library: f"{TITLES[library]} {content['release']}" for library, content in surveys.items()}
+    folds = [FOLD.format(title=titles[library], table=_table(content)) for library, content in surveys.items()]
+    found = {titles[library]: content for library, content in surveys.items()}
+    return TEXT.format(opening=_opening(found.values()), summary=_summary(found), tables="\n\n".join(folds))
 
 
 def _read(path: Path) -> dict[str, Any]:
@@ -56,13 +78,45 @@ def _read(path: Path) -> dict[str, Any]:
     return content
 
 
-def _table(content: dict[str, Any], library: str) -> str:
-    families = content["families"]
-    counts = Counter(row["outcome"] for row in families.values())
-    told = ", ".join(f"{count} {outcome}" for outcome, count in counts.most_common())
-    rows = "\n".join(_row(family, row) for family, row in families.items())
-    title = f"## {TITLES[library]} {content['release']}"
-    return f"{title}\n\n{len(families)} of {content['of']} families: {told}.\n\n{HEADER}\n{rows}"
+def _outcomes(content: dict[str, Any]) -> Counter[str]:
+    return Counter(row["outcome"] for row in content["families"].values())
+
+
+def _has_cam(content: dict[str, Any]) -> int:
+    """How many families have a head in which CAM is allowed."""
+    return sum("cam" in row.get("methods", ()) for row in content["families"].values())
+
+
+def _opening(surveys: Iterable[dict[str, Any]]) -> str:
+    surveys = list(surveys)
+    outcomes = sum((_outcomes(content) for content in surveys), Counter[str]())
+    built = outcomes["split"] + outcomes["refused"]
+    plain = sum(map(_has_cam, surveys))
+    missing = sum(content["of"] - len(content["families"]) for content in surveys)
+    others = outcomes.total() - built + missing
+    return (
+        f"Of {built} families that were built, {outcomes['split']} are cut into a backbone and a head, {plain} of them "
+        f"into one that CAM itself explains, and {outcomes['refused']} are refused with a sentence. {others} more were "
+        "not tried here."
+    )
+
+
+def _summary(surveys: dict[str, dict[str, Any]]) -> str:
+    """Of each library, how many families had each outcome."""
+    counts = {title: _outcomes(content) for title, content in surveys.items()}
+    for title, content in surveys.items():
+        counts[title][UNSEEN] = content["of"] - len(content["families"])
+    shown = [outcome for outcome in OUTCOMES if any(count[outcome] for count in counts.values())]
+    header = ["Library", "families", *(OUTCOMES[outcome] for outcome in shown), "with CAM"]
+    rows = [
+        _cells(title, content["of"], *(counts[title][outcome] for outcome in shown), _has_cam(content))
+        for title, content in surveys.items()
+    ]
+    return "\n".join([_cells(*header), "|:--|" + "--:|" * (len(header) - 1), *rows])
+
+
+def _table(content: dict[str, Any]) -> str:
+    return "\n".join([HEADER, *(_row(family, row) for family, row in content["families"].items())])
 
 
 def _row(family: str, row: dict[str, Any]) -> str:

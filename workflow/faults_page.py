@@ -30,6 +30,8 @@ time? And does the run end with what an undisturbed one ends with, byte by byte,
 comes. *Noticed*: how many sentences refused to go on. *Lost* and *redone*: finished files. *Other end*: how often the
 run did not end as it should.
 
+{summary}
+
 {faults}
 
 Measured with {faults_from}, in {minutes:.0f} minutes, at {moments} of each kind. `python -m tests.faults`
@@ -43,13 +45,13 @@ must be a valid object, or one sentence that says what is wrong: no traceback, n
 
 {fuzz}
 
-{cases} in {fuzz_minutes:.0f} minutes, with {fuzz_from}. The lines of the functions of the modules that read, those that
-write among them, and how many were reached:
+{cases} in {fuzz_minutes:.0f} minutes, with {fuzz_from}.
 
 {coverage}
 
 {before}
 """
+COVERAGE = "Lines of the functions of the modules that read, those that write among them, and how many were reached"
 MOST_MOMENTS = 50  # of a kind, in a full run
 KINDS = ("fault", "injected", "took hold", "noticed", "lost", "redone", "other end")
 
@@ -68,15 +70,31 @@ def _numbers(count: dict[str, Any]) -> list[int]:
     return [count[key] for key in ("injected", "took_hold", "refusals", "lost", "redone", "wrong")]
 
 
+def _by_group(kinds: dict[str, dict[str, Any]]) -> dict[str, dict[str, list[int]]]:
+    """By group and name of a kind, its numbers."""
+    groups: dict[str, dict[str, list[int]]] = {}
+    for name, count in kinds.items():
+        groups.setdefault(count["group"], {})[name] = _numbers(count)
+    return groups
+
+
+def _summary(kinds: dict[str, dict[str, Any]]) -> str:
+    """A line a group: how many kinds, and the sums of their numbers."""
+    rows = [[name, len(own), *map(sum, zip(*own.values(), strict=True))] for name, own in _by_group(kinds).items()]
+    return _table(["what was broken", "kinds", *KINDS[1:]], rows)
+
+
 def _fault_tables(kinds: dict[str, dict[str, Any]]) -> str:
-    """A table a group, with its sum."""
-    parts = []
-    for group in dict.fromkeys(count["group"] for count in kinds.values()):
-        counts = {name: _numbers(count) for name, count in kinds.items() if count["group"] == group}
-        rows: list[list[object]] = [[name, *numbers] for name, numbers in counts.items()]
-        total = ["**all**", *map(sum, zip(*counts.values(), strict=True))]
-        parts.append(f"### {group}\n\n{_table(KINDS, [*rows, total])}")
-    return "\n\n".join(parts)
+    """A folded table a group."""
+    tables = {
+        group: _table(KINDS, [[name, *numbers] for name, numbers in own.items()])
+        for group, own in _by_group(kinds).items()
+    }
+    return "\n\n".join(_fold(f"{group}: every kind", table) for group, table in tables.items())
+
+
+def _fold(title: str, content: str) -> str:
+    return f":::::{{dropdown}} {title}\n{content}\n:::::"
 
 
 def _opening(kinds: dict[str, dict[str, Any]]) -> str:
@@ -113,7 +131,7 @@ def _before(record: dict[str, Any]) -> str:
     return (
         f"The first run of {cases:,} cases found {len(found)} places where a damaged file was answered by an error of "
         f"Python, or taken for a whole one. They were mended, and the run above is of the readers as they are now.\n\n"
-        f"{_table(('what was read', 'what was raised'), rows)}"
+        + _fold("What the first run found", _table(("what was read", "what was raised"), rows))
     )
 
 
@@ -135,6 +153,7 @@ def write_faults_page(target: Path, project: Path) -> None:
     ]
     text = TEXT.format(
         opening=_opening(faults["kinds"]),
+        summary=_summary(faults["kinds"]),
         faults=_fault_tables(faults["kinds"]),
         faults_from=_made_with(faults),
         minutes=faults["seconds"] / 60,
@@ -144,7 +163,7 @@ def write_faults_page(target: Path, project: Path) -> None:
         cases=f"{sum(int(row[1]) for row in readers):,} cases",
         fuzz_minutes=fuzz["seconds"] / 60,
         fuzz_from=_made_with(fuzz),
-        coverage=_table(("module", "lines", "reached", "share"), lines),
+        coverage=_fold(COVERAGE, _table(("module", "lines", "reached", "share"), lines)),
         before=_before(read_object(before)) if before.exists() else "",
     )
     (target / f"{PAGE}.md").write_text(text, encoding="utf-8")
