@@ -15,11 +15,19 @@ MLP = "_mlp"
 
 
 class InputFormat(NamedTuple):
-    """How images are made ready for a network: side in pixels, then channel mean and standard deviation."""
+    """How images are made ready for a network: side in pixels, then mean and standard deviation of each channel.
+
+    There are as many channels as means: one is gray, three are RGB, four are RGB and opacity.
+    """
 
     size: int
-    mean: tuple[float, float, float]
-    std: tuple[float, float, float]
+    mean: tuple[float, ...]
+    std: tuple[float, ...]
+
+    @property
+    def channels(self) -> int:
+        """Of the images."""
+        return len(self.mean)
 
 
 IMAGENET_MEAN, IMAGENET_STD = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)
@@ -148,5 +156,4 @@ def refuse_unknown_format(network: object) -> NoReturn:
 
 
 def _format_of(input_size: tuple[int, ...], mean: tuple[float, ...], std: tuple[float, ...]) -> InputFormat:
-    channels = [(float(a), float(b), float(c)) for a, b, c in (mean, std)]
-    return InputFormat(input_size[-1], channels[0], channels[1])
+    return InputFormat(input_size[-1], tuple(map(float, mean)), tuple(map(float, std)))

@@ -90,11 +90,12 @@ class DualBranch(nn.Module):
             features: the backbone, for a network that cannot be split by itself.
             head: the head, for a network that cannot be split by itself.
             to_maps: where ``features`` gives tokens, the module that makes maps of them: see :class:`DualBranch`.
-            input_format: how images are made ready; by default what the classifier says, if it does.
+            input_format: how images are made ready; by default what the classifier says, if it says it for as many
+                channels as it takes.
 
         Raises:
             SigcamError: if the network cannot be split, gives probabilities or one logit, or the number of classes
-                differs.
+                or of the format's channels differs.
         """
         check_choice("init", init, INITS)
         if (features is None) != (head is None) or (features is None and to_maps is not None):
@@ -113,11 +114,12 @@ class DualBranch(nn.Module):
                     "head(features(images)) differs from model(images), or features are not maps and `to_maps` is "
                     "missing: pass the parts that make up the classifier."
                 )
+        form = _format_of(model, input_format)
         split = finished(model, split)
         sigmoid_head = copy.deepcopy(split.head)
         if init == "fresh":
             sigmoid_head.apply(partial(draw_fresh, std=FRESH_STD))
-        return cls(split.features, split.head, sigmoid_head, split.to_maps, input_format or known_format(model))
+        return cls(split.features, split.head, sigmoid_head, split.to_maps, form)
 
     def train(self, mode: bool = True) -> DualBranch:
         """Set the sigmoid head's mode; the frozen parts stay in evaluation mode."""
@@ -220,6 +222,18 @@ class DualBranch(nn.Module):
 
 HEADS = ("softmax", "sigmoid")
 AUTOCAST_TYPES = (torch.float16, torch.bfloat16)
+
+
+def _format_of(model: nn.Module, given: InputFormat | None) -> InputFormat | None:
+    """The format that is given, or that a classifier says, of as many channels as it takes."""
+    channels = num_channels(model)
+    if given is not None and given.channels != channels:
+        fail(
+            f"{type(model).__name__} takes images of {channels} channels, but input_format has {given.channels} means: "
+            f"give {channels} means and standard deviations."
+        )
+    form = given or known_format(model)
+    return form if form is not None and form.channels == channels else None
 
 
 def check_images(images: Tensor, channels: int = 3) -> None:

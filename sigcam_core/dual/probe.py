@@ -30,10 +30,16 @@ def check_is_trainable(model: nn.Module) -> None:
     """Refuse networks whose parameters are not there to be read or copied.
 
     Raises:
-        SigcamError: for compiled and quantised formats, a network without parameters, or one that was made under
-            ``torch.inference_mode``.
+        SigcamError: for what is no module of PyTorch, such as an ONNX model, compiled and quantised formats, a network
+            without parameters, or one that was made under ``torch.inference_mode``.
     """
     name = type(model).__name__
+    if not isinstance(model, nn.Module):
+        if type(model).__module__.split(".")[0] in ("onnx", "onnxruntime"):
+            fail(f"{name} is an ONNX model, whose parts cannot be taken out: pass the nn.Module it was exported from.")
+        if isinstance(model, torch.export.ExportedProgram):
+            fail(f"{name} is an exported program, which is not trained: pass the nn.Module it was exported from.")
+        fail(f"{name} is no network: pass a torch.nn.Module that classifies images.")
     if isinstance(model, torch.jit.ScriptModule):
         fail(f"{name} is TorchScript, whose parts cannot be taken out: pass the nn.Module it was made from.")
     if isinstance(model, torch.fx.GraphModule) or any("quantized" in type(m).__module__ for m in model.modules()):

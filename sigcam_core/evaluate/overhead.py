@@ -45,9 +45,9 @@ def measure_overhead(dual: DualBranch, batch_size: int = 8, repeats: int = 15, s
     if repeats < 1 or batch_size < 1:
         fail(f"measure at least 1 pair of passes on at least 1 image, not {repeats} on {batch_size}.")
     device = next(dual.parameters()).device
-    size = dual.input_format.size
+    form = dual.input_format
     generator = torch.Generator().manual_seed(seed)
-    images = torch.randn(batch_size, 3, size, size, generator=generator).to(device)
+    images = torch.randn(batch_size, form.channels, form.size, form.size, generator=generator).to(device)
     method = methods_of(dual.softmax_head)[0]
 
     def passes(heads: tuple[str, ...]) -> Callable[[], None]:
@@ -96,9 +96,9 @@ def measure_head_training(
     if min(batch_size, epochs, repeats) < 1:
         fail(f"measure at least 1 round, epoch and image, not {repeats}, {epochs} and {batch_size}.")
     device = next(dual.parameters()).device
-    size = dual.input_format.size
+    form = dual.input_format
     generator = torch.Generator().manual_seed(seed)
-    images = torch.randn(batch_size, 3, size, size, generator=generator).to(device)
+    images = torch.randn(batch_size, form.channels, form.size, form.size, generator=generator).to(device)
     labels = torch.arange(batch_size, device=device) % dual.softmax_head(dual.extract(images[:1])).shape[1]
     pool, rest = split_pooling(copy.deepcopy(dual.sigmoid_head))
     rest.train()

@@ -1,7 +1,7 @@
 """Files of images and masks, decoded to 8 bits: what is taken, what is refused, and by what rule pixels are made.
 
 Files are taken in the formats of :data:`FORMATS`, told by their first bytes and not by their names; of an animation or
-a file of several pages, the first. Their pixels become 8-bit RGB:
+a file of several pages, the first. Their pixels become 8-bit RGB, or what else of :data:`CHANNELS` a network takes:
 
 - 16 bits a channel: the upper 8, floor(v / 256). That takes 0..65535 to 0..255, and returns 8-bit values exactly that
   were stored in 16 bits, be it as 257 v or as 256 v. 12 bits of a TIFF: likewise, floor(v / 16).
@@ -55,6 +55,9 @@ FORMATS: dict[str, tuple[bytes, type[ImageFile]]] = {
 Not by ``PIL.Image.open``: that hands PostScript to another program, whatever the file is called, and warns of large
 images by a limit that holds for the whole process.
 """
+CHANNELS = {1: "L", 3: "RGB", 4: "RGBA"}
+"""What an image becomes for a network of so many channels, as Pillow calls it: gray is 0.299 R + 0.587 G + 0.114 B, and
+the opacity of an image that tells of none is 255. With four channels, nothing is laid on a background."""
 BACKGROUND = (255, 255, 255)
 """White, on which transparent pixels lie."""
 MOST_MEGAPIXELS = 100.0
@@ -82,7 +85,7 @@ _TURNS = {
 """What turns an image of each EXIF orientation upright; 1 is upright already."""
 
 
-def decode_image(path: Path, size: int, upright: bool = False) -> npt.NDArray[np.uint8]:
+def decode_image(path: Path, size: int, upright: bool = False, channels: int = 3) -> npt.NDArray[np.uint8]:
     """An image, squashed to a square by antialiased bilinear interpolation.
 
     Args:
@@ -90,21 +93,36 @@ def decode_image(path: Path, size: int, upright: bool = False) -> npt.NDArray[np
         size: side wanted, pixels.
         upright: whether to turn it as its EXIF orientation says, for photos of one's own; data sets' images stay as
             they are stored.
+        channels: a key of :data:`CHANNELS`.
 
     Returns:
-        uint8 (size, size, 3), RGB.
+        uint8 (size, size, channels).
 
     Raises:
-        SigcamError: if the file is missing, damaged, no regular file, of another format, too large, or holds numbers
-            of unknown range.
+        SigcamError: for another number of channels, or if the file is missing, damaged, no regular file, of another
+            format, too large, or holds numbers of unknown range.
     """
+    check_channels(channels)
     with _opened(path, f"image {path}", "give another photo" if upright else PREPARE_AGAIN) as image:
         turn = _TURNS.get(_orientation(image)) if upright else None
-        picture = _rgb(image, path)
+        picture = _eight_bits(image, path)
+        picture = _opaque(picture) if channels < 4 else picture
+        picture = picture if picture.mode == CHANNELS[channels] else picture.convert(CHANNELS[channels])
         if turn is not None:
             picture = picture.transpose(turn)
         # torchvision's Resize on a PIL image is this call.
-        return np.array(picture.resize((size, size), Image.Resampling.BILINEAR))
+        pixels = np.array(picture.resize((size, size), Image.Resampling.BILINEAR))
+        return pixels.reshape(size, size, channels)
+
+
+def check_channels(channels: int) -> None:
+    """Refuse a number of channels that files of images do not have.
+
+    Raises:
+        SigcamError: unless it is a key of :data:`CHANNELS`.
+    """
+    if channels not in CHANNELS:
+        fail(f"files of images give 1, 3 or 4 channels, not {channels}: pass the network tensors that are normalised.")
 
 
 def decode_values(path: Path) -> npt.NDArray[np.uint8]:
@@ -209,26 +227,32 @@ def _orientation(image: ImageFile) -> int:
         return 1  # as other programs do, which show a photo whose notes are damaged
 
 
-def _rgb(image: ImageFile, path: Path) -> Image.Image:
-    """The pixels as 8-bit RGB, not turned."""
+def _eight_bits(image: ImageFile, path: Path) -> Image.Image:
+    """The pixels in 8 bits a channel, as gray, RGB or RGBA, not turned; what is transparent is still so."""
     if image.mode in _NO_RANGE and not (image.mode == "I" and isinstance(image, PngImageFile)):
         fail(f"image {path} holds {_NO_RANGE[image.mode]}: convert it to gray or RGB of 8 or 16 bits a channel first.")
     if image.mode.startswith("I"):
-        return _upper_bits(image).convert("RGB")
+        return _upper_bits(image)
     image.load()
     key = image.info.get("transparency")
     if isinstance(key, tuple) and max(key) > 255:  # of 16-bit colours, whose upper bits Pillow has taken
         image.info["transparency"] = tuple(value >> 8 for value in key)
     if key is not None or "A" in image.getbands():
-        layer = image.convert("RGBA")
-        canvas = Image.new("RGB", layer.size, BACKGROUND)
-        canvas.paste(layer, mask=layer)
-        return canvas
-    return image if image.mode == "RGB" else image.convert("RGB")
+        return image.convert("RGBA")
+    return image if image.mode in ("L", "RGB") else image.convert("RGB")
+
+
+def _opaque(picture: Image.Image) -> Image.Image:
+    """A picture on :data:`BACKGROUND` where it is transparent."""
+    if picture.mode != "RGBA":
+        return picture
+    canvas = Image.new("RGB", picture.size, BACKGROUND)
+    canvas.paste(picture, mask=picture)
+    return canvas
 
 
 def _upper_bits(image: ImageFile) -> Image.Image:
-    """The upper 8 bits of 16-bit grays."""
+    """The upper 8 bits of 16-bit grays, as gray or RGBA."""
     bits, negative = 16, False
     if isinstance(image, TiffImageFile):
         bits = max(image.tag_v2.get(BITSPERSAMPLE, (16,)))
@@ -237,5 +261,6 @@ def _upper_bits(image: ImageFile) -> Image.Image:
     key = image.info.get("transparency")
     gray = (values >> (bits - 8)).astype(np.uint8)
     if key is not None:
-        gray[values == key] = 255
+        opacity = np.where(values == key, 0, 255).astype(np.uint8)
+        return Image.fromarray(np.stack([gray, gray, gray, opacity], axis=2))
     return Image.fromarray(255 - gray if negative else gray)

@@ -20,7 +20,7 @@ from torch import Tensor
 
 from ..common.errors import fail
 from ..common.masks import BACKGROUND, IGNORE, OBJECT, check_object_value
-from .decode import decode_image, decode_values
+from .decode import check_channels, decode_image, decode_values
 from .manifest import Manifest, is_file_name, plain_value
 from .views import View, show
 
@@ -30,7 +30,7 @@ if TYPE_CHECKING:
 MASK_VALUES = (BACKGROUND, OBJECT, IGNORE)
 
 
-def load_images(manifest: Manifest, size: int) -> Tensor:
+def load_images(manifest: Manifest, size: int, channels: int = 3) -> Tensor:
     """Decode all images, squashed to a square as the paper does (antialiased bilinear).
 
     By the rules of :mod:`sigcam_core.prepare.decode`. The pixels of data sets stay as they are stored, since boxes
@@ -39,19 +39,20 @@ def load_images(manifest: Manifest, size: int) -> Tensor:
     Args:
         manifest: the N images.
         size: side wanted, pixels.
+        channels: 1 for gray, 3 for RGB, 4 for RGB and opacity (:data:`sigcam_core.prepare.decode.CHANNELS`).
 
     Returns:
-        uint8 tensor (N, 3, size, size), RGB.
+        uint8 tensor (N, channels, size, size).
 
     Raises:
-        SigcamError: if an image is missing, lies outside of the manifest's folder, or cannot be decoded; the sentence
-            names its path.
+        SigcamError: for another number of channels, or if an image is missing, lies outside of the manifest's folder,
+            or cannot be decoded; the sentence names its path.
     """
     _check_size(size)
     with ThreadPoolExecutor(_decoder_threads()) as pool:
-        decode = partial(decode_image, size=size, upright=manifest.upright)
+        decode = partial(decode_image, size=size, upright=manifest.upright, channels=channels)
         images = np.stack(list(pool.map(decode, _image_paths(manifest))))
-    return torch.from_numpy(images).permute(0, 3, 1, 2).contiguous()  # (N, S, S, 3) -> (N, 3, S, S)
+    return torch.from_numpy(images).permute(0, 3, 1, 2).contiguous()  # (N, S, S, D) -> (N, D, S, S)
 
 
 def load_masks(manifest: Manifest, size: int, column: str = "mask", values: Sequence[int] = MASK_VALUES) -> Tensor:
@@ -178,25 +179,26 @@ def normalize(images: Tensor, mean: Sequence[float], std: Sequence[float]) -> Te
     """Turn uint8 images into the network's input: ``(images / 255 - mean) / std``.
 
     Args:
-        images: uint8 (N, 3, H, W).
-        mean: 3 channel means, in units of full scale.
-        std: 3 channel standard deviations, in the same units.
+        images: uint8 (N, D, H, W), of gray, RGB or any other channels.
+        mean: of the D channels, in units of full scale.
+        std: standard deviations of the D channels, in the same units.
 
     Returns:
-        float32 (N, 3, H, W), on the images' device.
+        float32 (N, D, H, W), on the images' device.
 
     Raises:
-        SigcamError: if the images are not uint8 (N, 3, H, W), or mean or std are not 3 finite numbers, std > 0.
+        SigcamError: if the images are not uint8 (N, D, H, W), or mean or std are not D finite numbers, std > 0.
 
     >>> normalize(torch.full((1, 3, 1, 1), 255, dtype=torch.uint8), [0.5] * 3, [0.25] * 3).flatten().tolist()
     [2.0, 2.0, 2.0]
     """
-    if images.dtype != torch.uint8 or images.ndim != 4 or images.shape[1] != 3:
-        fail(f"images are {images.dtype} of shape {tuple(images.shape)}: give uint8 images of shape (N, 3, H, W).")
-    numbers = [*mean, *std]
-    if len(mean) != 3 or len(std) != 3 or not all(map(math.isfinite, numbers)) or min(std) <= 0:
-        fail(f"mean {list(mean)} and std {list(std)} cannot normalise images: give 3 finite numbers each, std above 0.")
-    shift, scale = (torch.tensor(list(v), device=images.device).view(3, 1, 1) for v in (mean, std))
+    if images.dtype != torch.uint8 or images.ndim != 4 or not images.shape[1]:
+        fail(f"images are {images.dtype} of shape {tuple(images.shape)}: give uint8 images of shape (N, D, H, W).")
+    channels, numbers = images.shape[1], [*mean, *std]
+    if len(mean) != channels or len(std) != channels or not all(map(math.isfinite, numbers)) or min(std) <= 0:
+        given = f"mean {list(mean)} and std {list(std)} cannot normalise images of {channels} channels"
+        fail(f"{given}: give {channels} finite numbers each, std above 0.")
+    shift, scale = (torch.tensor(list(v), device=images.device).view(-1, 1, 1) for v in (mean, std))
     return images.float().div_(255).sub_(shift).div_(scale)
 
 
@@ -217,13 +219,13 @@ def image_batches(
     Args:
         manifest: images to go through.
         batch_size: images a batch; the last one may be smaller.
-        form: side of the square input in pixels, and what :func:`normalize` takes.
+        form: side of the square input in pixels, and what :func:`normalize` takes, for each channel of the images.
         view: how the images are augmented; ``None`` shows them as they are.
         batches: rows in the manifest of each batch, int64 (B,), instead of all rows in their order.
         memory_budget: bytes of decoded images to keep.
 
     Yields:
-        ``(indices, images, labels)``: rows in the manifest int64 (B,), normalised float32 (B, 3, size, size),
+        ``(indices, images, labels)``: rows in the manifest int64 (B,), normalised float32 (B, D, size, size),
         class indices int64 (B,).
 
     Raises:
@@ -236,29 +238,31 @@ def image_batches(
     view = view or View()
     if batches is None:
         batches = torch.split(torch.arange(len(manifest)), batch_size)
+    check_channels(form.channels)
     decoded_size = view.decoded_size(size)
-    in_memory = 3 * decoded_size**2 * len(manifest) <= memory_budget
+    in_memory = form.channels * decoded_size**2 * len(manifest) <= memory_budget
     decode = _remembered_batches if in_memory else _streamed_batches
     labels = manifest.labels
     corners, mirrored = view.draw(len(manifest), size)
-    for indices, images in zip(batches, decode(manifest, batches, decoded_size), strict=True):
+    for indices, images in zip(batches, decode(manifest, batches, (decoded_size, form.channels)), strict=True):
         shown = show(images, corners[indices], mirrored[indices], size)
         yield indices, normalize(shown, mean, std), labels[indices]
 
 
-_decoded: WeakKeyDictionary[Manifest, dict[int, Tensor]] = WeakKeyDictionary()
+_decoded: WeakKeyDictionary[Manifest, dict[tuple[int, int], Tensor]] = WeakKeyDictionary()
 
 
-def _remembered_batches(manifest: Manifest, batches: Sequence[Tensor], size: int) -> Iterator[Tensor]:
-    by_size = _decoded.setdefault(manifest, {})
-    if size not in by_size:
-        by_size[size] = load_images(manifest, size)
-    yield from (by_size[size][indices] for indices in batches)
+def _remembered_batches(manifest: Manifest, batches: Sequence[Tensor], form: tuple[int, int]) -> Iterator[Tensor]:
+    by_form = _decoded.setdefault(manifest, {})
+    if form not in by_form:
+        by_form[form] = load_images(manifest, *form)
+    yield from (by_form[form][indices] for indices in batches)
 
 
-def _streamed_batches(manifest: Manifest, batches: Sequence[Tensor], size: int) -> Iterator[Tensor]:
+def _streamed_batches(manifest: Manifest, batches: Sequence[Tensor], form: tuple[int, int]) -> Iterator[Tensor]:
     # Threads, not processes: PIL decodes outside the interpreter lock, and errors arrive as they were raised.
     paths = _image_paths(manifest)
+    size, channels = form
     ahead = 2  # batches: decoding goes on while one is used, and memory holds no more than these
     pending: deque[list[Future[npt.NDArray[np.uint8]]]] = deque()
     with ThreadPoolExecutor(_decoder_threads()) as pool:
@@ -266,10 +270,11 @@ def _streamed_batches(manifest: Manifest, batches: Sequence[Tensor], size: int) 
             for position in range(len(batches) + ahead):
                 if position < len(batches):
                     rows = batches[position].tolist()
-                    pending.append([pool.submit(decode_image, paths[row], size, manifest.upright) for row in rows])
+                    decode = partial(decode_image, size=size, upright=manifest.upright, channels=channels)
+                    pending.append([pool.submit(decode, paths[row]) for row in rows])
                 if position >= ahead:
                     images = np.stack([future.result() for future in pending.popleft()])
-                    yield torch.from_numpy(images).permute(0, 3, 1, 2).contiguous()  # (B, S, S, 3) -> (B, 3, S, S)
+                    yield torch.from_numpy(images).permute(0, 3, 1, 2).contiguous()  # (B, S, S, D) -> (B, D, S, S)
         finally:
             pool.shutdown(wait=False, cancel_futures=True)
 

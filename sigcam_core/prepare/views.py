@@ -74,13 +74,13 @@ def show(images: Tensor, corners: Tensor, mirrored: Tensor, size: int) -> Tensor
     """Crop and mirror a batch.
 
     Args:
-        images: uint8 (B, 3, S, S) as decoded, with S of :meth:`View.decoded_size`.
+        images: uint8 (B, D, S, S) as decoded, with S of :meth:`View.decoded_size`.
         corners: int64 (B, 2), the batch's of :meth:`View.draw`.
         mirrored: bool (B,), the batch's of :meth:`View.draw`.
         size: side wanted, pixels.
 
     Returns:
-        uint8 (B, 3, size, size).
+        uint8 (B, D, size, size).
     """
     import torch
 

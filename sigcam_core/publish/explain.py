@@ -86,8 +86,8 @@ def explain_photo(photo: Path, picture: Path, question: Question = Question()) -
     check_choice("ending of the picture", picture.suffix, endings)
     check_choice("head", question.head, HEADS)
     dual, names = _network(question)
-    images = load_images(photo_manifest(photo, names), dual.input_format.size)
     form = dual.input_format
+    images = load_images(photo_manifest(photo, names), form.size, form.channels)
     inputs = normalize(images, form.mean, form.std)
     features = dual.extract(inputs)
     probabilities: Tensor = dual.softmax_head(features).softmax(dim=1)[0]  # (C,)

@@ -52,7 +52,7 @@ def shift_heads(dual: DualBranch, class_idx: int, shift: float) -> DualBranch:
 
 @torch.no_grad()
 def predicted_classes(dual: DualBranch, images: Tensor) -> list[int]:
-    """The class that the softmax branch predicts for each of N images, uint8 (N, 3, S, S)."""
+    """The class that the softmax branch predicts for each of N images, uint8 (N, D, S, S)."""
     form = dual.input_format
     classes: list[int] = dual(normalize(images, form.mean, form.std)).softmax_logits.argmax(dim=1).tolist()
     return classes
@@ -60,7 +60,7 @@ def predicted_classes(dual: DualBranch, images: Tensor) -> list[int]:
 
 @torch.no_grad()
 def branch_probabilities(dual: DualBranch, images: Tensor, class_idx: int) -> dict[str, float]:
-    """The probability of a class by either branch, for one image, uint8 (1, 3, S, S)."""
+    """The probability of a class by either branch, for one image, uint8 (1, D, S, S)."""
     form = dual.input_format
     out = dual(normalize(images, form.mean, form.std))
     softmax, sigmoid = out.softmax_logits.softmax(dim=1), out.sigmoid_logits.sigmoid()
@@ -82,7 +82,7 @@ def explorer_figure(
 
     Args:
         dual: the network.
-        images: uint8 (1, 3, S, S).
+        images: uint8 (1, D, S, S).
         class_names: names of the C classes.
         class_idx: class to explain.
         method: name from :data:`sigcam_core.cams.methods.METHODS`.
@@ -154,7 +154,7 @@ def explorer(
     import ipywidgets as widgets
 
     names = tuple(class_names or manifest.class_names)
-    images = load_images(manifest, dual.input_format.size)
+    images = load_images(manifest, dual.input_format.size, dual.input_format.channels)
     predicted = predicted_classes(dual, images)
     image = widgets.Dropdown(
         options=[(name, i) for i, name in enumerate(manifest.table["image_id"])], description="image"

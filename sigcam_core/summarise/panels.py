@@ -25,8 +25,9 @@ HIT = 0.5
 
 
 def to_pictures(images: Tensor) -> NDArray[np.uint8]:
-    """uint8 images (N, 3, H, W) as pictures (N, H, W, 3)."""
-    pictures: NDArray[np.uint8] = images.permute(0, 2, 3, 1).cpu().numpy()
+    """uint8 images (N, D, H, W) as pictures (N, H, W, 3): gray ones, or the first three channels of more."""
+    shown = images.expand(-1, 3, -1, -1) if images.shape[1] == 1 else images[:, :3]
+    pictures: NDArray[np.uint8] = shown.permute(0, 2, 3, 1).cpu().numpy()
     return pictures
 
 
@@ -52,7 +53,7 @@ def localization_panels(
         N rows of 1 + ``len(heads)`` panels, pictures and maps at the network's input size, boxes in their pixels.
     """
     form = dual.input_format
-    images = load_images(manifest, form.size)
+    images = load_images(manifest, form.size, form.channels)
     boxes = scaled_boxes(manifest, form.size)
     inputs = normalize(images, form.mean, form.std)
     class_idx = dual(inputs).softmax_logits.argmax(dim=1) if class_names else manifest.labels
@@ -94,7 +95,7 @@ def explanation_panels(
         N x ``len(heads)`` rows of 1 + ``len(methods)`` panels.
     """
     form = dual.input_format
-    images = load_images(manifest, form.size)
+    images = load_images(manifest, form.size, form.channels)
     inputs = normalize(images, form.mean, form.std)
     before = dual(inputs).softmax_logits.softmax(dim=1)
     class_idx = before.argmax(dim=1)
@@ -159,12 +160,12 @@ def explained_scores(rows: Sequence[Sequence[Panel]], heads: Sequence[str] = HEA
 
 
 def denormalize(images: Tensor, mean: Sequence[float], std: Sequence[float]) -> Tensor:
-    """Normalised images (N, 3, H, W) back as uint8, clipped to 0 and 255.
+    """Normalised images (N, D, H, W) back as uint8, clipped to 0 and 255.
 
     Args:
         images: float.
         mean: of the channels that :func:`sigcam_core.prepare.images.normalize` took off, of pixels in [0, 1].
         std: that it divided by.
     """
-    scaled = images * torch.tensor(std).view(3, 1, 1) + torch.tensor(mean).view(3, 1, 1)
+    scaled = images * torch.tensor(std).view(-1, 1, 1) + torch.tensor(mean).view(-1, 1, 1)
     return (255 * scaled).round().clamp(0, 255).to(torch.uint8)

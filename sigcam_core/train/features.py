@@ -238,8 +238,8 @@ def _start(network: nn.Module, partial: Path, done_file: Path, counts: tuple[int
     if _can_go_on(partial, done_file, counts):
         return
     with torch.inference_mode():
-        size = required_format(network).size
-        width = network(torch.zeros(1, 3, size, size, device=_device_of(network))).shape[1]
+        form = required_format(network)
+        width = network(torch.zeros(1, form.channels, form.size, form.size, device=_device_of(network))).shape[1]
     num_bytes = num_images * width * np.dtype(cache_type).itemsize
     try:
         partial.parent.mkdir(parents=True, exist_ok=True)

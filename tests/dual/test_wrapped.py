@@ -279,6 +279,16 @@ def with_broken_weights() -> nn.Module:
     return model
 
 
+def onnx_model() -> Any:
+    from onnx import ModelProto
+
+    return ModelProto()
+
+
+def exported() -> Any:
+    return torch.export.export(small_cnn(5).eval(), (torch.zeros(1, 3, 64, 64),))
+
+
 @pytest.mark.parametrize(
     ("make", "sentence"),
     [
@@ -287,11 +297,17 @@ def with_broken_weights() -> nn.Module:
         (TwoInputs, r"TwoInputs does not take one batch of images \(.*'other'\): wrap it in a module that does"),
         (lambda: torch.jit.trace(small_cnn(5).eval(), torch.zeros(1, 3, 64, 64)), "is TorchScript, whose parts cannot"),
         (lambda: torch.fx.symbolic_trace(small_cnn(5)), "is a traced or quantised network"),
+        (
+            onnx_model,
+            "ModelProto is an ONNX model, whose parts cannot be taken out: pass the nn.Module it was exported",
+        ),
+        (exported, "ExportedProgram is an exported program, which is not trained: pass the nn.Module"),
+        (lambda: "resnet50", "str is no network: pass a torch.nn.Module"),
         (lambda: nn.Sequential(nn.Flatten()), "Sequential has no parameters"),
         (with_broken_weights, "SmallCNN gives NaN or infinity for an image of noise: its weights are broken"),
     ],
 )
 @pytest.mark.filterwarnings("ignore::DeprecationWarning")
-def test_what_cannot_be_taken_apart_is_refused_with_its_reason(make: Callable[[], nn.Module], sentence: str) -> None:
+def test_what_cannot_be_taken_apart_is_refused_with_its_reason(make: Callable[[], Any], sentence: str) -> None:
     with pytest.raises(SigcamError, match=sentence):
         DualBranch.from_classifier(make())
