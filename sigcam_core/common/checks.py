@@ -37,8 +37,10 @@ def check_score_maps(score_maps: Tensor) -> Tensor:
     score_maps = to_tensor(score_maps)
     if score_maps.ndim != 3 or 0 in score_maps.shape[1:]:
         fail(f"score maps must have shape (N, height, width), at least one pixel each, got {tuple(score_maps.shape)}.")
-    inside = ((score_maps >= 0) & (score_maps <= 1)).flatten(1).all(dim=1)  # NaN compares false
-    if not bool(inside.all()):
+    # One look at every pixel; NaN is passed on, and compares false.
+    low, high = score_maps.aminmax() if len(score_maps) else (torch.zeros(()), torch.zeros(()))
+    if not bool((low >= 0) & (high <= 1)):
+        inside = ((score_maps >= 0) & (score_maps <= 1)).flatten(1).all(dim=1)
         position = int((~inside).nonzero()[0, 0])
         fail(f"score map {position} holds NaN or values outside [0, 1]: pass maps through normalize_maps first.")
     return score_maps if score_maps.dtype in (torch.float32, torch.float64) else score_maps.float()

@@ -20,6 +20,7 @@ from torch import Tensor
 from ..cams.controls import CENTRE, WRONG_CLASS, Control, LinearHead, control_maps
 from ..cams.distinct import distinct_maps, same_as_earlier
 from ..cams.score_maps import normalize_maps, resize_maps
+from ..common.cores import over_cores
 from ..common.shards import Arrays
 from ..fidelity.perturbation import perturbation_curves
 from ..fidelity.scores import explain_images, softmax_of_class
@@ -27,7 +28,7 @@ from ..localization.centre import centre_map
 from ..localization.contours import BoxArray
 from ..localization.evidence import measure_map
 from ..localization.hits import NUM_BYTES, pack_hits
-from ..localization.protocol import MAP_SIZE, NUM_BINS, over_cores
+from ..localization.protocol import MAP_SIZE, NUM_BINS
 from ..pointing.grids import GridBatch
 from ..pointing.metrics import boxes_to_masks, cell_shares, energy_shares, pointing_hits
 

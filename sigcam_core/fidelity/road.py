@@ -8,7 +8,7 @@ imputation sets every removed pixel to the weighted mean of its eight neighbours
 from __future__ import annotations
 
 from collections.abc import Sequence
-from functools import lru_cache
+from functools import lru_cache, partial
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -18,6 +18,7 @@ from scipy import sparse
 from scipy.sparse.linalg import splu
 from torch import Tensor
 
+from ..common.cores import over_cores
 from ..common.errors import fail
 from .perturbation import Score, check_ranking_maps, checked_scores
 
@@ -82,7 +83,7 @@ def impute(images: Tensor, removed: Tensor, noise: float = 0.01, generator: torc
     """Noisy linear imputation (Rong et al. 2022, Section 4.1).
 
     Every removed pixel becomes the weighted mean of its neighbours inside the image: 1/6 for those beside, above and
-    below it, 1/12 for the diagonal ones. One factorisation a mask solves all channels, on the CPU in float64.
+    below it, 1/12 for the diagonal ones. One factorisation a mask solves all channels, on the CPU's cores in float64.
 
     Args:
         images: (N, 3, H, W).
@@ -102,8 +103,7 @@ def impute(images: Tensor, removed: Tensor, noise: float = 0.01, generator: torc
         fail("images hold NaN or infinity, which would spread: give finite images.")
     # (N, 3, H, W) -> (N, H * W, 3): an equation a pixel, a right-hand side a channel.
     values = images.cpu().double().flatten(2).transpose(1, 2).numpy(force=True).copy()
-    for image_values, is_removed in zip(values, removed.flatten(1).cpu().numpy(), strict=True):
-        _fill(image_values, is_removed, *removed.shape[1:])
+    over_cores(partial(_fill, size=(removed.shape[1], removed.shape[2])), values, removed.flatten(1).cpu().numpy())
     filled = torch.from_numpy(values).transpose(1, 2).reshape(images.shape).to(images.dtype).to(images.device)
     if noise:
         for image, mask in zip(filled, removed, strict=True):
@@ -113,12 +113,12 @@ def impute(images: Tensor, removed: Tensor, noise: float = 0.01, generator: torc
     return filled
 
 
-def _fill(values: npt.NDArray[np.float64], removed: npt.NDArray[np.bool_], height: int, width: int) -> None:
+def _fill(values: npt.NDArray[np.float64], removed: npt.NDArray[np.bool_], size: tuple[int, int]) -> None:
     """Solve for the removed rows of ``values`` (H * W, 3), in place; ``removed`` is (H * W,)."""
     if removed.all():
         values[:] = 0  # no known pixel determines them
     elif removed.any():
-        equations = _laplacian(height, width)[removed]
+        equations = _laplacian(*size)[removed]
         known = -(equations[:, ~removed] @ values[~removed])  # (R, 3) of R removed pixels
         # A diagonally dominant matrix needs no pivoting, so the ordering may be symmetric: on smooth maps of 224 x 224
         # pixels that takes a quarter less time than the default, and half that of conjugate gradients (to 1e-6).

@@ -14,6 +14,7 @@ from torch import Tensor
 from ..cams.batch import MapBatch
 from ..cams.distinct import same_as_earlier
 from ..cams.score_maps import normalize_maps
+from ..common.cores import over_cores
 from ..common.errors import check_choice
 from ..common.families import MetricFamily, Need
 from ..common.packed import PACKED, is_packed, pack, unpack
@@ -29,7 +30,6 @@ from .protocol import (
     NUM_BINS,
     PROTOCOLS,
     iou_curves,
-    over_cores,
     pixel_average_precision,
     score_histograms,
 )

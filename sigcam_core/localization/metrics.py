@@ -30,6 +30,7 @@ from torch import Tensor
 from torchmetrics import Metric
 
 from ..common.checks import check_score_maps
+from ..common.cores import over_cores
 from ..common.errors import check_choice, fail
 from ..common.metric_wrappers import check_redrawn, set_apart
 from .protocol import (
@@ -44,7 +45,6 @@ from .protocol import (
     check_masks,
     gt_loc_iou,
     iou_curves,
-    over_cores,
     pixel_average_precision,
     score_histograms,
 )

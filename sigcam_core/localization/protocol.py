@@ -6,12 +6,10 @@ count as boxes, boxes end one pixel after their contour, and IoU counts pixels i
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Sequence
-from concurrent.futures import ThreadPoolExecutor
-from typing import Any, TypeVar
+from collections.abc import Sequence
+from typing import Any
 
 import numpy as np
-import torch
 from numba import njit
 from numpy.typing import NDArray
 from torch import Tensor
@@ -38,16 +36,6 @@ NO_BOX = -1  # fills the rows of a padded tensor of boxes
 
 Boxes = Sequence[Tensor | BoxArray] | Tensor
 """Boxes of N maps, (M, 4) for each, or one tensor (N, M, 4) which rows of four -1 fill up."""
-Result = TypeVar("Result")
-
-
-def over_cores(function: Callable[..., Result], *arguments: Iterable[Any]) -> list[Result]:
-    """``map(function, *arguments)``, spread over as many threads as torch may use.
-
-    Threads suffice, and nothing is copied: what is done for a map in this module holds no interpreter lock.
-    """
-    with ThreadPoolExecutor(torch.get_num_threads()) as pool:
-        return list(pool.map(function, *arguments))
 
 
 def iou_curves(
