@@ -30,7 +30,8 @@ from benchmarks.memory import environment
 from benchmarks.shares import load_of_the_machine, loads_since
 from benchmarks.timing import Row, side_by_side
 from sigcam_core import cam_maps, normalize_maps
-from sigcam_core.backbones import IMAGENET_CLASSES, build
+from sigcam_core.backbones import IMAGENET_CLASSES, build, passes
+from sigcam_core.backbones.passes import FastBackbone
 from sigcam_core.cams.distinct import distinct_maps
 from sigcam_core.common.errors import CommandLine, fail, run_command_line
 from sigcam_core.common.files import write_json
@@ -50,7 +51,8 @@ class Given(NamedTuple):
     """A case with its maps."""
 
     case: Case
-    network: nn.Module
+    network: nn.Module  #: as Quantus runs it
+    own: nn.Module  #: the same, as we run it
     ranks: Tensor  #: (N, R, H, W) in (0, 1], the higher the earlier; of equal maps the same
     owners: Tensor  #: (P, 2) image and row of each distinct map
     rank_of: Tensor  #: (N, R) which of the P a map is
@@ -80,7 +82,7 @@ def main() -> None:
 
 
 def measure_removal(case: Case, repeats: int) -> list[Row]:
-    """Rows for pixel flipping and for ROAD.
+    """Rows for pixel flipping and for ROAD, with plain and with compiled passes of ours.
 
     Args:
         case: the network and the images, of a side that Quantus takes.
@@ -89,16 +91,20 @@ def measure_removal(case: Case, repeats: int) -> list[Row]:
     maps = torch.stack(list(cam_maps(case.dual, case.images, case.class_idx).values()), dim=1)
     owners, rank_of = distinct_maps(maps)
     network = nn.Sequential(case.dual.backbone, case.dual.softmax_head).eval()
-    given = Given(case, network, _ranks(case, maps[owners.unbind(1)])[rank_of], owners, rank_of)
+    ranks = _ranks(case, maps[owners.unbind(1)])[rank_of]
     tasks: list[tuple[str, Callable[[Given], Any], Callable[[Given], Any]]] = [
         (f"pixel flipping in {STEPS} steps, ten maps", flipped_by_ours, flipped_by_quantus),
         (f"ROAD at {len(PERCENTAGES)} percentages, ten maps", road_by_ours, road_by_quantus),
     ]
     rows = []
-    for task, ours, theirs in tasks:
-        pairs = side_by_side(partial(ours, given), partial(theirs, given), repeats, case.forward)
-        difference = float(np.abs(pairs.results[0] - pairs.results[1]).max())
-        rows.append(pairs.row(task, case.setting, PEER, len(case.images), GOAL, difference))
+    for kind, count in ((passes.PLAIN, 0), (passes.COMPILED, passes.MANY_PASSES)):
+        own = nn.Sequential(FastBackbone(case.dual.backbone, case.images, count), case.dual.softmax_head).eval()
+        given = Given(case, network, own, ranks, owners, rank_of)
+        for task, ours, theirs in tasks:
+            pairs = side_by_side(partial(ours, given), partial(theirs, given), repeats, case.forward)
+            difference = float(np.abs(pairs.results[0] - pairs.results[1]).max())
+            setting = f"{case.setting}, passes {kind}"
+            rows.append(pairs.row(task, setting, PEER, len(case.images), GOAL, difference))
     return rows
 
 
@@ -107,7 +113,7 @@ def flipped_by_ours(given: Given) -> NDArray[np.float64]:
     image, row = given.owners.unbind(1)
 
     def score(batch: Tensor, index: Tensor) -> Tensor:
-        return class_scores(given.network(batch), given.case.class_idx[image[index]])
+        return class_scores(given.own(batch), given.case.class_idx[image[index]])
 
     curves = deletion_curve(score, given.case.images[image], given.ranks[image, row], STEPS)  # (P, S)
     return curves[given.rank_of].numpy()
@@ -130,7 +136,7 @@ def road_by_ours(given: Given) -> NDArray[np.float64]:
         count = int(3 * ranks[0].numel() * (percentage / 3) / 100)  # rounded as Quantus does
         removed = ranks > 1 - (count - 0.5) / ranks[0].numel()  # ranks are 1, 1 - 1 / (H W), ...
         with torch.no_grad():
-            predicted = given.network(impute(images, removed, noise=0)).argmax(dim=1)
+            predicted = given.own(impute(images, removed, noise=0)).argmax(dim=1)
         kept.append((predicted == given.case.class_idx[image])[given.rank_of].double().mean(dim=0))
     return torch.stack(kept, dim=1).numpy()
 
