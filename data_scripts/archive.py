@@ -192,10 +192,11 @@ def _zip_members(file: IO[bytes], source: str) -> Iterator[Member]:
         for info in archive.infolist():
             # Zips made on Unix keep the kind of file here; others leave it at 0.
             kind = stat.S_IFMT(info.external_attr >> 16)
-            _refuse_unsafe(info.filename, info.is_dir() or kind in (0, stat.S_IFREG), source)
+            is_folder = info.filename.endswith("/")  # is_dir() of Python 3.11 fails on an empty name
+            _refuse_unsafe(info.filename, is_folder or kind in (0, stat.S_IFREG), source)
             if info.flag_bits & 1:
                 fail(f"{source} is encrypted: unpack it with its password, and pack it again without one.")
-            if not info.is_dir():
+            if not is_folder:
                 yield Member(info.filename, info.file_size, partial(archive.open, info))
 
 
@@ -227,6 +228,8 @@ class _StrictTarInfo(tarfile.TarInfo):
 def _refuse_unsafe(name: str, is_plain: bool, source: str) -> None:
     # tarfile's own data filter would not do: it takes drives and backslashes for plain names outside Windows, strips
     # the slash of an absolute path and keeps links inside the folder. zipfile has none; one rule is for both.
+    if not name:
+        fail(f"{source} holds a file without a name: it was not unpacked; get the archive from its original source.")
     if name.startswith("/") or "\\" in name or ":" in name or ".." in PurePosixPath(name).parts:
         fail(f"{source} holds the unsafe path {name!r}: it was not unpacked; get the archive from its original source.")
     if not is_plain:

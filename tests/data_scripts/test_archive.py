@@ -6,6 +6,7 @@ import os
 import stat
 import tarfile
 import zipfile
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -100,6 +101,14 @@ def test_zip_and_tar_unpack_alike(tmp_path: Path, kind: str) -> None:
     unpack_all(path, tmp_path / "out")
     assert contents(tmp_path / "out") == FILES
     assert sorted(entry.name for entry in tmp_path.iterdir()) == ["archive", "out"]
+
+
+@pytest.mark.parametrize("write", [write_zip, write_tar])
+def test_a_file_without_a_name_is_refused(tmp_path: Path, write: Callable[..., Path]) -> None:
+    path = write(tmp_path / "archive", {"fine.txt": b"", "": b"bad"})
+    with pytest.raises(SigcamError, match="archive holds a file without a name: it was not unpacked"):
+        unpack_all(path, tmp_path / "out")
+    assert not (tmp_path / "out").exists()
 
 
 @pytest.mark.parametrize("name", ["/etc/x", "../x", "a/../../x", "C:/x", "a\\..\\x"])
