@@ -104,8 +104,12 @@ def test_zip_and_tar_unpack_alike(tmp_path: Path, kind: str) -> None:
 
 
 @pytest.mark.parametrize("write", [write_zip, write_tar])
-def test_a_file_without_a_name_is_refused(tmp_path: Path, write: Callable[..., Path]) -> None:
-    path = write(tmp_path / "archive", {"fine.txt": b"", "": b"bad"})
+def test_a_file_without_a_name_is_refused(
+    tmp_path: Path, write: Callable[..., Path], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with monkeypatch.context() as patch:  # Python 3.11 writes no such name either
+        patch.setattr(zipfile.ZipInfo, "is_dir", lambda info: info.filename.endswith("/"))
+        path = write(tmp_path / "archive", {"fine.txt": b"", "": b"bad"})
     with pytest.raises(SigcamError, match="archive holds a file without a name: it was not unpacked"):
         unpack_all(path, tmp_path / "out")
     assert not (tmp_path / "out").exists()
