@@ -6,7 +6,6 @@ import os
 import stat
 import tarfile
 import zipfile
-from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -103,13 +102,13 @@ def test_zip_and_tar_unpack_alike(tmp_path: Path, kind: str) -> None:
     assert sorted(entry.name for entry in tmp_path.iterdir()) == ["archive", "out"]
 
 
-@pytest.mark.parametrize("write", [write_zip, write_tar])
-def test_a_file_without_a_name_is_refused(
-    tmp_path: Path, write: Callable[..., Path], monkeypatch: pytest.MonkeyPatch
-) -> None:
-    with monkeypatch.context() as patch:  # Python 3.11 writes no such name either
-        patch.setattr(zipfile.ZipInfo, "is_dir", lambda info: info.filename.endswith("/"))
-        path = write(tmp_path / "archive", {"fine.txt": b"", "": b"bad"})
+@pytest.mark.parametrize("kind", ["zip", "tar"])
+def test_a_file_without_a_name_is_refused(tmp_path: Path, kind: str) -> None:
+    path = tmp_path / "archive"
+    if kind == "tar":
+        write_tar(path, {"fine.txt": b"", "": b"bad"})
+    else:  # Python writes none, and ends a name that it reads at the first byte of zero
+        path.write_bytes(write_zip(path, {"fine.txt": b"", "?": b"bad"}).read_bytes().replace(b"?", b"\0"))
     with pytest.raises(SigcamError, match="archive holds a file without a name: it was not unpacked"):
         unpack_all(path, tmp_path / "out")
     assert not (tmp_path / "out").exists()
