@@ -56,8 +56,11 @@ Not by ``PIL.Image.open``: that hands PostScript to another program, whatever th
 images by a limit that holds for the whole process.
 """
 CHANNELS = {1: "L", 3: "RGB", 4: "RGBA"}
-"""What an image becomes for a network of so many channels, as Pillow calls it: gray is 0.299 R + 0.587 G + 0.114 B, and
-the opacity of an image that tells of none is 255. With four channels, nothing is laid on a background."""
+"""What an image becomes for a network of so many channels, as Pillow calls it.
+
+Gray is 0.299 R + 0.587 G + 0.114 B, and the opacity of an image that tells of none is 255. With four channels, nothing is
+laid on a background.
+"""
 BACKGROUND = (255, 255, 255)
 """White, on which transparent pixels lie."""
 MOST_MEGAPIXELS = 100.0
