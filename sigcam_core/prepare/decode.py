@@ -58,8 +58,8 @@ images by a limit that holds for the whole process.
 CHANNELS = {1: "L", 3: "RGB", 4: "RGBA"}
 """What an image becomes for a network of so many channels, as Pillow calls it.
 
-Gray is 0.299 R + 0.587 G + 0.114 B, and the opacity of an image that tells of none is 255. With four channels, nothing is
-laid on a background.
+Gray is 0.299 R + 0.587 G + 0.114 B, and the opacity of an image that tells of none is 255. With four channels, nothing
+is laid on a background.
 """
 BACKGROUND = (255, 255, 255)
 """White, on which transparent pixels lie."""
