@@ -34,7 +34,8 @@ FOLDER = "architectures"
 CLASSES = 10
 SECONDS = 300  # of the processors, for one network
 GIGABYTES = 12
-MOST_PARAMETERS = 70_000_000
+WIDTH = 0.2  # standard deviation of weights where a configuration says one
+MOST_PARAMETERS = 150_000_000
 MISFITS = (ImportError, ValueError, RuntimeError, TypeError, AttributeError, OSError, KeyError, NotImplementedError)
 """What libraries raise that cannot build a network here."""
 LAYERS = 2  # of transformers' models of equal layers; where they are cut does not depend on how many there are
@@ -91,6 +92,8 @@ def transformers_builders() -> Builders:
     def make(family: str, name: str) -> Callable[[], nn.Module]:
         def build() -> nn.Module:
             config = getattr(transformers, configurations[family])(num_labels=CLASSES)
+            if hasattr(config, "initializer_range"):  # as it comes, what passes many layers vanishes
+                config.initializer_range = WIDTH
             for part in (config, getattr(config, "vision_config", None)):
                 if isinstance(getattr(part, "num_hidden_layers", None), int) and not hasattr(part, "depths"):
                     part.num_hidden_layers = LAYERS  # type: ignore[union-attr]

@@ -30,7 +30,7 @@ it holds a shallow copy of it with fewer children.
 from __future__ import annotations
 
 from contextlib import ExitStack, nullcontext
-from itertools import chain
+from itertools import chain, islice
 
 import torch
 from torch import Tensor, nn
@@ -40,6 +40,8 @@ from .observed import observed_splits
 from .probe import agree, are_probabilities, drawn_classifier, evaluation_mode, logits_of, probe_image, probe_logits
 from .proposals import MISFITS, Split, proposals
 
+MOST_PROPOSALS = 1000
+"""Places that are tried by the children of a network, each a pass; deeply nested ones have many thousands."""
 PROBABILITIES = (nn.Softmax, nn.LogSoftmax)
 """Layers that make probabilities of logits, or their logarithms, which a second softmax would not know from logits."""
 
@@ -56,7 +58,7 @@ def split_classifier(model: nn.Module) -> Split:
     """Split a classifier of images into parts with ``head(features(x)) == model(x)``, verified on a probe image.
 
     Raises:
-        SigcamError: if no proposal recomposes the network, or it cannot be probed.
+        SigcamError: if no proposal recomposes the network, or it cannot be probed, or says the same of any image.
     """
     logits = probe_logits(model)
     if not bool(logits.isfinite().all()):
@@ -65,7 +67,12 @@ def split_classifier(model: nn.Module) -> Split:
     with torch.no_grad(), evaluation_mode(model), drawn_classifier(model, classes):
         probe = probe_image(model)
         expected = logits_of(model(probe))
-        for split in chain(proposals(model, probe), observed_splits(model, probe)):
+        if torch.equal(expected, logits_of(model(-probe))):  # then any parts would seem to make it up
+            fail(
+                f"{type(model).__name__} gives the same logits for two images of noise, so that no cut can be checked: "
+                "load its trained weights first."
+            )
+        for split in chain(islice(proposals(model, probe), MOST_PROPOSALS), observed_splits(model, probe)):
             if list(split.head.parameters()) and _gives(split, probe, expected) and not _holds_a_stage(split, probe):
                 return split
     fail(
@@ -94,7 +101,8 @@ def _gives(split: Split, probe: Tensor, expected: Tensor) -> bool:
             maps, logits = split.to_maps(features), split.head(features.clone())
         except MISFITS:
             return False  # the proposal does not fit this network: the caller tries the next one
-    return maps.ndim == 4 and maps.shape[2:].numel() > 1 and agree(logits, expected)
+    are_maps = isinstance(maps, Tensor) and maps.ndim == 4 and maps.shape[2:].numel() > 1
+    return are_maps and agree(logits, expected)
 
 
 def _holds_a_stage(split: Split, probe: Tensor) -> bool:

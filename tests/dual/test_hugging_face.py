@@ -62,6 +62,13 @@ def dinov2() -> nn.Module:
     return hf.Dinov2ForImageClassification(config)
 
 
+def mobilevit_v2() -> nn.Module:
+    config = hf.MobileViTV2Config(
+        width_multiplier=0.25, image_size=64, n_attn_blocks=[1, 1, 1], num_labels=5, initializer_range=0.5
+    )
+    return hf.MobileViTV2ForImageClassification(config)
+
+
 CASES = {
     "resnet": Case(resnet, (16, 8, 8), True),
     "convnext": Case(convnext, (16, 8, 8), False),
@@ -70,6 +77,7 @@ CASES = {
     "beit": Case(beit, (16, 4, 4), False),
     "swin": Case(swin, (16, 8, 8), True),
     "dinov2": Case(dinov2, (16, 5, 5), False, 70),
+    "mobilevit_v2": Case(mobilevit_v2, (128, 2, 2), True),  # parts of which give objects, not tensors
 }
 
 

@@ -273,6 +273,13 @@ def made_under_inference_mode() -> nn.Module:
         return small_cnn(5)
 
 
+def with_weights_of_zero() -> nn.Module:
+    model = small_cnn(5)
+    for layer in (layer for layer in model.modules() if isinstance(layer, nn.Conv2d)):
+        nn.init.zeros_(layer.weight)
+    return model
+
+
 def with_broken_weights() -> nn.Module:
     model = small_cnn(5)
     nn.init.constant_(model.classifier.weight, float("nan"))
@@ -304,6 +311,7 @@ def exported() -> Any:
         (exported, "ExportedProgram is an exported program, which is not trained: pass the nn.Module"),
         (lambda: "resnet50", "str is no network: pass a torch.nn.Module"),
         (lambda: nn.Sequential(nn.Flatten()), "Sequential has no parameters"),
+        (with_weights_of_zero, "SmallCNN gives the same logits for two images of noise, so that no cut can be checked"),
         (with_broken_weights, "SmallCNN gives NaN or infinity for an image of noise: its weights are broken"),
     ],
 )
