@@ -22,7 +22,8 @@ TEXT = """# Networks, family by family
 {{py:mod}}`sigcam_core.dual.split` has no list of architectures. It cuts a network by trying, and keeps a cut only if
 the two parts give the network's logits. So that you need not try first, a small network of every family of three
 libraries was built with random weights and cut; nothing was downloaded. Of those of transformers that have equal
-layers, two were built, with weights wide enough that images do not vanish on their way through. Sizes are those for the image that the network takes by default.
+layers, two were built, with weights wide enough that images do not vanish on their way through. Sizes are those for
+the image that the network takes by default.
 
 *Maps* are channels × height × width. *Cut* says how the place was found: `parts` from the network's children or
 methods, `pass` from what its modules give in one pass over an image. A head in which CAM is allowed is global average
