@@ -249,8 +249,23 @@ def of_speed(rows: Sequence[Mapping[str, Any]], head: Sequence[Mapping[str, Any]
         f"{len(with_goal) - len(missed)} of {len(with_goal)} goals of speed are met; the largest gain is "
         f"{best['speed_up']:.0f} times ({best['task']}, against {best['peer']})"
     )
-    names = [f"{row['task']}, {row['speed_up']:.2f} times where {row['goal']:.2f} was aimed at" for row in missed]
+    tasks = {row["task"]: [other for other in missed if other["task"] == row["task"]] for row in missed}
+    names = [
+        f"{task}, {_from_to(own, 'speed_up')} times where {_from_to(own, 'goal')} {'was' if len(own) == 1 else 'were'} "
+        "aimed at"
+        for task, own in tasks.items()
+    ]
     return text + (f"; missed: {'; '.join(names)}." if names else ".")
+
+
+def _from_to(rows: Sequence[Mapping[str, Any]], key: str) -> str:
+    """A number of some rows, from the least to the greatest.
+
+    >>> _from_to([{"goal": 12.0}, {"goal": 20.0}], "goal"), _from_to([{"goal": 0.83}], "goal")
+    ('12 to 20', '0.83')
+    """
+    ends = [f"{value:.3g}" for value in (min(row[key] for row in rows), max(row[key] for row in rows))]
+    return ends[0] if ends[0] == ends[1] else " to ".join(ends)
 
 
 def of_real_images(measured: Mapping[str, Measured]) -> str:

@@ -114,7 +114,9 @@ def test_a_goal_that_is_missed_is_named() -> None:
     assert openings.of_speed(rows).startswith(
         "1 of 1 goals of speed are met; the largest gain is 9 times (b, against y)"
     )
-    assert "missed: head, 0.50 times where 0.80 was aimed at" in openings.of_speed(rows, head)
+    assert "missed: head, 0.5 times where 0.8 was aimed at" in openings.of_speed(rows, head)
+    twice = [*head, head[0] | {"speed_up": 0.7}]
+    assert "missed: head, 0.5 to 0.7 times where 0.8 were aimed at" in openings.of_speed(rows, twice)
 
 
 def experiment(low: float) -> Measured:
