@@ -96,7 +96,7 @@ def coherency(score_maps: Tensor, explained_score_maps: Tensor) -> Tensor:
         shapes = f"{tuple(score_maps.shape)} and {tuple(explained_score_maps.shape)}"
         fail(f"the maps of images and of explained images must pair up, N >= 1 of one size, got {shapes}.")
     flat = [check_score_maps(maps).double().flatten(1) for maps in (score_maps, explained_score_maps)]
-    constant = [torch.eq(*maps.aminmax(dim=1)) for maps in flat]
+    constant = [maps.amax(dim=1) == maps.amin(dim=1) for maps in flat]
     a, b = (maps - maps.mean(dim=1, keepdim=True) for maps in flat)
     correlation = (a * b).sum(dim=1) / (a.norm(dim=1) * b.norm(dim=1))
     return torch.where(constant[0] | constant[1], 0.0, (1 + correlation.clamp(-1, 1)) / 2)
