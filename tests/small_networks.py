@@ -12,6 +12,7 @@ from torchvision.models import resnet, swin_transformer, vgg, vision_transformer
 
 from data_scripts.__main__ import main as prepare_data
 from sigcam_core import DualBranch
+from sigcam_core.backbones import InputFormat
 from sigcam_core.backbones.small_cnn import small_cnn
 from sigcam_core.prepare.manifest import Manifest, read_manifest, write_manifest
 
@@ -64,6 +65,13 @@ def make_dual(name: str = "small_cnn-gap", dtype: torch.dtype = torch.float64) -
     for parameter in dual.sigmoid_head.parameters():
         parameter.data += 0.1 * torch.randn_like(parameter)
     return dual.to(dtype)
+
+
+def make_evaluated() -> DualBranch:
+    """:func:`make_dual` in the precision of evaluations, which knows what images it takes."""
+    dual = make_dual(dtype=torch.float32)
+    dual.known_format = InputFormat(64, (0.5,) * 3, (0.25,) * 3)
+    return dual
 
 
 @torch.no_grad()

@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
+from page_parts import cells, fold
 from sigcam_core.cams.methods import CAM_METHODS
 from sigcam_core.common.errors import fail
 from sigcam_core.common.files import read_json
@@ -43,9 +43,6 @@ OUTCOMES = {
     UNSEEN: "not looked at",
 }
 """What may come of a family, in the survey's words and in those of the page's first table."""
-FOLD = """:::::{{dropdown}} {title}: every family
-{table}
-:::::"""
 HEADER = """| Family | Network | Parameters (M) | Maps | Head (M) | Cut | Methods, or why not |
 |:--|:--|--:|:--|--:|:--|:--|"""
 
@@ -66,10 +63,9 @@ def write_architectures(target: Path, results: Path) -> None:
 def page_of(results: Path) -> str:
     """The page's text."""
     surveys = {library: _read(results / PAGE / f"{library}.json") for library in TITLES}
-    titles = {library: f"{TITLES[library]} {content['release']}" for library, content in surveys.items()}
-    folds = [FOLD.format(title=titles[library], table=_table(content)) for library, content in surveys.items()]
-    found = {titles[library]: content for library, content in surveys.items()}
-    return TEXT.format(opening=_opening(found.values()), summary=_summary(found), tables="\n\n".join(folds))
+    found = {f"{TITLES[library]} {content['release']}": content for library, content in surveys.items()}
+    folds = [fold(f"{title}: every family", _table(content)) for title, content in found.items()]
+    return TEXT.format(opening=_opening(found), summary=_summary(found), tables="\n\n".join(folds))
 
 
 def _read(path: Path) -> dict[str, Any]:
@@ -80,7 +76,9 @@ def _read(path: Path) -> dict[str, Any]:
 
 
 def _outcomes(content: dict[str, Any]) -> Counter[str]:
-    return Counter(row["outcome"] for row in content["families"].values())
+    """How many of all families had each outcome, those that nobody looked at too."""
+    families = content["families"]
+    return Counter(row["outcome"] for row in families.values()) + Counter({UNSEEN: content["of"] - len(families)})
 
 
 def _has_cam(content: dict[str, Any]) -> int:
@@ -88,13 +86,11 @@ def _has_cam(content: dict[str, Any]) -> int:
     return sum("cam" in row.get("methods", ()) for row in content["families"].values())
 
 
-def _opening(surveys: Iterable[dict[str, Any]]) -> str:
-    surveys = list(surveys)
-    outcomes = sum((_outcomes(content) for content in surveys), Counter[str]())
+def _opening(surveys: dict[str, dict[str, Any]]) -> str:
+    outcomes = sum((_outcomes(content) for content in surveys.values()), Counter[str]())
     built = outcomes["split"] + outcomes["refused"]
-    plain = sum(map(_has_cam, surveys))
-    missing = sum(content["of"] - len(content["families"]) for content in surveys)
-    others = outcomes.total() - built + missing
+    plain = sum(map(_has_cam, surveys.values()))
+    others = outcomes.total() - built
     return (
         f"Of {built} families that were built, {outcomes['split']} are cut into a backbone and a head, {plain} of them "
         f"into one that CAM itself explains, and {outcomes['refused']} are refused with a sentence. {others} more were "
@@ -105,15 +101,13 @@ def _opening(surveys: Iterable[dict[str, Any]]) -> str:
 def _summary(surveys: dict[str, dict[str, Any]]) -> str:
     """Of each library, how many families had each outcome."""
     counts = {title: _outcomes(content) for title, content in surveys.items()}
-    for title, content in surveys.items():
-        counts[title][UNSEEN] = content["of"] - len(content["families"])
     shown = [outcome for outcome in OUTCOMES if any(count[outcome] for count in counts.values())]
     header = ["Library", "families", *(OUTCOMES[outcome] for outcome in shown), "with CAM"]
     rows = [
-        _cells(title, content["of"], *(counts[title][outcome] for outcome in shown), _has_cam(content))
+        cells(title, content["of"], *(counts[title][outcome] for outcome in shown), _has_cam(content))
         for title, content in surveys.items()
     ]
-    return "\n".join([_cells(*header), "|:--|" + "--:|" * (len(header) - 1), *rows])
+    return "\n".join([cells(*header), "|:--|" + "--:|" * (len(header) - 1), *rows])
 
 
 def _table(content: dict[str, Any]) -> str:
@@ -124,12 +118,8 @@ def _row(family: str, row: dict[str, Any]) -> str:
     size = f"{row['parameters'] / 1e6:.1f}" if "parameters" in row else "–"
     if row["outcome"] != "split":
         why = row["why"].replace("|", "\\|").replace("`", "'").replace("<", "&lt;")
-        return _cells(family, f"`{row['network']}`", size, "–", "–", "–", f"{row['outcome']}: {why}")
+        return cells(family, f"`{row['network']}`", size, "–", "–", "–", f"{row['outcome']}: {why}")
     methods = ", ".join(CAM_METHODS[name].title for name in row["methods"])
     maps = " × ".join(map(str, row["maps"]))
     cut = "pass" if row["is_observed"] else "parts"
-    return _cells(family, f"`{row['network']}`", size, maps, f"{row['head_parameters'] / 1e6:.3f}", cut, methods)
-
-
-def _cells(*values: object) -> str:
-    return "| " + " | ".join(map(str, values)) + " |"
+    return cells(family, f"`{row['network']}`", size, maps, f"{row['head_parameters'] / 1e6:.3f}", cut, methods)

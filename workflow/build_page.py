@@ -16,6 +16,7 @@ from typing import Any
 
 import yaml
 
+from page_parts import cells
 from sigcam_core.common.files import read_json
 from sigcam_core.common.provenance import provenance
 from sigcam_core.summarise.saved import SUMMARY
@@ -84,10 +85,6 @@ in the repository holds both; hosts and reference managers read it.
 """
 
 
-def _cells(*values: object) -> str:
-    return "| " + " | ".join(map(str, values)) + " |"
-
-
 def _source(notebook: dict[str, Any]) -> str:
     return "\n".join("".join(cell["source"]) for cell in notebook["cells"] if cell["cell_type"] == "code")
 
@@ -123,7 +120,7 @@ def _notebook_row(path: Path, work_dir: Path, peak: float | None) -> str:
     when = run.get("end_time", "")[:16].replace("T", " ") or "–"
     seconds = f"{run['duration']:.0f}" if run.get("duration") else "–"
     seed = run.get("parameters", {}).get("seed", "–")
-    return _cells(f"{{doc}}`notebooks/{path.stem}`", when, seconds, "–" if peak is None else f"{peak:,.0f}", seed)
+    return cells(f"{{doc}}`notebooks/{path.stem}`", when, seconds, "–" if peak is None else f"{peak:,.0f}", seed)
 
 
 def _record_row(path: Path, work_dir: Path) -> str:
@@ -131,7 +128,7 @@ def _record_row(path: Path, work_dir: Path) -> str:
     seconds = f"{record['seconds']:.0f}" if isinstance(record.get("seconds"), float) else "–"
     checksum = str(record.get("sha256") or record.get("checksum") or record.get("manifest_checksum") or "–")[:16]
     name = path.relative_to(work_dir).with_suffix("")
-    return _cells(f"`{name}`", record.get("device", "–"), record.get("seed", "–"), seconds, f"`{checksum}`")
+    return cells(f"`{name}`", record.get("device", "–"), record.get("seed", "–"), seconds, f"`{checksum}`")
 
 
 def _facts(record: dict[str, Any]) -> list[str]:
@@ -144,7 +141,7 @@ def _facts(record: dict[str, Any]) -> list[str]:
         "Python": record.get("python", "–"),
         "Packages": versions or "–",
     }
-    return [_cells(name, value) for name, value in rows.items()]
+    return [cells(name, value) for name, value in rows.items()]
 
 
 def write_build_page(target: Path, work_dir: Path, project: Path) -> None:

@@ -6,6 +6,7 @@ from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import Any
 
+from page_parts import cells, fold
 from sigcam_core.common.files import read_object
 
 PAGE = "faults"
@@ -63,7 +64,7 @@ def _table(header: Iterable[str], rows: Iterable[Iterable[object]]) -> str:
 
 
 def _cells(values: Iterable[object]) -> str:
-    return "| " + " | ".join(f"{value:,}" if isinstance(value, int) else str(value) for value in values) + " |"
+    return cells(*(f"{value:,}" if isinstance(value, int) else value for value in values))
 
 
 def _numbers(count: dict[str, Any]) -> list[int]:
@@ -90,11 +91,7 @@ def _fault_tables(kinds: dict[str, dict[str, Any]]) -> str:
         group: _table(KINDS, [[name, *numbers] for name, numbers in own.items()])
         for group, own in _by_group(kinds).items()
     }
-    return "\n\n".join(_fold(f"{group}: every kind", table) for group, table in tables.items())
-
-
-def _fold(title: str, content: str) -> str:
-    return f":::::{{dropdown}} {title}\n{content}\n:::::"
+    return "\n\n".join(fold(f"{group}: every kind", table) for group, table in tables.items())
 
 
 def _opening(kinds: dict[str, dict[str, Any]]) -> str:
@@ -131,7 +128,7 @@ def _before(record: dict[str, Any]) -> str:
     return (
         f"The first run of {cases:,} cases found {len(found)} places where a damaged file was answered by an error of "
         f"Python, or taken for a whole one. They were mended, and the run above is of the readers as they are now.\n\n"
-        + _fold("What the first run found", _table(("what was read", "what was raised"), rows))
+        + fold("What the first run found", _table(("what was read", "what was raised"), rows))
     )
 
 
@@ -163,7 +160,7 @@ def write_faults_page(target: Path, project: Path) -> None:
         cases=f"{sum(int(row[1]) for row in readers):,} cases",
         fuzz_minutes=fuzz["seconds"] / 60,
         fuzz_from=_made_with(fuzz),
-        coverage=_fold(COVERAGE, _table(("module", "lines", "reached", "share"), lines)),
+        coverage=fold(COVERAGE, _table(("module", "lines", "reached", "share"), lines)),
         before=_before(read_object(before)) if before.exists() else "",
     )
     (target / f"{PAGE}.md").write_text(text, encoding="utf-8")

@@ -12,9 +12,8 @@ from collections import deque
 from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import asdict, dataclass
-from functools import partial, reduce
+from functools import partial
 from importlib.metadata import version
-from operator import or_
 from pathlib import Path
 from typing import Any
 
@@ -271,14 +270,15 @@ def _begin_table(
     """Make the passes of a batch, while ``beside`` measures what takes none.
 
     Returns:
-        What waits for these too, and puts the table together.
+        What waits for that too, and puts the table together.
     """
-    measuring = [beside.submit(family.measure, batch) for family in families if not family.makes_passes]
-    columns: dict[str, Any] = {}
-    for family in families:
-        if family.makes_passes:
-            columns |= family.measure(batch)
-    return lambda: _table_of(batch, part, network, reduce(or_, (own.result() for own in measuring), columns))
+    others = beside.submit(_columns_of, batch, [family for family in families if not family.makes_passes])
+    columns = _columns_of(batch, [family for family in families if family.makes_passes])
+    return lambda: _table_of(batch, part, network, columns | others.result())
+
+
+def _columns_of(batch: MapBatch, families: Sequence[MetricFamily]) -> dict[str, Any]:
+    return {name: values for family in families for name, values in family.measure(batch).items()}
 
 
 def _table_of(batch: MapBatch, part: Manifest, network: str, columns: Mapping[str, Any]) -> pa.Table:
@@ -291,7 +291,7 @@ def _table_of(batch: MapBatch, part: Manifest, network: str, columns: Mapping[st
         "predicted": np.repeat(batch.predicted.cpu().numpy(), len(rows)),
         "head": [head for head, _ in rows] * count,
         "method": [method for _, method in rows] * count,
+        **columns,
     }
-    table |= columns
     missing = [None] * (count * len(rows))
     return pa.table({field.name: table.get(field.name, missing) for field in SCHEMA}, schema=SCHEMA)

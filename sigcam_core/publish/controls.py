@@ -259,9 +259,9 @@ def _feature_maps(study: Study, images: Manifest) -> FeatureMaps:
     body = nn.Sequential(dual.backbone, nn.Flatten()).eval()
     body.input_format = dual.input_format  # type: ignore[assignment]  # torch types all attributes as modules
     cache = cache_features(body, images, [View()], study.run.features, cache_type="float32", report=study.report)
-    size = dual.input_format.size
+    form = dual.input_format
     with torch.no_grad():
-        shape = dual.extract(torch.zeros(1, 3, size, size)).shape[1:]
+        shape = dual.extract(torch.zeros(1, form.channels, form.size, form.size)).shape[1:]
     return FeatureMaps(cache.views[0], cache.open(0).view(-1, *shape))
 
 

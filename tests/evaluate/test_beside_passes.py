@@ -11,9 +11,8 @@ from typing import Any
 import pyarrow as pa
 import pytest
 import torch
-from small_networks import make_dual, partly_annotated
+from small_networks import make_evaluated, partly_annotated
 
-from sigcam_core.backbones import InputFormat
 from sigcam_core.cams.batch import MapBatch
 from sigcam_core.common.errors import SigcamError, fail
 from sigcam_core.dual.branch import DualBranch
@@ -31,9 +30,7 @@ Measure = Callable[[MapBatch], dict[str, Any]]
 @pytest.fixture
 def dual() -> DualBranch:
     torch.manual_seed(0)
-    dual = make_dual(dtype=torch.float32)
-    dual.known_format = InputFormat(64, (0.5,) * 3, (0.25,) * 3)
-    return dual
+    return make_evaluated()
 
 
 @pytest.fixture

@@ -10,10 +10,10 @@ import pyarrow.parquet as pq
 import pytest
 import small_run
 import torch
-from small_networks import make_dual, partly_annotated
+from small_networks import make_evaluated, partly_annotated
 
 from sigcam_core import cam_maps, normalize_maps
-from sigcam_core.backbones import InputFormat, input_format
+from sigcam_core.backbones import input_format
 from sigcam_core.common.errors import SigcamError
 from sigcam_core.common.files import read_json
 from sigcam_core.evaluate.evaluate import EvaluationOptions, evaluate
@@ -188,8 +188,7 @@ def test_files_that_are_not_evidence_get_one_sentence(tmp_path: Path) -> None:
 def partly_evaluated(folder: Path, batch_size: int) -> pd.DataFrame:
     """Evidence of four test images, of which the second has no mask and the third no box."""
     torch.manual_seed(0)
-    dual = make_dual(dtype=torch.float32)
-    dual.known_format = InputFormat(64, (0.5,) * 3, (0.25,) * 3)
+    dual = make_evaluated()
     test = partly_annotated(folder).split("test")
     options = EvaluationOptions(batch_size=batch_size, with_fidelity=False)
     return read_evidence(evaluate(dual, test, "net", folder / f"{batch_size}.parquet", options))
@@ -229,7 +228,6 @@ def test_ids_that_are_numbers_are_text_in_the_evidence(tmp_path: Path) -> None:
     manifest = partly_annotated(tmp_path).split("test")
     manifest = replace(manifest, table=manifest.table.assign(image_id=[7, 8, 9, 10]))
     options = EvaluationOptions(methods=["gradcam"], with_fidelity=False)
-    dual = make_dual(dtype=torch.float32)
-    dual.known_format = InputFormat(64, (0.5,) * 3, (0.25,) * 3)
+    dual = make_evaluated()
     evidence = read_evidence(evaluate(dual, manifest, "net", tmp_path / "evidence.parquet", options))
     assert evidence["image_id"].unique().tolist() == ["7", "8", "9", "10"]

@@ -7,9 +7,8 @@ from pathlib import Path
 import pyarrow.parquet as pq
 import pytest
 import torch
-from small_networks import make_dual, partly_annotated
+from small_networks import make_evaluated, partly_annotated
 
-from sigcam_core.backbones import InputFormat
 from sigcam_core.common.errors import SigcamError
 from sigcam_core.dual.branch import DualBranch
 from sigcam_core.evaluate import evaluate as module
@@ -24,9 +23,7 @@ OPTIONS = EvaluationOptions(methods=["gradcam"], batch_size=1, perturbation_imag
 @pytest.fixture
 def dual() -> DualBranch:
     torch.manual_seed(0)
-    dual = make_dual(dtype=torch.float32)
-    dual.known_format = InputFormat(64, (0.5,) * 3, (0.25,) * 3)
-    return dual
+    return make_evaluated()
 
 
 @pytest.fixture
