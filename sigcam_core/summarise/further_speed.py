@@ -35,7 +35,7 @@ def read_further(folder: Path, name: str) -> dict[str, Any]:
 
     Args:
         folder: of the benchmarks, such as :data:`~sigcam_core.summarise.speed.BENCHMARKS`.
-        name: of the folder in it: ``"whole_line"``, ``"removal"`` or ``"evidence"``.
+        name: of the folder in it: ``"whole_line"``, ``"removal"``, ``"evidence"`` or ``"published"``.
 
     Returns:
         The result, empty where it was not measured.
@@ -147,6 +147,33 @@ def evidence_table(result: Mapping[str, Any]) -> pd.DataFrame:
         if result
     ]
     return pd.DataFrame(rows, columns=["quantity", "measured", "target", "verdict"])
+
+
+def published_table(result: Mapping[str, Any]) -> pd.DataFrame:
+    """Evaluations of published experiments, as they were committed and measured once more.
+
+    Args:
+        result: of ``"published"``, from :func:`read_further`.
+
+    Returns:
+        Seconds before and now, the share that is left beside the goal, and the greatest difference between two figures
+        of localisation or fidelity in percentage points.
+    """
+    rows = [
+        {
+            "experiment": one["name"],
+            "images": one["images"],
+            "before, s": one["before"]["seconds"],
+            "now, s": one["now"]["seconds"],
+            "passes now": one["now"]["passes"],
+            "share of the time": one["share"],
+            "goal": result["goal"],
+            "verdict": verdict(one["share"] <= result["goal"]),
+            "difference": one["max_difference"],
+        }
+        for one in result.get("experiments", [])
+    ]
+    return pd.DataFrame(rows)
 
 
 def verdict(is_met: bool) -> str:

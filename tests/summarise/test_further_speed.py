@@ -74,9 +74,20 @@ def test_evidence_stands_beside_its_targets() -> None:
     assert len(table) == 4
 
 
+def test_published_experiments_stand_beside_their_earlier_times() -> None:
+    one = {"name": "a", "images": 10, "before": {"seconds": 100.0}, "now": {"seconds": 50.0, "passes": "compiled"}}
+    more = {"share": 0.5, "max_difference": 0.0}
+    slow = one | {"name": "b", "now": {"seconds": 51.0, "passes": "plain"}, "share": 0.51, "max_difference": 0.2}
+    table = further.published_table({"goal": 0.5, "experiments": [one | more, slow]})
+    assert table["verdict"].tolist() == ["met", "MISSED"]
+    assert table["before, s"].tolist() == [100.0, 100.0]
+    assert table["now, s"].tolist() == [50.0, 51.0]
+
+
 def test_what_was_not_measured_gives_empty_tables(tmp_path: Path) -> None:
     assert further.read_further(tmp_path, "evidence") == {}
     assert len(further.evidence_table({})) == len(further.whole_line_table({})) == len(further.removal_table({})) == 0
+    assert len(further.published_table({})) == 0
     assert further.rows_of({}, {}) == []
     assert further.records_of(one={}, other={"provenance": 1}) == {"other": 1}
     with pytest.raises(SigcamError, match=r"no measurement of growth in .*: run `python -m benchmarks.growth` first"):
