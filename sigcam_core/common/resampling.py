@@ -9,7 +9,9 @@ that draws none of them has no such figure; it is NaN there, and the interval is
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from functools import lru_cache
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -18,6 +20,8 @@ from .errors import fail
 
 FloatArray = NDArray[np.float64]
 NUMBERS_AT_ONCE = 2**20
+WEIGHTS_AT_ONCE = 2**23
+"""Of some resamples of many images, 64 MB; a thousand of 50,000 images would take 400."""
 Statistics = dict[str, FloatArray]
 """By name of the metric, its value in each of B resamples (B,)."""
 
@@ -38,7 +42,7 @@ def bootstrap_weights(num_images: int, resamples: int, seed: int) -> FloatArray:
     return weights
 
 
-def _fill(weights: FloatArray, seed: int) -> None:
+def _fill(weights: NDArray[Any], seed: int) -> None:
     """Draw the rows of weights a few at a time: all at once would take three times their memory."""
     generator = np.random.default_rng(seed)
     num_images = weights.shape[1]
@@ -57,6 +61,35 @@ def figure_and_resamples(num_images: int, resamples: int, seed: int) -> FloatArr
     _fill(weights[1:], seed)
     weights.flags.writeable = False
     return weights
+
+
+def some_resamples_at_a_time(num_images: int, resamples: int, seed: int) -> Iterator[FloatArray]:
+    """The rows of :func:`figure_and_resamples`, in as many parts as memory asks for.
+
+    Args:
+        num_images: N.
+        resamples: B.
+        seed: of the draws.
+
+    Yields:
+        (b, N) weights, of at most :data:`WEIGHTS_AT_ONCE` numbers where a row is not longer.
+
+    >>> sum(len(part) for part in some_resamples_at_a_time(4, 10, seed=0))
+    11
+    """
+    counts = _counts(num_images, resamples, seed)
+    rows = max(1, WEIGHTS_AT_ONCE // num_images)
+    for start in range(0, len(counts), rows):
+        yield counts[start : start + rows].astype(np.float64)
+
+
+@lru_cache(maxsize=1)
+def _counts(num_images: int, resamples: int, seed: int) -> NDArray[np.uint16]:
+    """The same whole, in a quarter of the memory: nobody draws an image 65,536 times. Not to be written to."""
+    counts = np.ones((1 + resamples, num_images), np.uint16)
+    _fill(counts[1:], seed)
+    counts.flags.writeable = False
+    return counts
 
 
 def drawn_images(weights: FloatArray) -> FloatArray:

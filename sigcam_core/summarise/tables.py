@@ -7,7 +7,8 @@ needs, a column says how many images its figure rests on.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from functools import partial
 
 import numpy as np
 import pandas as pd
@@ -16,7 +17,7 @@ from pandas.util import hash_array
 
 from ..common.errors import fail
 from ..common.families import KEYS, Statistic
-from ..common.resampling import FloatArray, Statistics, figure_and_resamples, interval
+from ..common.resampling import Statistics, interval, some_resamples_at_a_time
 from ..evaluate.schema import FAMILIES, NEEDS
 from ..fidelity.evidence import PERTURBATION
 from ..fidelity.perturbation import average_drop_at_coverage
@@ -25,6 +26,8 @@ from .paper_names import DATA_SETS
 
 COUNTS = ["images", "all_images"]
 """Columns for the images that a figure rests on, and all that were evaluated."""
+Resampled = Callable[[pd.DataFrame], Statistics]
+"""From evidence, one row an image, to each metric's figure and its resamples, (1 + B,)."""
 
 
 def tables_of(evidence: pd.DataFrame, resamples: int = 1000) -> dict[str, pd.DataFrame]:
@@ -41,26 +44,31 @@ def tables_of(evidence: pd.DataFrame, resamples: int = 1000) -> dict[str, pd.Dat
     tables: dict[str, pd.DataFrame] = {}
     for family in (family for family in FAMILIES if family.has_any(evidence)):
         rows = family.measured(evidence)
-        makers = {"": table_with_intervals} if family.of_first_images else MAKERS
+        makers = {"": _with_intervals} if family.of_first_images else MAKERS
         parts: dict[str, list[pd.DataFrame]] = {suffix: [] for suffix in makers}
         for value, statistics in family.statistics_by_variant().items():
             column = {family.variant: value} if family.variant else {}
-            once = _made_once(statistics)
+            once = _made_once(partial(_resampled, statistics, resamples, 0))
             for suffix, make in makers.items():
-                parts[suffix].append(make(rows, once, resamples).assign(**column))
+                parts[suffix].append(make(rows, once).assign(**column))
         tables |= {family.name + suffix: pd.concat(made, ignore_index=True) for suffix, made in parts.items()}
     return tables | ({"matched_coverage": matched_coverage(evidence)} if PERTURBATION.has_any(evidence) else {})
 
 
-def _made_once(statistics: Statistic) -> Statistic:
-    """The same statistics, which for the same rows in the same order and the same draws are not computed again."""
+def _resampled(statistics: Statistic, resamples: int, seed: int, rows: pd.DataFrame) -> Statistics:
+    """Each metric of some rows, one an image: its figure, then its resamples."""
+    parts = [statistics(rows, weights) for weights in some_resamples_at_a_time(len(rows), resamples, seed)]
+    return {metric: np.concatenate([part[metric] for part in parts]) for metric in parts[0]}
+
+
+def _made_once(resampled: Resampled) -> Resampled:
+    """The same, which for the same rows in the same order is not computed again."""
     made: dict[tuple[object, ...], Statistics] = {}
 
-    def of(rows: pd.DataFrame, weights: FloatArray) -> Statistics:
-        # Weights of as many images and resamples come from one seed here.
-        key = (*rows.iloc[0][KEYS], weights.shape, hash_array(rows["image_id"].to_numpy(object)).tobytes())
+    def of(rows: pd.DataFrame) -> Statistics:
+        key = (*rows.iloc[0][KEYS], hash_array(rows["image_id"].to_numpy(object)).tobytes())
         if key not in made:
-            made[key] = statistics(rows, weights)
+            made[key] = resampled(rows)
         return made[key]
 
     return of
@@ -154,9 +162,14 @@ def table_with_intervals(
         Columns ``network, method, head, metric, value, low, high``, and ``images`` where a figure rests on fewer than
         all.
     """
+    return _with_intervals(evidence, partial(_resampled, statistics, resamples, seed))
+
+
+def _with_intervals(evidence: pd.DataFrame, resampled: Resampled) -> pd.DataFrame:
+    """What :func:`table_with_intervals` gives."""
     figures = []
     for keys, rows in groups_of(evidence, KEYS):
-        for metric, values in statistics(rows, figure_and_resamples(len(rows), resamples, seed)).items():
+        for metric, values in resampled(rows).items():
             counts = num_images(metric, rows), len(rows)
             figures.append((*keys, metric, values[0], *interval(values[1:]), *counts))
     return _where_fewer(pd.DataFrame(figures, columns=[*KEYS, "metric", "value", "low", "high", *COUNTS]))
@@ -194,12 +207,17 @@ def head_differences(
     Raises:
         SigcamError: if the two heads were not evaluated on the same images.
     """
+    return _head_differences(evidence, partial(_resampled, statistics, resamples, seed))
+
+
+def _head_differences(evidence: pd.DataFrame, resampled: Resampled) -> pd.DataFrame:
+    """What :func:`head_differences` gives."""
     differences = []
     for (network, method), rows in groups_of(evidence, ["network", "method"]):
         heads = {head: _by_image(part) for (head,), part in groups_of(rows, ["head"])}
         if set(heads) != {"softmax", "sigmoid"} or not _have_same_images(heads["softmax"], heads["sigmoid"]):
             fail(f"{network}, {method}: both heads must be evaluated on the same images to be compared.")
-        table = _paired(heads["softmax"], heads["sigmoid"], statistics, resamples, seed)
+        table = _paired(heads["softmax"], heads["sigmoid"], resampled)
         differences.append(table.drop(columns=["first", "second"]).assign(network=str(network), method=str(method)))
     columns = ["network", "method", "metric", "difference", "low", "high", *COUNTS]
     return _where_fewer(pd.concat(differences, ignore_index=True)[columns])
@@ -236,17 +254,14 @@ def paired_difference(
     Raises:
         SigcamError: if the images differ.
     """
-    return _where_fewer(_paired(first, second, statistics, resamples, seed))
+    return _where_fewer(_paired(first, second, partial(_resampled, statistics, resamples, seed)))
 
 
-def _paired(
-    first: pd.DataFrame, second: pd.DataFrame, statistics: Statistic, resamples: int, seed: int
-) -> pd.DataFrame:
+def _paired(first: pd.DataFrame, second: pd.DataFrame, resampled: Resampled) -> pd.DataFrame:
     """What :func:`paired_difference` gives, with all :data:`COUNTS`."""
     if not _have_same_images(first, second):
         fail("a paired difference needs the same images in the same order on both sides.")
-    weights = figure_and_resamples(len(first), resamples, seed)
-    one, other = statistics(first, weights), statistics(second, weights)
+    one, other = resampled(first), resampled(second)
     rows = []
     for metric in one:
         change = other[metric] - one[metric]
@@ -255,7 +270,7 @@ def _paired(
     return pd.DataFrame(rows, columns=["metric", "first", "second", "difference", "low", "high", *COUNTS])
 
 
-MAKERS = {"": table_with_intervals, "_differences": head_differences}
+MAKERS = {"": _with_intervals, "_differences": _head_differences}
 """Tables of a family, by what is added to its name."""
 
 

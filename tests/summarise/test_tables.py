@@ -8,6 +8,7 @@ import pandas as pd
 import pytest
 from made_up_evidence import NUM_IMAGES, made_up_evidence
 
+from sigcam_core.common import resampling
 from sigcam_core.common.errors import SigcamError
 from sigcam_core.common.resampling import bootstrap_weights
 from sigcam_core.fidelity.evidence import fidelity_statistics
@@ -199,3 +200,13 @@ def test_all_tables_equal_those_made_one_by_one_and_no_statistic_is_computed_twi
         whole = pd.concat([one.assign(protocol=name) for name, one in zip(PROTOCOLS, several, strict=True)])
         pd.testing.assert_frame_equal(made[f"wsol{suffix}"], whole.reset_index(drop=True))
     assert sorted(asked) == sorted(KINDS * len(PROTOCOLS))
+
+
+def test_tables_do_not_depend_on_how_many_resamples_are_made_at_a_time(monkeypatch: pytest.MonkeyPatch) -> None:
+    evidence = pd.concat([made_up_evidence(head) for head in ("softmax", "sigmoid")], ignore_index=True)
+    whole = tables_of(evidence, resamples=50)
+    monkeypatch.setattr(resampling, "WEIGHTS_AT_ONCE", 7 * NUM_IMAGES)
+    parted = tables_of(evidence, resamples=50)
+    assert parted.keys() == whole.keys()
+    for name, table in whole.items():
+        pd.testing.assert_frame_equal(parted[name], table, rtol=1e-12)
