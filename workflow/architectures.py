@@ -39,6 +39,10 @@ MOST_PARAMETERS = 150_000_000
 MISFITS = (ImportError, ValueError, RuntimeError, TypeError, AttributeError, OSError, KeyError, NotImplementedError)
 """What libraries raise that cannot build a network here."""
 LAYERS = 2  # of transformers' models of equal layers; where they are cut does not depend on how many there are
+SMALLEST = {
+    "efficientnet": {"width_coefficient": 1.0, "depth_coefficient": 1.0, "hidden_dim": 1280, "image_size": 224},
+}
+"""Of a family of transformers whose configuration as it comes is of its largest network, that of its smallest."""
 SIZES = ("atto", "femto", "pico", "zepto", "nano", "xxs", "xxtiny", "xs", "xtiny", "tiny", "mini", "small", *"tsmblh")
 
 Builders = dict[str, tuple[str, Callable[[], nn.Module]]]
@@ -91,7 +95,7 @@ def transformers_builders() -> Builders:
 
     def make(family: str, name: str) -> Callable[[], nn.Module]:
         def build() -> nn.Module:
-            config = getattr(transformers, configurations[family])(num_labels=CLASSES)
+            config = getattr(transformers, configurations[family])(num_labels=CLASSES, **SMALLEST.get(family, {}))
             if hasattr(config, "initializer_range"):  # as it comes, what passes many layers vanishes
                 config.initializer_range = WIDTH
             for part in (config, getattr(config, "vision_config", None)):

@@ -140,6 +140,11 @@ class DualBranch(nn.Module):
         return self.known_format
 
     @property
+    def channels(self) -> int:
+        """Channels of the images that the network takes."""
+        return num_channels(self.backbone) if self.known_format is None else self.known_format.channels
+
+    @property
     def dtype(self) -> torch.dtype:
         """Type of the heads' weights, in which they are differentiated."""
         return next(self.softmax_head.parameters()).dtype
@@ -165,7 +170,7 @@ class DualBranch(nn.Module):
             SigcamError: if the images have the wrong shape, size or type, lie on another device, or hold NaN or
                 infinity; or for a type that autocast does not take.
         """
-        check_images(images, num_channels(self.backbone))
+        check_images(images, self.channels)
         images = self._converted(images, autocast)
         if autocast not in (None, *AUTOCAST_TYPES):
             fail(f"autocast must be torch.float16, torch.bfloat16 or None, got {autocast}.")

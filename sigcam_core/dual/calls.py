@@ -13,7 +13,7 @@ from torch import Tensor, nn
 class Call(NamedTuple):
     """One call of one module."""
 
-    name: str  #: of the module, as in ``named_modules``; the network itself is ""
+    name: str  #: of the module, the first in ``named_modules``; the network itself is ""
     start: int  #: number of the event that began it, counted through the pass
     end: int  #: number of the event that ended it
     outputs: Any  #: what it gave, with tensors of zeros, which take no memory, in place of the tensors
@@ -21,7 +21,7 @@ class Call(NamedTuple):
 
 
 Calls = dict[str, list[Call]]
-"""The calls of one pass, by the module's name."""
+"""The calls of one pass, by the module's name; where a module has several names, by each of them."""
 
 
 @torch.no_grad()
@@ -47,7 +47,9 @@ def record_calls(network: nn.Module, images: Tensor) -> Calls:
             stack.callback(module.register_forward_pre_hook(begin).remove)
             stack.callback(module.register_forward_hook(end(name)).remove)
         network(images)
-    return calls
+    first = {module: name for name, module in network.named_modules()}
+    names = network.named_modules(remove_duplicate=False)
+    return {name: calls[first[module]] for name, module in names if first[module] in calls}
 
 
 def constant_modules(calls: Calls, others: Calls) -> set[str]:

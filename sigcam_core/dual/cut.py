@@ -171,7 +171,7 @@ def up_to(network: nn.Module, calls: Calls, cut: Call) -> tuple[UpTo, list[nn.Mo
 
     def kept(module: nn.Module, name: str) -> nn.Module:
         own = calls.get(name, [])
-        if name == cut.name:
+        if _is_at(own, cut):
             return Last(module)
         if is_behind(own, cut):  # never reached, but Python looks it up before it runs what stands in its brackets
             return StandIn(module, passing, None)
@@ -204,7 +204,7 @@ def behind(network: nn.Module, calls: Calls, cut: Call, picture: Tensor, constan
 
     def kept(module: nn.Module, name: str) -> nn.Module:
         own = calls.get(name, [])
-        if name == cut.name:
+        if _is_at(own, cut):
             return StandIn(module, passing, cut.outputs, gives_features=True)
         if is_before(own, cut) and name not in constants:
             return StandIn(module, passing, own[0].outputs)
@@ -217,6 +217,11 @@ def behind(network: nn.Module, calls: Calls, cut: Call, picture: Tensor, constan
     assert features is not None
     part = Behind(kept(network, ""), passing, picture, features.shape[1:])
     return part if _owns_what_it_needs(part, containers, features) else None
+
+
+def _is_at(own: list[Call], cut: Call) -> bool:
+    """Whether the call at the cut is one of this module, whatever it is called here."""
+    return any(call is cut for call in own)
 
 
 def _is_around(name: str, own: list[Call], calls: Calls, cut: Call) -> bool:

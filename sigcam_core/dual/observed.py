@@ -42,9 +42,14 @@ def observed_splits(model: nn.Module, probe: Tensor) -> Iterator[Split]:
 
 def _cuts(calls: Calls) -> list[Call]:
     """Calls of modules that ran once and gave maps (1, K, h, w) or tokens (1, L, K), the last first."""
-    once = [own[0] for name, own in calls.items() if name and len(own) == 1]
+    once = [own[0] for name, own in _by_first_name(calls) if name and len(own) == 1]
     found = [call for call in once if (features := first_tensor(call.outputs)) is not None and _has_places(features)]
     return sorted(found, key=lambda call: -call.end)
+
+
+def _by_first_name(calls: Calls) -> list[tuple[str, list[Call]]]:
+    """The calls of each module once."""
+    return [(name, own) for name, own in calls.items() if name == own[0].name]
 
 
 def _has_places(features: Tensor) -> bool:
@@ -102,7 +107,7 @@ def _depends_on_places(head: nn.Module, features: Tensor, to_maps: nn.Module) ->
 def _classifier(model: nn.Module, calls: Calls, cut: Call, num_classes: int) -> list[nn.Module] | None:
     """The dropouts and the one linear layer that are called behind the cut, or ``None`` where there are more."""
     modules = dict(model.named_modules())
-    names = sorted((call.start, name) for name, own in calls.items() for call in own if call.start > cut.end)
+    names = sorted((call.start, name) for name, own in _by_first_name(calls) for call in own if call.start > cut.end)
     called = [modules[name] for _, name in names]
     linear = [module for module in called if isinstance(module, nn.Linear)]
     if len(linear) != 1 or linear[0].out_features != num_classes:

@@ -12,6 +12,8 @@ from torch import Tensor, nn
 from ..common.errors import fail
 
 WRAPPERS = (nn.DataParallel, nn.parallel.DistributedDataParallel)
+USUAL, MOST_COMMON = 3, 4
+"""Channels of most pictures, and the most that pictures usually have."""
 SUM_OF_PROBABILITIES = 1e-3  # how near 1 the outputs of a softmax add up, in half precision too
 
 
@@ -68,7 +70,10 @@ def probe_logits(model: nn.Module) -> Tensor:
             reason = (str(error) or type(error).__name__).splitlines()[0]
             if isinstance(error, TypeError) and "positional argument" in reason:
                 fail(f"{name} does not take one batch of images ({reason}): wrap it in a module that does.")
-            fail(f"{name} fails on a probe of {size} pixels ({reason}): set its `image_size` to the side it expects.")
+            fail(
+                f"{name} fails on a probe of {size} pixels ({reason}): set its `image_size` to the side it expects, or "
+                "wrap it, where it takes something else than images, in a module that takes these."
+            )
     logits = logits_of(outputs)
     if not isinstance(logits, Tensor) or logits.ndim != 2:
         given = tuple(logits.shape) if isinstance(logits, Tensor) else type(logits).__name__
@@ -103,21 +108,40 @@ def agree(logits: Any, expected: Tensor) -> bool:
 
 
 def probe_image(model: nn.Module) -> Tensor:
-    """One image of noise with the channels of the first convolution, in the size that the network says it takes.
+    """One image of noise with as many channels as the network takes, in the size that the network says it takes.
 
     The size is that of timm's or Hugging Face's configuration, or the attribute ``image_size``, of the network or of
     the largest part of a wrapper; else 224 pixels.
     """
-    parameter = next(model.parameters())
-    sizes = (size for module in _inwards(model) if (size := _own_size(module)))
-    height, width = next(sizes, (224, 224))
-    noise = torch.randn(1, num_channels(model), height, width, generator=torch.Generator().manual_seed(0))
-    return noise.to(parameter)
+    return _noise(model, num_channels(model))
 
 
 def num_channels(network: nn.Module) -> int:
-    """Channels of the images that a network takes: those of its first convolution, else 3."""
-    return next((module.in_channels for module in network.modules() if isinstance(module, nn.Conv2d)), 3)
+    """Channels of the images that a network takes: those of its first convolution, else 3.
+
+    Some networks rearrange pixels before that, in blocks or frequencies, which gives it many channels; they take three.
+    """
+    channels = next((module.in_channels for module in network.modules() if isinstance(module, nn.Conv2d)), USUAL)
+    return USUAL if channels > MOST_COMMON and _takes(network, USUAL) else channels
+
+
+@torch.no_grad()
+def _takes(network: nn.Module, channels: int) -> bool:
+    """Whether a network runs on an image of so many channels."""
+    with evaluation_mode(network):
+        try:
+            network(_noise(network, channels))
+        except Exception:  # a forward may raise anything
+            return False
+    return True
+
+
+def _noise(network: nn.Module, channels: int) -> Tensor:
+    parameter = next(network.parameters())
+    sizes = (size for module in _inwards(network) if (size := _own_size(module)))
+    height, width = next(sizes, (224, 224))
+    noise = torch.randn(1, channels, height, width, generator=torch.Generator().manual_seed(0))
+    return noise.to(parameter)
 
 
 def _inwards(model: nn.Module) -> Iterator[nn.Module]:

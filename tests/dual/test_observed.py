@@ -133,6 +133,42 @@ def test_a_head_takes_other_sizes_where_the_network_does() -> None:
         dual(images)
 
 
+class TwoNames(nn.Module):
+    """Parts that are called by way of a list have names of their own too."""
+
+    image_size = 32
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.stem = nn.Conv2d(3, 8, 4, stride=4)
+        self.body = nn.Conv2d(8, 8, 1)
+        self.pool = nn.AdaptiveAvgPool2d(1)
+        self.flat = nn.Flatten(1)
+        self.linear = nn.Linear(8, 5)
+        self.features = nn.ModuleList([self.stem, self.body])
+        self.classifier = nn.ModuleList([self.pool, self.flat])
+
+    def forward(self, images: Tensor) -> Tensor:
+        for layer in (*self.features, *self.classifier):
+            images = layer(images)
+        return 2 * self.linear(images)
+
+
+def test_a_part_may_have_two_names() -> None:
+    torch.manual_seed(0)
+    model = TwoNames()
+    images = random_images(2, 32, torch.float32)
+    calls = record_calls(model, images)
+    assert calls["body"] is calls["features.1"]
+    dual = DualBranch.from_classifier(model, init="copy")
+    torch.testing.assert_close(dual.extract(images), model.body(model.stem(images)).detach())
+    torch.testing.assert_close(dual(images).sigmoid_logits, model(images))
+    assert {name.rpartition("network.")[2] for name, _ in dual.softmax_head.named_parameters()} == {
+        "linear.weight",
+        "linear.bias",
+    }
+
+
 def test_calls_are_recorded_and_nothing_stays_behind() -> None:
     model = Transformer()
     images = random_images(1, 32, torch.float32)

@@ -135,6 +135,15 @@ def test_a_pooling_layer_of_ones_own_belongs_to_the_head(pool: Callable[[], nn.M
     }
 
 
+def test_images_that_are_rearranged_before_the_first_convolution_have_three_channels() -> None:
+    layers = [nn.PixelUnshuffle(4), nn.Conv2d(48, 6, 1), nn.AdaptiveAvgPool2d(1), nn.Flatten(1), nn.Linear(6, 5)]
+    dual = DualBranch.from_classifier(nn.Sequential(*layers))
+    assert dual.channels == 3
+    assert dual.extract(torch.randn(2, 3, 32, 32)).shape == (2, 6, 8, 8)
+    spectral = nn.Sequential(nn.Conv2d(12, 6, 3, stride=4), *layers[2:])
+    assert DualBranch.from_classifier(spectral).channels == 12
+
+
 @pytest.mark.parametrize("channels", [1, 4])
 def test_images_of_other_channels(channels: int) -> None:
     model = nn.Sequential(nn.Conv2d(channels, 6, 3, stride=4), nn.AdaptiveAvgPool2d(1), nn.Flatten(1), nn.Linear(6, 5))
