@@ -94,8 +94,8 @@ bench: setup ## measure speed side by side with other tools, then put the page i
 	@$(KEEP_MEMORY) "$(BIN)/python" -m benchmarks.growth
 	@$(MAKE) reproduce
 
-faults: setup ## break runs on purpose, at up to 50 moments of each kind (hours), and fuzz what reads files
-	@"$(BIN)/python" -m tests.faults
+faults: setup ## break runs on purpose, at up to 50 moments of each kind (an hour), and fuzz what reads files
+	@OMP_NUM_THREADS=1 "$(BIN)/python" -m tests.faults
 	@"$(BIN)/python" -m tests.fuzz
 	@$(MAKE) reproduce
 

@@ -64,7 +64,7 @@ def other_weights(path: Path, rng: random.Random) -> None:
     """The same network with other numbers."""
     state = {name: value.copy() for name, value in load_file(path).items()}
     name = rng.choice(sorted(state))
-    state[name] = (state[name] + rng.random()).astype(state[name].dtype)
+    state[name] = np.asarray(state[name] + rng.random(), state[name].dtype)  # an array too where it is one number
     save_file(state, path)
 
 
