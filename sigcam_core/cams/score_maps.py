@@ -62,6 +62,46 @@ def resize_maps(maps: Tensor, size: tuple[int, int]) -> Tensor:
     return _resized(maps, varies, size) + constant.nan_to_num(0.0, 0.0, 0.0)
 
 
+def correlation_of_resized(maps: Tensor, others: Tensor, size: tuple[int, int]) -> Tensor:
+    """Pearson's correlation over the pixels of two maps, as if both were resized as :func:`normalize_maps` does.
+
+    Resizing is linear, X -> R X C' with weights R of rows and C of columns, so that the sum over pixels of one resized
+    map times another, tr (R X C')' (R Y C'), is the sum over X times (R'R) Y (C'C): no pixel need be made. Stretching
+    changes no correlation.
+
+    Args:
+        maps: (N, h, w).
+        others: (N, h, w).
+        size: (height, width) that both would be resized to.
+
+    Returns:
+        (N,) float64 in [-1, 1]; NaN where a map is constant or holds NaN.
+
+    Raises:
+        SigcamError: if the maps are not three-dimensional, or their shapes differ.
+
+    >>> ramp = torch.arange(4.0).view(1, 2, 2)
+    >>> correlation_of_resized(ramp, 1 - 2 * ramp, size=(8, 8))
+    tensor([-1.], dtype=torch.float64)
+    """
+    if maps.shape != others.shape:
+        fail(f"maps to correlate must have one shape, got {tuple(maps.shape)} and {tuple(others.shape)}.")
+    varies = _varies(maps) & _varies(others)
+    rows, columns = (_bicubic_weights(old, new, maps.device) for old, new in zip(maps.shape[1:], size, strict=True))
+    shares = torch.outer(rows.mean(dim=0), columns.mean(dim=0))  # (h, w) of each value in the mean over pixels
+
+    def centred(values: Tensor) -> Tensor:
+        kept = values.double().where(varies[:, None, None], 0.0)
+        return kept - (kept * shares).sum(dim=(1, 2), keepdim=True)
+
+    def products(one: Tensor, other: Tensor) -> Tensor:
+        return (one * ((rows.T @ rows) @ other @ (columns.T @ columns))).sum(dim=(1, 2))
+
+    a, b = centred(maps), centred(others)
+    correlation = products(a, b) / (products(a, a) * products(b, b)).sqrt()
+    return correlation.clamp(-1, 1).where(varies, torch.nan)
+
+
 def _varies(maps: Tensor) -> Tensor:
     """Which of the maps (N, h, w) are finite and not constant, (N,)."""
     if maps.ndim != 3:

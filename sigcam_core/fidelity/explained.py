@@ -16,7 +16,7 @@ from ..cams.score_maps import normalize_maps
 from ..common.checks import check_class_idx
 from ..common.errors import fail
 from ..dual.branch import HEADS, DualBranch
-from .scores import coherency, explain_images, softmax_of_class
+from .scores import coherency_of_maps, explain_images, softmax_of_class
 
 
 @dataclass(frozen=True, eq=False)
@@ -106,7 +106,8 @@ def score_distinct_maps(dual: DualBranch, given: MapsToScore, batch_size: int, o
     for start in range(0, len(owners), batch_size):
         done = slice(start, start + batch_size)
         image, row = owners[done].unbind(1)  # (B,) each
-        score_maps = normalize_maps(given.maps[image, row], size)  # (B, H, W)
+        maps = given.maps[image, row]  # (B, h, w)
+        score_maps = normalize_maps(maps, size)  # (B, H, W)
         explained = explain_images(images[image], score_maps)  # (B, 3, H, W)
         features = dual.extract(explained)
         for head in HEADS:
@@ -120,7 +121,7 @@ def score_distinct_maps(dual: DualBranch, given: MapsToScore, batch_size: int, o
         member, column = ((rank >= done.start) & (rank < done.stop)).nonzero().unbind(1)
         at = rank[member, column] - start
         own = _maps_of_explained(dual, given, explained, features, (member, column, at), options)
-        coherencies[member, column] = coherency(score_maps[at], normalize_maps(own, size))
+        coherencies[member, column] = coherency_of_maps(maps[at], own, size)
     return ExplainedScores({head: values[rank] for head, values in scores.items()}, coverages[rank], coherencies)
 
 

@@ -7,6 +7,7 @@ from typing import TypeVar
 import torch
 from torch import Tensor
 
+from ..cams.score_maps import correlation_of_resized
 from ..common.checks import check_class_idx, check_score_maps
 from ..common.errors import fail
 from ..common.resampling import FloatArray
@@ -100,6 +101,25 @@ def coherency(score_maps: Tensor, explained_score_maps: Tensor) -> Tensor:
     a, b = (maps - maps.mean(dim=1, keepdim=True) for maps in flat)
     correlation = (a * b).sum(dim=1) / (a.norm(dim=1) * b.norm(dim=1))
     return torch.where(constant[0] | constant[1], 0.0, (1 + correlation.clamp(-1, 1)) / 2)
+
+
+def coherency_of_maps(maps: Tensor, explained_maps: Tensor, size: tuple[int, int]) -> Tensor:
+    """:func:`coherency` of maps before they are made into score maps, to rounding, in a fraction of its time.
+
+    Args:
+        maps: (N, h, w), of the images.
+        explained_maps: (N, h, w), of the same class on the explained images.
+        size: (height, width) of the score maps.
+
+    Returns:
+        (N,) float64 in [0, 1].
+
+    >>> ramp = torch.arange(4.0).view(1, 2, 2)
+    >>> coherency_of_maps(ramp, 3 * ramp, size=(8, 8)), coherency_of_maps(ramp, 0 * ramp, size=(8, 8))
+    (tensor([1.], dtype=torch.float64), tensor([0.], dtype=torch.float64))
+    """
+    correlation = correlation_of_resized(maps, explained_maps, size)
+    return ((1 + correlation) / 2).nan_to_num(0.0)
 
 
 def adcc(coherency: Tensor, complexity: Tensor, average_drop: Tensor) -> Tensor:

@@ -26,8 +26,9 @@ def test_few_passes_are_not_worth_a_compilation(dual: DualBranch, monkeypatch: p
 
 
 @pytest.mark.parametrize("count", [1, 4, 9])
+@pytest.mark.parametrize("first", [4, 20])
 def test_a_batch_of_any_size_is_filled_up_or_split(
-    dual: DualBranch, monkeypatch: pytest.MonkeyPatch, count: int
+    dual: DualBranch, monkeypatch: pytest.MonkeyPatch, count: int, first: int
 ) -> None:
     seen: list[int] = []
 
@@ -36,10 +37,10 @@ def test_a_batch_of_any_size_is_filled_up_or_split(
         return dual.backbone(images)
 
     monkeypatch.setattr(torch, "compile", lambda *_, **__: compiled)
-    extract = fast_pass(dual.backbone, seeded_images(4, 32), 10**6)
+    extract = fast_pass(dual.backbone, seeded_images(first, 32), 10**6)
     images = seeded_images(count, 32)
     torch.testing.assert_close(extract(images), dual.backbone(images))
-    assert set(seen) == {4}
+    assert set(seen) == {min(first, passes.AT_ONCE)}
 
 
 def test_weights_are_constants_while_the_pass_is_compiled_and_only_then(

@@ -18,6 +18,7 @@ from sigcam_core.fidelity.scores import (
     adcc,
     average_drop,
     coherency,
+    coherency_of_maps,
     coverage,
     explain_images,
     increase_in_confidence,
@@ -115,6 +116,23 @@ def test_coverage_and_coherency_by_hand() -> None:
     assert coherency(maps[:1], maps[1:]).item() == pytest.approx(expected)
     assert coherency(maps[:1], 0.5 * maps[:1] + 0.3).item() == pytest.approx(1)  # stretching changes nothing
     assert coherency(maps[:1], 1 - maps[:1]).item() == pytest.approx(0)
+
+
+@pytest.mark.parametrize("size", [(224, 224), (33, 80)])
+@pytest.mark.parametrize("shape", [(7, 7), (5, 9), (1, 4)])
+def test_coherency_of_maps_is_that_of_their_score_maps(shape: tuple[int, int], size: tuple[int, int]) -> None:
+    maps, others = random_images(40, 9)[:, :2, : shape[0], : shape[1]].unbind(1)
+    others = others + torch.linspace(-2, 2, 40)[:, None, None] * maps  # from unlike to alike
+    maps, others = 1000 + maps, 1e-4 * others  # a shift or scale changes nothing
+    expected = coherency(normalize_maps(maps, size), normalize_maps(others, size))
+    torch.testing.assert_close(coherency_of_maps(maps, others, size), expected, atol=1e-6, rtol=0)
+    assert expected.std() > 0.1
+    broken = maps.clone()
+    broken[0], broken[1, 0, 0] = 3.0, torch.nan
+    assert coherency_of_maps(broken, others, size)[:3].tolist() == pytest.approx([0, 0, expected[2].item()], abs=1e-6)
+    assert coherency_of_maps(others, broken, size)[:2].tolist() == [0, 0]
+    with pytest.raises(SigcamError, match=r"maps to correlate must have one shape, got \(40, .* and \(1, "):
+        coherency_of_maps(maps, others[:1], size)
 
 
 @pytest.mark.parametrize("value", [0.0, 0.1, 1.0])
