@@ -71,7 +71,8 @@ def record_files(root: Path, table: pd.DataFrame) -> str:
     names = [name for name in files_named(root, table) if (root / name).is_file()]
     records = dict(zip(names, _in_threads(root / name for name in names), strict=True))
     rows = pd.DataFrame([(name, *record) for name, record in records.items()], columns=["path", *FileRecord._fields])
-    write_atomically(root / FILES, lambda temporary: rows.to_parquet(temporary, index=False))
+    # Nothing else records a checksum of this file.
+    write_atomically(root / FILES, lambda path: rows.to_parquet(path, index=False, write_page_checksum=True))
     note_made(root / name for name in names)
     lines = "".join(f"{record.sha256} {name}\n" for name, record in sorted(records.items()))
     return hashlib.sha256(lines.encode()).hexdigest() if records else ""
@@ -87,7 +88,7 @@ def recorded_files(root: Path) -> dict[str, FileRecord]:
     if not path.is_file():
         return {}
     try:
-        table = pd.read_parquet(path, columns=["path", *FileRecord._fields])
+        table = pd.read_parquet(path, columns=["path", *FileRecord._fields], page_checksum_verification=True)
         return {str(name): FileRecord(*values) for name, *values in table.itertuples(index=False)}
     except PARQUET_DAMAGE as error:
         fail(f"{path} cannot be read ({type(error).__name__}): prepare the data set again with --force.")

@@ -12,7 +12,14 @@ import pytest
 from small_networks import noise_images
 
 from sigcam_core.common.errors import SigcamError
-from sigcam_core.prepare.contents import FILES, files_named, marks_of_files, refuse_replaced, replaced_files
+from sigcam_core.prepare.contents import (
+    FILES,
+    files_named,
+    marks_of_files,
+    recorded_files,
+    refuse_replaced,
+    replaced_files,
+)
 from sigcam_core.prepare.manifest import Manifest, read_manifest, write_manifest
 
 
@@ -30,6 +37,19 @@ def test_the_record_has_size_date_and_checksum_of_every_file(manifest: Manifest)
         assert row["sha256"] == hashlib.sha256(path.read_bytes()).hexdigest()
         assert (row["bytes"], row["date"]) == (path.stat().st_size, path.stat().st_mtime_ns)
     assert len(manifest.contents) == 64
+
+
+def test_a_changed_bit_of_the_record_is_noticed_or_says_nothing(manifest: Manifest) -> None:
+    path, known = manifest.root / FILES, recorded_files(manifest.root)
+    content, noticed = path.read_bytes(), 0
+    for place in range(0, len(content), 5):
+        path.write_bytes(content[:place] + bytes([content[place] ^ 1 << place % 8]) + content[place + 1 :])
+        try:
+            assert recorded_files(manifest.root) == known
+        except SigcamError as error:
+            noticed += 1
+            assert "cannot be read" in str(error)  # noqa: PT017  # other bits are of no consequence
+    assert noticed > 100
 
 
 @pytest.mark.parametrize("change", ["date", "size"])
