@@ -29,7 +29,8 @@ time? And does the run end with what an undisturbed one ends with, byte by byte,
 
 *Injected*: how often. *Took hold*: how often it changed the course of things; a process may end before its moment
 comes. *Noticed*: how many sentences refused to go on. *Lost* and *redone*: finished files. *Other end*: how often the
-run did not end as it should.
+run did not end as it should. A workflow that is killed before it has seen a step end takes that step for unfinished,
+and makes its file again.
 
 {summary}
 

@@ -11,6 +11,7 @@ import sys
 import tempfile
 import time
 from collections.abc import Callable
+from contextlib import suppress
 from dataclasses import replace
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -22,6 +23,7 @@ import torch
 
 from data_scripts.__main__ import prepare
 from sigcam_core.common.errors import run_command_line
+from sigcam_core.common.tables import PARQUET_DAMAGE
 from sigcam_core.evaluate.schema import read_evidence
 from sigcam_core.localization.evidence import wsol_statistics
 from sigcam_core.prepare.contents import FILES
@@ -189,10 +191,15 @@ def files_of(work_dir: Path) -> dict[str, Path]:
 
 
 def digest(path: Path) -> str:
-    """A checksum of what a file says, dates and times apart."""
+    """A checksum of what a file says, dates and times apart.
+
+    Of a data set's tables that is their rows: a changed bit of what Parquet writes beside them, such as the name of the
+    program, says nothing, and the checksums by which such tables are known are of their rows.
+    """
     content = path.read_bytes()
-    if path.name == FILES:
-        content = pd.read_parquet(path).drop(columns="date").to_csv().encode()
+    if path.name in (FILES, "manifest.parquet"):
+        with suppress(*PARQUET_DAMAGE):
+            content = pd.read_parquet(path).drop(columns="date", errors="ignore").to_csv().encode()
     elif path.suffix == ".json":
         content = json.dumps(_timeless(json.loads(content)), sort_keys=True).encode()
     return hashlib.sha256(content).hexdigest()
