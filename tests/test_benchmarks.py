@@ -31,6 +31,7 @@ from sigcam_core.common.files import write_json
 from sigcam_core.summarise.speed import (
     NOT_MEASURED,
     head_training_table,
+    peak_memories,
     read_benchmarks,
     read_head_training,
     speed_figure,
@@ -224,6 +225,12 @@ def test_the_table_shows_each_device_and_says_what_was_not_measured(tmp_path: Pa
     table = speed_table(read_benchmarks(tmp_path))
     assert table["GPU"].tolist()[:3] == [NOT_MEASURED, "123.00 ×", NOT_MEASURED]
     assert len(table) == len(result["rows"])
+
+
+def test_peak_memory_is_told_where_it_was_measured() -> None:
+    peaks = {"1000": 832.4, "10000": 1870.1}
+    results = {"cpu": {"peak_memory_mebibytes": peaks}, "cuda": {"peak_memory_mebibytes": {}}}
+    assert peak_memories(results) == ["CPU: 832 MiB at 1,000 images, 1,870 MiB at 10,000 images"]
 
 
 def test_the_figure_draws_a_pair_of_marks_a_row() -> None:

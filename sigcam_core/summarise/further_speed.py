@@ -107,6 +107,19 @@ def whole_line_table(result: Mapping[str, Any]) -> pd.DataFrame:
     return pd.DataFrame(rows)
 
 
+def first_turns(result: Mapping[str, Any]) -> list[str]:
+    """A line a network: what the first turn of each took, which compiles passes and fills caches.
+
+    Args:
+        result: of ``"whole_line"``, from :func:`read_further`.
+    """
+    lines = []
+    for network in result.get("networks", []):
+        seconds = ", ".join(f"{name} {value:.0f} s" for name, value in network["seconds_of_first_turn"].items())
+        lines.append(f"{network_title(network['network'])}, labels {network['labels']}: {seconds}")
+    return lines
+
+
 def removal_table(result: Mapping[str, Any]) -> pd.DataFrame:
     """Pixel flipping and ROAD beside Quantus, one row each.
 

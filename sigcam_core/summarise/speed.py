@@ -102,6 +102,20 @@ def speed_table(results: dict[str, dict[str, Any]]) -> pd.DataFrame:
     return table.reset_index()[["task", "peer", *DEVICES.values(), "goal", "difference", "setting"]]
 
 
+def peak_memories(results: dict[str, dict[str, Any]]) -> list[str]:
+    """A line a device: the peak memory of an evaluation by its number of images, where it was measured.
+
+    Args:
+        results: what :func:`read_benchmarks` returns.
+    """
+    peaks = {name: result["peak_memory_mebibytes"] for name, result in results.items()}
+    return [
+        f"{DEVICES[name]}: " + ", ".join(f"{peak:,.0f} MiB at {int(images):,} images" for images, peak in own.items())
+        for name, own in peaks.items()
+        if own
+    ]
+
+
 @in_style
 def speed_figure(result: dict[str, Any]) -> Figure:
     """Time of ours and of the peer for each task, in forward passes of one image.

@@ -19,6 +19,7 @@ NETWORK = {
     ],
     "processor_seconds_per_image": {"peer": 2.0, "plain": 0.25, "compiled": 0.1},
     "shares": {"plain": 0.8, "compiled": 0.6},
+    "seconds_of_first_turn": {"peer": 0.6, "compiled": 19.2},
 }
 EVIDENCE = {
     "megabytes": 251.0,
@@ -54,6 +55,8 @@ def test_a_whole_evaluation_says_what_is_met_and_what_is_missed() -> None:
     assert table["in processor seconds"].tolist() == pytest.approx([8.0, 20.0])
     assert table["our time in passes, %"].tolist() == pytest.approx([80.0, 60.0])
     assert set(table["network"]) == {"EfficientNet-Lite0"}
+    turns = further.first_turns({"networks": [NETWORK]})
+    assert turns == ["EfficientNet-Lite0, labels others: peer 1 s, compiled 19 s"]
     assert further.rows_of({"networks": [NETWORK, NETWORK]}, {"rows": [{}]}) == [*NETWORK["rows"], *NETWORK["rows"], {}]
 
 
