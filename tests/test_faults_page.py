@@ -40,7 +40,7 @@ def test_every_count_of_the_records_is_on_the_page(project: Path) -> None:
     write_faults_page(project, project)
     text = (project / "faults.md").read_text()
     assert "1,550 faults of 3 kinds were injected, of which 1,249 took hold: 2 finished files were lost" in text
-    assert "1 were made again in vain, and 4 runs did not end as an undisturbed one." in text
+    assert "1 was made again in vain, and 4 runs did not end as an undisturbed one." in text
     for row in (
         "| kill | 1,500 | 1,200 | 0 | 0 | 1 | 0 |",
         "| stopped | 2 | 1,520 | 1,220 | 3 | 2 | 1 | 4 |",

@@ -100,7 +100,7 @@ def _opening(kinds: dict[str, dict[str, Any]]) -> str:
     ends = "every run ended as an undisturbed one" if not wrong else f"{wrong:,} runs did not end as an undisturbed one"
     return (
         f"{injected:,} faults of {len(kinds)} kinds were injected, of which {took_hold:,} took hold: {lost:,} finished "
-        f"files were lost, {redone:,} were made again in vain, and {ends}."
+        f"files were lost, {redone:,} {'was' if redone == 1 else 'were'} made again in vain, and {ends}."
     )
 
 
