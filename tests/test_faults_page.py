@@ -26,8 +26,9 @@ def count(group: str, *numbers: int) -> dict[str, object]:
 @pytest.fixture
 def project(tmp_path: Path) -> Path:
     kinds = {"kill": count("stopped", 1500, 1200, 0, 0, 1, 0), "power": count("stopped", 20, 20, 3, 2, 0, 4)}
-    kinds["flip"] = count("altered", 30, 29, 30, 0, 0, 0)
-    write_json(tmp_path / FOLDER / FAULTS, {"seconds": 120.0, "kinds": kinds} | MADE)
+    kinds["flip"] = count("altered", 30, 29, 30, 0, 0, 0) | {"commit": "0123456789abcdef"}
+    earlier = [{"kind": "flip, moment 3", "commit": "fedcba9876543210", "found": "it stayed", "done": "tried anew"}]
+    write_json(tmp_path / FOLDER / FAULTS, {"seconds": 120.0, "kinds": kinds, "earlier": earlier} | MADE)
     reader = {"cases": 5000, "valid": 3000, "refused": 1990, "findings": {"KeyError in x.py, read": "case 7"}}
     coverage = {"a.b": {"lines": 40, "reached": 30}}
     fuzz = {"seconds": 600.0, "readers": {"masks": reader}, "coverage": coverage} | MADE
@@ -48,6 +49,8 @@ def test_every_count_of_the_records_is_on_the_page(project: Path) -> None:
         "| masks | 5,000 | 3,000 | 1,990 | 1 |",
         "| `a.b` | 40 | 30 | 75 % |",
         "| masks | `KeyError in x.py, read` |",
+        "| flip, moment 3 | `fedcba987654` | it stayed | tried anew |",
+        "commit `abcdef012345`, torch 2.9, 2026-01-02 (some kinds with `0123456789ab`)",
     ):
         assert row in text
     assert "in 2 minutes, at 20 to 1500 moments of each kind" in text

@@ -39,6 +39,8 @@ and makes its file again.
 Measured with {faults_from}, in {minutes:.0f} minutes, at {moments} of each kind. `python -m tests.faults`
 (`make faults`) tries up to {most}; the test suite injects what takes seconds at another moment.
 
+{earlier}
+
 ## Files that nobody wrote
 
 Everything that is read may have been altered by a disk, a transfer or a person. Files of every kind that this project
@@ -115,6 +117,23 @@ def _made_with(record: dict[str, Any]) -> str:
     return f"commit `{str(made['commit'])[:12]}`, torch {made['versions']['torch']}, {made['date'][:10]}"
 
 
+def _commits(record: dict[str, Any]) -> str:
+    """With what faults were injected; not all kinds need be of one commit."""
+    commits = dict.fromkeys(str(count.get("commit", ""))[:12] for count in record["kinds"].values())
+    others = [f"`{commit}`" for commit in commits if commit and not record["provenance"]["commit"].startswith(commit)]
+    return _made_with(record) + (f" (some kinds with {', '.join(others)})" if others else "")
+
+
+def _earlier(record: dict[str, Any]) -> str:
+    """What runs found whose kinds were injected anew once it was looked into."""
+    rows = record.get("earlier", [])
+    if not rows:
+        return ""
+    header = ("what was broken", "commit", "what was found", "what was done")
+    table = _table(header, [[row["kind"], f"`{row['commit'][:12]}`", row["found"], row["done"]] for row in rows])
+    return fold("What earlier runs of these kinds found, before they were run anew", table.replace("--:", ":--"))
+
+
 def _findings(record: dict[str, Any]) -> list[tuple[str, str]]:
     return [(name, finding) for name, reader in record["readers"].items() for finding in reader["findings"]]
 
@@ -153,7 +172,8 @@ def write_faults_page(target: Path, project: Path) -> None:
         opening=_opening(faults["kinds"]),
         summary=_summary(faults["kinds"]),
         faults=_fault_tables(faults["kinds"]),
-        faults_from=_made_with(faults),
+        faults_from=_commits(faults),
+        earlier=_earlier(faults),
         minutes=faults["seconds"] / 60,
         moments=_span([count["injected"] for count in faults["kinds"].values()]),
         most=MOST_MOMENTS,

@@ -42,13 +42,15 @@ def main() -> None:
         )
     known = read_object(options.out) if options.add else {"seconds": 0.0, "kinds": {}}
     seconds = time.monotonic() - start
+    made = provenance()
     kinds = added(known["kinds"], as_record(counts))
+    kinds |= {name: kinds[name] | {"commit": made["commit"]} for name in counts}
     facts = {
         "seed": options.seed,
         "seconds": known["seconds"] + seconds,
         "kinds": {name: kinds[name] for name in KINDS if name in kinds},
     }
-    write_json(options.out, facts | {"provenance": provenance()})
+    write_json(options.out, facts | {"earlier": known.get("earlier", []), "provenance": made})
     print(f"{sum(one.injected for one in counts.values())} faults in {seconds:.0f} s, saved to {options.out}")
 
 
