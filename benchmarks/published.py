@@ -61,13 +61,13 @@ def compare(before: Path, now: Path) -> list[dict[str, Any]]:
     return [
         {
             "name": name,
-            "images": records[1]["test_images"],
-            "before": _facts(records[0]),
-            "now": _facts(records[1]),
-            "share": records[1]["evidence"]["seconds"] / records[0]["evidence"]["seconds"],
+            "images": new["test_images"],
+            "before": _facts(old),
+            "now": _facts(new),
+            "share": new["evidence"]["seconds"] / old["evidence"]["seconds"],
             "max_difference": max(_difference(before / name, now / name, table) for table in TABLES),
         }
-        for name, records in pairs.items()
+        for name, (old, new) in pairs.items()
     ]
 
 

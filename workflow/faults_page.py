@@ -60,9 +60,9 @@ MOST_MOMENTS = 50  # of a kind, in a full run
 KINDS = ("fault", "injected", "took hold", "noticed", "lost", "redone", "other end")
 
 
-def _table(header: Iterable[str], rows: Iterable[Iterable[object]]) -> str:
+def _table(header: Iterable[str], rows: Iterable[Iterable[object]], align: str = "--:") -> str:
     header = list(header)
-    lines = [_cells(header), "|:--|" + "--:|" * (len(header) - 1)]
+    lines = [_cells(header), "|:--|" + f"{align}|" * (len(header) - 1)]
     return "\n".join([*lines, *(_cells(row) for row in rows)])
 
 
@@ -130,8 +130,9 @@ def _earlier(record: dict[str, Any]) -> str:
     if not rows:
         return ""
     header = ("what was broken", "commit", "what was found", "what was done")
-    table = _table(header, [[row["kind"], f"`{row['commit'][:12]}`", row["found"], row["done"]] for row in rows])
-    return fold("What earlier runs of these kinds found, before they were run anew", table.replace("--:", ":--"))
+    told = [[row["kind"], f"`{row['commit'][:12]}`", row["found"], row["done"]] for row in rows]
+    table = _table(header, told, align=":--")
+    return fold("What earlier runs of these kinds found, before they were run anew", table)
 
 
 def _findings(record: dict[str, Any]) -> list[tuple[str, str]]:

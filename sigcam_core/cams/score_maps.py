@@ -89,13 +89,14 @@ def correlation_of_resized(maps: Tensor, others: Tensor, size: tuple[int, int]) 
     varies = _varies(maps) & _varies(others)
     rows, columns = (_bicubic_weights(old, new, maps.device) for old, new in zip(maps.shape[1:], size, strict=True))
     shares = torch.outer(rows.mean(dim=0), columns.mean(dim=0))  # (h, w) of each value in the mean over pixels
+    between_rows, between_columns = rows.T @ rows, columns.T @ columns  # (h, h), (w, w)
 
     def centred(values: Tensor) -> Tensor:
         kept = values.double().where(varies[:, None, None], 0.0)
         return kept - (kept * shares).sum(dim=(1, 2), keepdim=True)
 
     def products(one: Tensor, other: Tensor) -> Tensor:
-        return (one * ((rows.T @ rows) @ other @ (columns.T @ columns))).sum(dim=(1, 2))
+        return (one * (between_rows @ other @ between_columns)).sum(dim=(1, 2))
 
     a, b = centred(maps), centred(others)
     correlation = products(a, b) / (products(a, a) * products(b, b)).sqrt()

@@ -57,8 +57,7 @@ def figure_and_resamples(num_images: int, resamples: int, seed: int) -> FloatArr
 
     The last are kept, not to be written to, since a table asks for the same ones for each of its rows.
     """
-    weights = np.ones((1 + resamples, num_images))
-    _fill(weights[1:], seed)
+    weights = _counts(num_images, resamples, seed).astype(np.float64)
     weights.flags.writeable = False
     return weights
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import copy
-from functools import partial
+from functools import cached_property, partial
 from typing import NamedTuple
 
 import torch
@@ -139,7 +139,7 @@ class DualBranch(nn.Module):
             refuse_unknown_format(self)
         return self.known_format
 
-    @property
+    @cached_property  # where no format tells, it may cost a pass
     def channels(self) -> int:
         """Channels of the images that the network takes."""
         return num_channels(self.backbone) if self.known_format is None else self.known_format.channels
