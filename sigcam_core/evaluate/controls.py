@@ -30,7 +30,7 @@ from ..localization.evidence import measure_map
 from ..localization.hits import NUM_BYTES, pack_hits
 from ..localization.protocol import MAP_SIZE, NUM_BINS
 from ..pointing.grids import GridBatch
-from ..pointing.metrics import boxes_to_masks, cell_shares, energy_shares, pointing_hits
+from ..pointing.scores import boxes_to_masks, cell_shares, energy_shares, pointing_hits
 
 PERTURBATION_STEPS = 4  # points at 25, 50 and 75 % of the pixels
 

@@ -6,6 +6,6 @@ from .grids import grid_shares_of_maps as grid_shares_of_maps
 from .metrics import EnergyPointingGame as EnergyPointingGame
 from .metrics import GridPointingGame as GridPointingGame
 from .metrics import PointingGame as PointingGame
-from .metrics import cell_shares as cell_shares
-from .metrics import energy_shares as energy_shares
-from .metrics import pointing_hits as pointing_hits
+from .scores import cell_shares as cell_shares
+from .scores import energy_shares as energy_shares
+from .scores import pointing_hits as pointing_hits

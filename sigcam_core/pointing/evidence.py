@@ -20,7 +20,7 @@ from ..common.resampling import FloatArray, Statistics, drawn_images
 from ..localization.contours import BoxArray
 from ..localization.evidence import measure_once
 from ..localization.protocol import MAP_SIZE
-from .metrics import boxes_to_masks, energy_shares, pointing_hits
+from .scores import boxes_to_masks, energy_shares, pointing_hits
 
 COLUMNS = (
     # Whether the maximum lies in a box, or within 15 of 224 pixels of one.

@@ -22,7 +22,7 @@ from ..cams.maps import MapOptions, maps_from_features
 from ..common.checks import check_class_idx
 from ..common.errors import SigcamError, fail
 from ..dual.branch import DualBranch
-from .metrics import cell_shares, check_grid_size
+from .scores import cell_shares, check_grid_size
 
 
 class GridBatch(NamedTuple):
