@@ -330,7 +330,7 @@ def test_values_are_needed(work_dir: Path, tmp_path: Path) -> None:
 
 def test_only_success_replaces_the_previous_book(work_dir: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     def write(text: str) -> None:
-        def run(source: Path, output: Path, explorer: Path) -> None:
+        def run(source: Path, output: Path, explorer: Path, jobs: int) -> None:
             page = output / "_build" / "html" / "index.html"
             page.parent.mkdir(parents=True)
             page.write_text(text)

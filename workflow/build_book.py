@@ -36,6 +36,7 @@ from stage_notebook import stage_notebook
 
 BOOK = Path(__file__).resolve().parent.parent / "book"
 DRAWER = Path(__file__).resolve().with_name("draw_rooms.py")
+RENDERER = Path(__file__).resolve().with_name("render.py")
 DRAWING = Path("_static", "rooms.svg")  # of the page `architecture`
 
 
@@ -105,39 +106,36 @@ def stage(book: Path, work_dir: Path, target: Path, profile: str = USUAL) -> Non
     draw_once(target / DRAWING, work_dir)
 
 
-def run_jupyter_book(source: Path, output: Path, explorer: Path | None = None) -> None:
+def run_jupyter_book(source: Path, output: Path, explorer: Path | None, jobs: int) -> None:
     """Build ``source`` into ``output/_build/html``, with every warning an error.
 
     Args:
         source: the staged sources.
         output: folder of the build.
         explorer: folder of the files that :func:`explorer_files.ensure_explorer` made, for pages that need them.
+        jobs: processes that read and write pages.
 
     Raises:
         SigcamError: if the build fails; its messages have gone to the terminal.
     """
-    # The command line of this very environment, whether or not its folder of scripts is on the PATH.
-    jupyter_book = [sys.executable, "-c", "from jupyter_book.cli.main import main; main()"]
-    options = ["-q", "-W", "-n", "--keep-going", "--path-output", str(output)]
+    command = [sys.executable, str(RENDERER), str(source), str(output / "_build" / "html"), "--jobs", str(jobs)]
     environment = {**os.environ, "SIGCAM_SUMMARY": str(source / SUMMARY), "PYTHONDONTWRITEBYTECODE": "1"}
     environment["SIGCAM_NODE_MODULES"] = str(BOOK.parent / "node_modules")
     if explorer is not None:
         environment["SIGCAM_EXPLORER"] = str(explorer.resolve())
-    # Warnings go to stderr. What jupyter-book says on stdout names the temporary folder, which is about to be renamed.
-    built = subprocess.run(
-        [*jupyter_book, "build", str(source), *options], env=environment, stdout=subprocess.DEVNULL, check=False
-    )
+    built = subprocess.run(command, env=environment, check=False)
     if built.returncode != 0:
         fail("the book was not built: mend what the messages above name; the previous build is untouched.")
 
 
-def build_book(work_dir: Path, book: Path = BOOK, profile: str = USUAL) -> Path:
+def build_book(work_dir: Path, book: Path = BOOK, profile: str = USUAL, jobs: int = 1) -> Path:
     """Stage and build the book; replace the previous build on success.
 
     Args:
         work_dir: see :func:`stage`; the book goes to its folder ``book``.
         book: folder of the sources.
         profile: see :func:`stage`.
+        jobs: processes that read and write pages.
 
     Returns:
         The page to open, ``work_dir/book/_build/html/index.html``.
@@ -154,7 +152,7 @@ def build_book(work_dir: Path, book: Path = BOOK, profile: str = USUAL) -> Path:
         new = Path(temporary).resolve() / "book"
         new.mkdir()
         stage(book, work_dir, new / "source", profile)
-        run_jupyter_book(new / "source", new, explorer)
+        run_jupyter_book(new / "source", new, explorer, jobs)
         shutil.rmtree(new / "_build" / ".doctrees", ignore_errors=True)
         if final.exists():
             final.rename(Path(temporary) / "previous")
@@ -170,8 +168,9 @@ def main() -> None:
     )
     parser.add_argument("--work-dir", type=Path, default=Path("build"), help="folder of the workflow (default: build)")
     parser.add_argument("--profile", default=USUAL, help=f"{', '.join(PROFILES)} (default: {USUAL})")
+    parser.add_argument("--jobs", type=int, default=os.cpu_count() or 1, help="processes (default: one a core)")
     options = parser.parse_args()
-    print(build_book(options.work_dir, profile=profile_of(options.profile).name))
+    print(build_book(options.work_dir, profile=profile_of(options.profile).name, jobs=options.jobs))
 
 
 if __name__ == "__main__":

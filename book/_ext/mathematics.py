@@ -1,7 +1,7 @@
 """Sphinx extension: mathematics is typeset when the book is built, and a page shows it without a script or a network.
 
-KaTeX runs in the Node of the environment, one process for the whole book, and writes HTML beside MathML, which screen
-readers read. A formula that it does not understand is a warning, hence an error of a build with ``-W``.
+KaTeX runs in the Node of the environment, one beside each process that writes pages, and writes HTML beside MathML,
+which screen readers read. A formula that it does not understand is a warning, hence an error of a build with ``-W``.
 """
 
 from __future__ import annotations
@@ -53,7 +53,8 @@ def node_program() -> Path:
 
 
 @cache
-def _typesetter() -> subprocess.Popen[str]:
+def _typesetter(process: int) -> subprocess.Popen[str]:
+    """A Node for each process that writes pages: two that share one would read each other's formulas."""
     command = [str(node_program()), str(HERE / "typeset.mjs"), str(katex_folder() / "katex.js")]
     node = subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True, encoding="utf-8")
     atexit.register(node.communicate)  # the end of its input ends it
@@ -72,7 +73,7 @@ def typeset(formula: str, display: bool, macros: str) -> str:
     Raises:
         ValueError: if KaTeX does not understand it; says where.
     """
-    node = _typesetter()
+    node = _typesetter(os.getpid())
     assert node.stdin is not None
     assert node.stdout is not None
     question = {"formula": formula, "display": display, "macros": json.loads(macros)}
@@ -138,4 +139,4 @@ def setup(app: Sphinx) -> dict[str, Any]:
     app.add_config_value("katex_macros", {}, "html")
     app.add_css_file(f"{SERVED}/katex.min.css")
     app.connect("builder-inited", copy_katex)
-    return {"parallel_read_safe": True, "parallel_write_safe": False}
+    return {"parallel_read_safe": True, "parallel_write_safe": True}
