@@ -329,15 +329,16 @@ def _grids(study: Study, test: Manifest, cells: int, maps: FeatureMaps, logits: 
     made, controls = study.made, study.scored
     grids = choose_grids(logits.softmax(dim=1), test.labels, cells, GRIDS, SURE, study.run.seed)
     at_once = max(1, BATCH // cells**2)
-    form = made.dual.input_format
+    used, places = torch.unique(grids, return_inverse=True)
+    shown = test.take(used.tolist())  # one object for all shards: what fits into memory is decoded once
 
     def measure(items: slice) -> Arrays:
-        batches = batches_of_rows(grids[items], at_once)
-        images = image_batches(test, 1, form, batches=batches, memory_budget=0)
-        shares = [
-            grid_controls(batch, grid_features(made.dual, batch.images), controls, made.heads)
-            for batch in grid_batches(images, cells)
-        ]
+        batches = batches_of_rows(places[items], at_once)
+        images = image_batches(shown, 1, made.dual.input_format, batches=batches)
+        shares = []
+        for batch in grid_batches(images, cells):
+            own = batch._replace(rows=used[batch.rows])  # random rows are drawn by an image's place in the split
+            shares.append(grid_controls(own, grid_features(made.dual, batch.images), controls, made.heads))
         return {"shares": torch.cat(shares).numpy(), "images": grids[items].numpy()}
 
     path = study.folder / f"grids_{cells}.safetensors"

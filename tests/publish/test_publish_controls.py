@@ -9,14 +9,19 @@ import numpy as np
 import pandas as pd
 import pytest
 import torch
+from safetensors.numpy import load_file
 from small_measurement import TINY, Made, copy_of
 
-from sigcam_core.cams.controls import LinearHead
+from sigcam_core.backbones import input_format
+from sigcam_core.cams.controls import SHIFTED, LinearHead, control_maps
 from sigcam_core.common.errors import SigcamError
 from sigcam_core.common.files import read_json
+from sigcam_core.prepare.images import image_batches
+from sigcam_core.prepare.manifest import read_manifest
 from sigcam_core.publish import controls
-from sigcam_core.publish.control_heads import log_odds_likeness
-from sigcam_core.publish.controls import publish_controls
+from sigcam_core.publish.control_heads import control_heads, log_odds_likeness
+from sigcam_core.publish.controls import control_rows, publish_controls
+from sigcam_core.stations import ensure_sigmoid_head
 from sigcam_core.summarise.controls import COMPARISONS
 
 
@@ -79,6 +84,28 @@ def test_the_record_says_what_was_measured(crossed: tuple[Path, Path]) -> None:
     assert (record["test_images"], record["held_out_images"], record["perturbed_images"]) == (24, 16, 3)
     steps = {"located_test", "located_val", "scored", "perturbed", "grids_2", "optima", "tables"}
     assert steps <= set(record["seconds"])
+
+
+def test_cells_of_a_grid_are_scored_as_images_of_the_split(crossed: tuple[Path, Path], made: Made) -> None:
+    """Also the rows that are drawn for an image, by its place in the split and not among those that are shown."""
+    run = replace(made.run(), work_dir=crossed[0])
+    heads = control_heads(run, controls.folder_of(run), lambda _: None)
+    rows = [row for row in control_rows(heads) if row.scalar != "random weights"]
+    kept = load_file(controls.folder_of(run) / "grids_2.safetensors")
+    test = read_manifest(run.manifest).split("test")
+    dual = ensure_sigmoid_head(run)
+    shifted = np.array([row.scalar == SHIFTED for row in rows])  # its shift is chosen during the run
+    for places, found in zip(kept["images"], kept["shares"], strict=True):
+        assert (places != np.argsort(np.argsort(places))).any()  # else a place among four would be one in the split
+        ((_, images, labels),) = image_batches(test.take(places.tolist()), 4, input_format(run.backbone))
+        grid = torch.cat([torch.cat(list(images[:2]), dim=2), torch.cat(list(images[2:]), dim=2)], dim=1)
+        features = dual.extract(grid[None])
+        for cell in range(4):
+            seed = torch.tensor([places[cell]])
+            maps = control_maps(features, labels[cell : cell + 1], rows, heads.heads, seed)[0].double().clamp_min(0)
+            quarters = [half.tensor_split(2, dim=2) for half in maps.tensor_split(2, dim=1)]
+            own = quarters[cell // 2][cell % 2].sum(dim=(1, 2)) / maps.sum(dim=(1, 2)).clamp_min(1e-12)
+            np.testing.assert_allclose(found[cell][~shifted], own.numpy()[~shifted], atol=1e-5)
 
 
 def test_log_odds_are_those_of_the_probabilities() -> None:
