@@ -328,5 +328,5 @@ rule book:
         runtime=30,
     shell:
         NOTING
-        + "{PYTHON:q} {workflow.basedir:q}/workflow/build_book.py --work-dir {WORK:q} --jobs {threads} {params.profile}"
+        + "{PYTHON:q} {workflow.basedir:q}/workflow/build_book.py --work-dir {WORK:q} --cores {threads} {params.profile}"
         + SETTLING

@@ -168,9 +168,11 @@ def main() -> None:
     )
     parser.add_argument("--work-dir", type=Path, default=Path("build"), help="folder of the workflow (default: build)")
     parser.add_argument("--profile", default=USUAL, help=f"{', '.join(PROFILES)} (default: {USUAL})")
-    parser.add_argument("--jobs", type=int, default=os.cpu_count() or 1, help="processes (default: one a core)")
+    parser.add_argument("--cores", type=int, default=os.cpu_count() or 1, help="how many to use (default: all)")
     options = parser.parse_args()
-    print(build_book(options.work_dir, profile=profile_of(options.profile).name, jobs=options.jobs))
+    # Sphinx gives each process a run of pages, and those of the interface take longest: more processes, shorter runs.
+    jobs = 2 * options.cores
+    print(build_book(options.work_dir, profile=profile_of(options.profile).name, jobs=jobs))
 
 
 if __name__ == "__main__":
