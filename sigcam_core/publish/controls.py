@@ -89,8 +89,7 @@ class Study:
         folder: of all that is kept.
         made: its heads.
         controls: the rows that are located.
-        fidelity_images: how many test images get fidelity, the first.
-        perturbed_images: how many get insertion and deletion, the first.
+        perturbed_images: how many test images get insertion and deletion, the first.
         report: called with a line now and then.
     """
 
@@ -98,7 +97,6 @@ class Study:
     folder: Path
     made: ControlHeads
     controls: tuple[Control, ...]
-    fidelity_images: int
     perturbed_images: int
     report: Report
 
@@ -144,7 +142,7 @@ def publish_controls(experiment: Experiment, folder: Path, work_dir: Path, repor
     made = control_heads(run, kept, report)
     for name, table in made.tables.items():
         write_csv(folder / f"{name}.csv", table)
-    study = Study(run, kept, made, (), experiment.fidelity_images, experiment.perturbed_images, report)
+    study = Study(run, kept, made, (), experiment.perturbed_images, report)
     shifts = _best_shift(study)
     write_csv(folder / "shifts.csv", shifts)
     shift = float(shifts["shift"][shifts["chosen"]].iloc[0])
@@ -291,17 +289,16 @@ def _logits(study: Study, maps: FeatureMaps) -> Tensor:
 
 
 def _score(study: Study, test: Manifest, maps: FeatureMaps, logits: Tensor) -> Arrays:
-    images = test.take(list(range(min(len(test), study.fidelity_images))))
     classes, controls = logits.argmax(dim=1), study.scored
-    extract = _extractor(study, images, len(images) * len(controls))
+    extract = _extractor(study, test, len(test) * len(controls))
 
     def measure(items: slice) -> Arrays:
         batch = _batch(study, maps, items, classes, controls)
-        return score_controls(extract, _decoded(study, images, items), batch, BATCH)
+        return score_controls(extract, _decoded(study, test, items), batch, BATCH)
 
     facts = study.facts(controls, maps.path)
     return in_shards(
-        study.folder / "scored.safetensors", len(images), measure, facts, shard_size=BATCH, report=study.report
+        study.folder / "scored.safetensors", len(test), measure, facts, shard_size=BATCH, report=study.report
     )
 
 
@@ -387,7 +384,6 @@ def _record(study: Study, experiment: Experiment, seconds: Mapping[str, float]) 
         manifest_checksum=manifest.checksum,
         test_images=len(manifest.split("test")),
         held_out_images=len(manifest.split("val")),
-        fidelity_images=min(study.fidelity_images, len(manifest.split("test"))),
         perturbed_images=min(study.perturbed_images, len(manifest.split("test"))),
         softmax=study.made.softmax,
         sigmoid=study.made.sigmoid,

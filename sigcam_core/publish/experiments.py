@@ -34,8 +34,8 @@ class Experiment:
         controls: further comparisons, of those in :data:`sigcam_core.publish.measure.CONTROLS`.
         is_crossed: whether its heads are crossed with scalars and weights, ``publish controls-NAME``; they must be
             linear.
-        fidelity_images: how many test images get fidelity in the crossed measurement, the first of them.
-        perturbed_images: how many of these get insertion and deletion, at seven passes a map.
+        perturbed_images: how many test images get insertion and deletion in the crossed measurement, the first of them,
+            at seven passes a map.
         shipped_as: name under which the sigmoid head ships with the package, if it does.
         folder: where its files lie within the work dir; empty for the work dir itself.
 
@@ -50,7 +50,6 @@ class Experiment:
     seeds: tuple[int, ...] = (0,)
     controls: tuple[str, ...] = ()
     is_crossed: bool = False
-    fidelity_images: int = 10_000
     perturbed_images: int = 10_000
     shipped_as: str = ""
     folder: str = ""

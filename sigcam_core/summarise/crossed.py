@@ -352,8 +352,8 @@ def sources(measured: Mapping[str, Measured]) -> str:
         seconds = ", ".join(f"{name} {value:,.0f}" for name, value in record["seconds"].items())
         lines += [
             f"{one.name}\n  {provenance_line(record)}",
-            f"  manifest {record['manifest_checksum'][:12]}; {record['test_images']:,} test images, fidelity on the "
-            f"first {record['fidelity_images']:,}, insertion and deletion on the first {record['perturbed_images']:,}",
+            f"  manifest {record['manifest_checksum'][:12]}; {record['test_images']:,} test images, insertion and "
+            f"deletion on the first {record['perturbed_images']:,}",
             f"  seconds: {seconds}",
         ]
     return "\n".join(lines)
