@@ -45,6 +45,7 @@ from ..evaluate.controls import (
     perturb_controls,
     score_controls,
 )
+from ..invariance import gauge_energy
 from ..localization.protocol import MAP_SIZE
 from ..pointing.grids import batches_of_rows, choose_grids, grid_batches, grid_features
 from ..prepare.images import has_masks, image_batches, known_masks, scaled_boxes
@@ -57,6 +58,7 @@ from ..summarise.controls import (
     ControlEvidence,
     comparison_pairs,
     figures_table,
+    gains_table,
     likeness_table,
     resampled_figures,
     scorers_table,
@@ -153,7 +155,7 @@ def publish_controls(experiment: Experiment, folder: Path, work_dir: Path, repor
     write_json(kept / ROWS, rows)
     evidence = _measure(study)
     begin = time.perf_counter()
-    for name, table in control_tables(evidence, made.softmax, made.sigmoid).items():
+    for name, table in control_tables(evidence, made).items():
         write_csv(folder / f"{name}.csv", table)
     seconds = {path.stem: seconds_of(path) for path in sorted(kept.glob("*.safetensors")) if path.stem in STEPS}
     seconds |= {"optima": sum(float(table["seconds"].sum()) for name, table in made.tables.items() if name in PATHS)}
@@ -184,20 +186,21 @@ def located_pairs(run: Run) -> dict[str, tuple[NDArray[np.uint8], NDArray[np.uin
     return {weights: (hits[:, one], hits[:, other]) for weights, (one, other) in places.items()}
 
 
-def control_tables(evidence: ControlEvidence, softmax: str, sigmoid: str) -> dict[str, pd.DataFrame]:
+def control_tables(evidence: ControlEvidence, made: ControlHeads) -> dict[str, pd.DataFrame]:
     """All tables of the controls by name.
 
     Args:
         evidence: the raw numbers.
-        softmax: the softmax head that is compared.
-        sigmoid: the sigmoid head.
+        made: the heads.
     """
     figures = resampled_figures(evidence, RESAMPLES)
+    energies = {name: gauge_energy(head.weight) for name, head in made.heads.items() if not head.is_sigmoid}
     return {
         "figures": with_image_counts(figures_table(figures, evidence.controls), evidence),
         "differences": with_image_counts(
-            differences_table(figures, comparison_pairs(figures, softmax, sigmoid)), evidence
+            differences_table(figures, comparison_pairs(figures, made.softmax, made.sigmoid)), evidence
         ),
+        "gains": with_image_counts(gains_table(figures, energies, made.sigmoid), evidence),
         "scorers": scorers_table(evidence),
         "likeness": likeness_table(evidence),
     }

@@ -25,6 +25,7 @@ from ..fidelity.scores import relative_drop
 from ..localization.contours import NUM_LEVELS
 from ..localization.hits import best_levels, box_acc_at, hit_rates, max_box_acc
 from ..localization.protocol import GT_LOC_IOU, IOU_PERCENTAGES, pixel_average_precision
+from .comparisons import differences_table
 
 TITLES = {
     "maxboxacc_v2": "MaxBoxAccV2",
@@ -124,6 +125,12 @@ COMPARISONS: dict[str, Comparison] = {
     },
 }
 """Comparisons by name. Heads stand for the two that are compared; claims and tables take them from here."""
+GAINS = {
+    "centring": "centring",
+    "truncation": "truncation",
+    "sigmoid": "the truncated sigmoid map instead",
+}
+"""Changes of any softmax head's signed map, in words."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -301,6 +308,32 @@ def comparison_pairs(figures: Resampled, softmax: str, sigmoid: str) -> list[tup
         if one in figures and other in figures:
             pairs.append((name, one, other))
     return pairs
+
+
+def gains_table(figures: Resampled, energies: Mapping[str, float], sigmoid: str) -> pd.DataFrame:
+    """What each softmax head's signed map gains by each of :data:`GAINS`, beside the freedom that the head uses.
+
+    Args:
+        figures: of :func:`resampled_figures`.
+        energies: gauge energy of each softmax head by its name.
+        sigmoid: the sigmoid head that is compared.
+
+    Returns:
+        Columns ``head, gauge_energy, gain, metric, difference, low, high, low_all, high_all``, in points, as
+        :func:`sigcam_core.summarise.comparisons.differences_table` has them; intervals hold for all of this table.
+    """
+    owners = {Control(head, "logit", "signed").name: head for head in energies}
+    pairs = []
+    for signed, head in owners.items():
+        truncated = (Control(one, "logit", "truncated") for one in (head, sigmoid))
+        changed = (Control(head, "centred"), *truncated)
+        pairs += [(gain, signed, row.name) for gain, row in zip(GAINS, changed, strict=True)]
+    table = differences_table(figures, pairs).rename(columns={"comparison": "gain"})
+    heads = table["first"].map(owners)
+    table = table.drop(columns=["first", "second"])
+    table.insert(0, "head", heads)
+    table.insert(1, "gauge_energy", heads.map(energies))
+    return table
 
 
 def scorers_table(evidence: ControlEvidence) -> pd.DataFrame:

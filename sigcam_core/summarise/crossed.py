@@ -184,7 +184,7 @@ def comparisons_table(one: Measured, metrics: Sequence[str]) -> pd.DataFrame:
     table = one.tables["differences"]
     table = table[table["metric"].isin(metrics)]
     there = [metric for metric in metrics if metric in set(table["metric"])]
-    wide = table.assign(text=_texts(table)).pivot(index="comparison", columns="metric", values="text")
+    wide = table.assign(text=difference_texts(table)).pivot(index="comparison", columns="metric", values="text")
     wide = wide.reindex([name for name in COMPARISONS if name in wide.index])[there]
     wide = wide.rename(columns=TITLES).fillna("–")
     wide.insert(0, "difference", [COMPARISONS[name].words for name in wide.index])
@@ -245,10 +245,10 @@ def _move(one: Measured, comparison: str, metric: str) -> str:
     """By how much a comparison moves a metric, as text; empty where nobody measured it."""
     table = one.tables["differences"]
     rows = table[(table["comparison"] == comparison) & (table["metric"] == metric)]
-    return "".join(_texts(rows))
+    return "".join(difference_texts(rows))
 
 
-def _texts(differences: pd.DataFrame) -> list[str]:
+def difference_texts(differences: pd.DataFrame) -> list[str]:
     """Differences with their simultaneous intervals, in points."""
     figures = differences[["difference", "low_all", "high_all"]].to_numpy().round(1) + 0.0  # no minus before a zero
     return [f"{change:+.1f} [{low:+.1f}, {high:+.1f}]" for change, low, high in figures]

@@ -72,6 +72,21 @@ def test_the_optimum_is_at_a_certificate(crossed: tuple[Path, Path]) -> None:
     assert (penalties["certificate"] <= 1e-3).all()
 
 
+def test_gains_are_those_of_softmax_heads(crossed: tuple[Path, Path]) -> None:
+    gains = table(crossed, "gains").set_index(["head", "gain", "metric"])
+    assert {head for head, _, _ in gains.index} == {"softmax"}
+    figures = table(crossed, "figures").set_index(["head", "scalar", "weights", "metric"])["value"]
+    signed = figures["softmax", "logit", "signed", "grid_2x2"]
+    for gain, row in {
+        "centring": ("softmax", "centred", "signed"),
+        "truncation": ("softmax", "logit", "truncated"),
+        "sigmoid": ("sigmoid optimum", "logit", "truncated"),
+    }.items():
+        assert gains["difference"]["softmax", gain, "grid_2x2"] == pytest.approx(figures[*row, "grid_2x2"] - signed)
+    heads = table(crossed, "heads").set_index("head")["gauge_energy"]
+    assert gains["gauge_energy"].unique() == pytest.approx([heads["softmax"]])
+
+
 def test_the_shift_is_chosen_on_held_out_images(crossed: tuple[Path, Path]) -> None:
     shifts = table(crossed, "shifts")
     chosen = shifts[shifts["chosen"]]
