@@ -350,12 +350,10 @@ def sources(measured: Mapping[str, Measured]) -> str:
     for one in measured.values():
         record = one.record
         seconds = ", ".join(f"{name} {value:,.0f}" for name, value in record["seconds"].items())
-        # Records made before every test image was scored say how many were.
-        scored = record.get("fidelity_images", record["test_images"])
         lines += [
             f"{one.name}\n  {provenance_line(record)}",
-            f"  manifest {record['manifest_checksum'][:12]}; {record['test_images']:,} test images, fidelity on the "
-            f"first {scored:,}, insertion and deletion on the first {record['perturbed_images']:,}",
+            f"  manifest {record['manifest_checksum'][:12]}; {record['test_images']:,} test images, insertion and "
+            f"deletion on the first {record['perturbed_images']:,}",
             f"  seconds: {seconds}",
         ]
     return "\n".join(lines)
