@@ -45,7 +45,6 @@ from ..evaluate.controls import (
     perturb_controls,
     score_controls,
 )
-from ..invariance import gauge_energy
 from ..localization.protocol import MAP_SIZE
 from ..pointing.grids import batches_of_rows, choose_grids, grid_batches, grid_features
 from ..prepare.images import has_masks, image_batches, known_masks, scaled_boxes
@@ -194,7 +193,9 @@ def control_tables(evidence: ControlEvidence, made: ControlHeads) -> dict[str, p
         made: the heads.
     """
     figures = resampled_figures(evidence, RESAMPLES)
-    energies = {name: gauge_energy(head.weight) for name, head in made.heads.items() if not head.is_sigmoid}
+    heads = made.tables["heads"]
+    known = zip(heads["head"], heads["gauge_energy"], strict=True)
+    energies = {name: energy for name, energy in known if not made.heads[name].is_sigmoid}
     return {
         "figures": with_image_counts(figures_table(figures, evidence.controls), evidence),
         "differences": with_image_counts(

@@ -141,7 +141,7 @@ class ControlEvidence:
         controls: the R rows that were located.
         located: of :func:`sigcam_core.evaluate.controls.locate_controls`, on the test images.
         held_out_hits: (V, R, 96) of images held out from the training split, which choose thresholds.
-        scored_controls: the rows whose fidelity was measured, on the first images.
+        scored_controls: the rows whose fidelity was measured, on all test images.
         scored: of :func:`sigcam_core.evaluate.controls.score_controls`.
         perturbed_controls: the rows that were perturbed, on the first images.
         perturbed: of :func:`sigcam_core.evaluate.controls.perturb_controls`.

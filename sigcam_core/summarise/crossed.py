@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import matplotlib.pyplot as plt
 import pandas as pd
@@ -143,7 +143,6 @@ def factor_figure(measured: Mapping[str, Measured], metrics: Sequence[str] = FIG
     """
     if not measured:
         fail("there is nothing to draw: measure the controls of an experiment first.")
-    labels = [one.label for one in measured.values()]
     figure, axes = plt.subplots(
         1,
         len(metrics),
@@ -171,12 +170,18 @@ def factor_figure(measured: Mapping[str, Measured], metrics: Sequence[str] = FIG
         ax.tick_params(labelsize=8)
     axes[0].set_yticks(range(len(FACTORS)), list(FACTORS.values()), fontsize=8)
     axes[0].invert_yaxis()
-    handles = [
-        Line2D([], [], color=SEVERAL[i], marker=MARKERS[i], linestyle="-", label=label)
-        for i, label in enumerate(labels)
-    ]
-    figure.legend(handles=handles, loc="outside lower center", ncols=2, fontsize=8, frameon=False)
+    figure.legend(
+        handles=data_set_handles(measured, "-"), loc="outside lower center", ncols=2, fontsize=8, frameon=False
+    )
     return figure
+
+
+def data_set_handles(measured: Mapping[str, Measured], linestyle: Literal["-", ":"]) -> list[Line2D]:
+    """What a legend shows: one mark a measurement, with its colour and label."""
+    return [
+        Line2D([], [], color=SEVERAL[place], marker=MARKERS[place], linestyle=linestyle, label=one.label)
+        for place, one in enumerate(measured.values())
+    ]
 
 
 def comparisons_table(one: Measured, metrics: Sequence[str]) -> pd.DataFrame:

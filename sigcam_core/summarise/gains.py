@@ -12,17 +12,15 @@ from collections.abc import Mapping
 import matplotlib.pyplot as plt
 import pandas as pd
 from matplotlib.figure import Figure
-from matplotlib.lines import Line2D
 
-from .controls import GAINS, TITLES
-from .crossed import HEAD_TITLES, MARKERS, difference_texts
+from .controls import GAINS
+from .crossed import HEAD_TITLES, MARKERS, SHORT, data_set_handles, difference_texts
 from .measured import Measured
 from .shown import sentence_list
 from .style import SEVERAL, in_style
 
 METRIC = "maxboxacc_v2_held_out"
 """That the page shows; the file has all."""
-SHORT_METRIC = TITLES[METRIC].split(",")[0]
 NONE = 1e-6
 """Gauge energy below which a head uses no freedom."""
 
@@ -60,7 +58,7 @@ def gains_told(measured: Mapping[str, Measured]) -> str:
     if not parts:
         return "No data set has both a softmax head that uses the freedom and one that does not."
     changes = sentence_list(list(GAINS.values()))
-    return f"What {SHORT_METRIC} gains by {changes}, in points: on {'; on '.join(parts)}."
+    return f"What {SHORT[METRIC]} gains by {changes}, in points: on {'; on '.join(parts)}."
 
 
 def _gains(by_head: pd.DataFrame, energy: float) -> str:
@@ -87,12 +85,8 @@ def gain_figure(measured: Mapping[str, Measured]) -> Figure:
         ax.axhline(0, color="0.3", linewidth=0.8)
         ax.set_title(f"by {GAINS[gain]}")
         ax.set_xlabel("gauge energy of the softmax head")
-    axes[0].set_ylabel(f"gain in {SHORT_METRIC}, points")
-    handles = [
-        Line2D([], [], color=SEVERAL[place], marker=MARKERS[place], linestyle=":", label=one.label)
-        for place, one in enumerate(measured.values())
-    ]
-    figure.legend(handles=handles, loc="outside lower center", ncols=len(handles))
+    axes[0].set_ylabel(f"gain in {SHORT[METRIC]}, points")
+    figure.legend(handles=data_set_handles(measured, ":"), loc="outside lower center", ncols=len(measured))
     return figure
 
 
