@@ -9,19 +9,18 @@ from __future__ import annotations
 
 import json
 import shutil
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from contextlib import nullcontext
 from dataclasses import asdict, replace
 from functools import partial
 from pathlib import Path
-from types import MappingProxyType
 from typing import TYPE_CHECKING, Any
 
 import pandas as pd
 import torch
 from safetensors import SafetensorError
 from safetensors.torch import load_file, save_file
-from torch import Tensor, nn
+from torch import nn
 
 from .backbones.networks import build
 from .common.errors import fail
@@ -46,7 +45,6 @@ from .train.recipes import Recipe, recipe_of_classifier, recipe_of_sigmoid_head
 if TYPE_CHECKING:
     from lightning_fabric import Fabric
 
-BACKBONE_PREFIX = "backbone/"
 CONTENTS = "image_set_checksum"  # in a record; those of earlier versions have none
 EVERYTHING = Extent()  # with insertion and deletion of some images: they take twenty times the passes of all else
 
@@ -146,10 +144,9 @@ def ensure_sigmoid_head(
         splits = Splits.of(manifest)
         session = Session(run.seed, fabric=fabric, checkpoint=checkpoint)
         trained = train_head(dual, "sigmoid", splits, recipe, run.features, session)
-        moved = dict(dual.backbone.named_buffers()) if recipe.freezing == "official" else {}
-        _save(run, run.sigmoid_head, trained, fabric, moved, **facts)
+        _save(run, run.sigmoid_head, trained, fabric, **facts)
         checkpoint.remove()
-    _load(dual.sigmoid_head, run.sigmoid_head, dual)
+    _load(dual.sigmoid_head, run.sigmoid_head)
     return dual.eval()
 
 
@@ -293,13 +290,11 @@ def _save(
     path: Path,
     trained: Trained,
     fabric: Fabric | None,
-    moved: Mapping[str, Tensor] = MappingProxyType({}),
     **facts: Any,
 ) -> None:
-    """Write what was trained, and the averages of the backbone's BatchNorm where training has moved them."""
+    """Write what was trained, and its record."""
     if fabric is None or fabric.is_global_zero:
-        state = trained.module.state_dict() | {f"{BACKBONE_PREFIX}{name}": value for name, value in moved.items()}
-        whole = {name: value.contiguous() for name, value in state.items()}
+        whole = {name: value.contiguous() for name, value in trained.module.state_dict().items()}
         facts |= {"device": fabric.device if fabric else best_device(), "seconds": trained.seconds}
         facts |= {"history": trained.history, "precision": precision_of(fabric)}
         write_with_record(path, partial(save_file, whole), partial(_record, run, **facts))
@@ -307,14 +302,9 @@ def _save(
         fabric.barrier()
 
 
-def _load(module: nn.Module, path: Path, dual: DualBranch | None = None) -> None:
+def _load(module: nn.Module, path: Path) -> None:
     try:
-        state = load_file(path)
-        moved = {name: state.pop(name) for name in list(state) if name.startswith(BACKBONE_PREFIX)}
-        module.load_state_dict(state)
-        if moved and dual:
-            buffers = {name.removeprefix(BACKBONE_PREFIX): value for name, value in moved.items()}
-            dual.backbone.load_state_dict(buffers, strict=False)
+        module.load_state_dict(load_file(path))
     except (SafetensorError, RuntimeError) as error:
         reason = str(error).splitlines()[0]
         fail(f"checkpoint {path} does not fit this network ({reason}): delete it and train again.")

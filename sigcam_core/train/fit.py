@@ -11,7 +11,7 @@ import math
 import os
 import time
 import warnings
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any
 
@@ -106,7 +106,8 @@ class Task:
         validate: ``val_loss`` and ``val_top1`` (%) on held-out images, for the history; it decides nothing. The
             default measures nothing.
         groups: parameter groups, with ``ratio`` as a factor of the learning rate; empty for one of all parameters.
-        also_changing: modules that training changes without training them, by name.
+        also_running: networks that make the inputs and are not trained. Where their BatchNorm runs in training mode,
+            it uses the statistics of the whole batch, however many devices share it.
     """
 
     name: str
@@ -116,7 +117,7 @@ class Task:
     num_items: int
     validate: Callable[[], dict[str, float]] = field(default_factory=lambda: dict)
     groups: list[dict[str, Any]] = field(default_factory=list)
-    also_changing: Mapping[str, nn.Module] = field(default_factory=dict)
+    also_running: Sequence[nn.Module] = ()
 
 
 @dataclass(frozen=True)
@@ -177,7 +178,7 @@ def fit(task: Task, recipe: Recipe, session: Session) -> Position:
     check_shares(recipe, fabric.world_size)
     optimizer = _optimizer(recipe, task.groups or [{"params": list(task.module.parameters()), "ratio": 1.0}])
     wrapped, fitted = fabric.setup(task.module, optimizer)
-    modules = {"module": task.module, **task.also_changing}
+    modules = {"module": task.module}
     precision: Any = fabric.strategy.precision
     position = Position()
     if checkpoint:
@@ -195,11 +196,11 @@ def fit(task: Task, recipe: Recipe, session: Session) -> Position:
 
     loop = _Loop(fabric, task, wrapped, fitted, recipe, session.seed, report)
     while position.epoch < recipe.epochs:
-        with synchronised(modules.values(), fabric.world_size):
+        with synchronised([task.module, *task.also_running], fabric.world_size):
             row = _train_epoch(loop, position, save_if_due)
         position.epoch, position.step, position.loss_sum = position.epoch + 1, 0, 0.0
         position.history.append(row)
-        _share_buffers(fabric, modules)
+        _share_buffers(fabric, task.module)
         if fabric.is_global_zero:
             _tell(loop, position.epoch, row)
         save_if_due()
@@ -264,10 +265,10 @@ def _train_epoch(loop: _Loop, position: Position, save_if_due: Callable[[], None
     }
 
 
-def _share_buffers(fabric: Fabric, modules: Mapping[str, nn.Module]) -> None:
+def _share_buffers(fabric: Fabric, module: nn.Module) -> None:
     # Each process has averaged over its own shares; all go on, and end, with those that are saved.
     if fabric.world_size > 1:
-        for buffer in (buffer for module in modules.values() for buffer in module.buffers()):
+        for buffer in module.buffers():
             torch.distributed.broadcast(buffer, src=0)
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager, nullcontext
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple
@@ -129,7 +129,7 @@ def train_head(
             body, images, views, features, cache_type=recipe.cache_type, fabric=fabric, report=session.report
         )
 
-    held_out = cache(val, [View()]) if recipe.freezing == "eval" else None
+    held_out = cache(val, [View()])
     views = [View(recipe.augment, session.seed, number) for number in range(recipe.views)]
     if recipe.cached:
         source = _cached(cache(train, views), fabric.device)
@@ -138,16 +138,11 @@ def train_head(
     loss = cross_entropy if head == "softmax" else unchecked_balanced_bce(train.num_classes, fabric.device)
 
     def validate() -> dict[str, float]:
-        if held_out is None:  # the backbone has changed since the last time
-            batches = _images_and_labels(val, dual.input_format, fabric.device)
-            return _validate(nn.Sequential(body, rest), batches, loss)
         rows = torch.split(torch.arange(len(val)), VALIDATION_BATCH)
         return _validate(rest, held_out.batches(0, rows, fabric.device), loss)
 
-    with _thawed(dual.head(head)):
-        task = Task(f"{train.name} {head} head", rest, loss, source, len(train), validate)
-        if recipe.freezing == "official":
-            task.also_changing = {"backbone": dual.backbone}
+    task = Task(f"{train.name} {head} head", rest, loss, source, len(train), validate, also_running=[body])
+    with _thawed(dual.head(head)), _FREEZE[recipe.freezing](body):
         position = fit(task, recipe, session)
     dual.eval().cpu()
     return Trained(dual.head(head), position.history, time.perf_counter() - start)
@@ -162,9 +157,6 @@ def _on_the_fly(body: nn.Module, train: Manifest, recipe: Recipe, views: Sequenc
     body.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
 
     def batches(epoch: int, rows: Sequence[Tensor]) -> Iterator[tuple[Tensor, Tensor]]:
-        if recipe.freezing == "official":
-            for module in body.modules():  # these two only: stochastic depth, say, is not in the paper's networks
-                module.training = isinstance(module, BatchNorm | Dropout)
         view = views[epoch % len(views)]
         for _, images, labels in image_batches(train, recipe.batch_size, form, view=view, batches=rows):
             on_device = images.to(fabric.device, memory_format=torch.channels_last)
@@ -184,6 +176,34 @@ def _thawed(head: nn.Module) -> Iterator[None]:
     finally:
         for parameter, required in zip(head.parameters(), was_required, strict=True):
             parameter.requires_grad_(required)
+
+
+@contextmanager
+def _frozen_as_officially(body: nn.Module) -> Iterator[None]:
+    """Freeze a network as the official code does while the block runs (Oh and Noh 2025, ``freeze_layers``).
+
+    It sets ``track_running_stats`` to false in every BatchNorm and then calls ``model.train()``: torch normalises by
+    the batch and updates no buffer. Dropout drops. Stochastic depth, say, is in none of its networks, and rests here.
+    """
+    norms = [module for module in body.modules() if isinstance(module, BatchNorm)]
+    tracked = [norm.track_running_stats for norm in norms]
+    for module in body.modules():
+        module.training = isinstance(module, BatchNorm | Dropout)
+    for norm in norms:
+        norm.track_running_stats = False
+    try:
+        yield
+    finally:
+        body.eval()
+        for norm, was_tracked in zip(norms, tracked, strict=True):
+            norm.track_running_stats = was_tracked
+
+
+_FREEZE: dict[str, Callable[[nn.Module], AbstractContextManager[None]]] = {
+    "eval": lambda body: nullcontext(),
+    "official": _frozen_as_officially,
+}
+"""How a frozen network runs while a head learns on its features, by :attr:`Recipe.freezing`."""
 
 
 @torch.no_grad()

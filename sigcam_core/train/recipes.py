@@ -47,8 +47,9 @@ class Recipe:
         cached: for heads, run the frozen backbone once a view and keep what the head takes; otherwise in every epoch.
         cache_type: type of the cached numbers, ``"float16"`` or ``"float32"``.
         freezing: for heads, ``"eval"`` keeps the backbone as it is: BatchNorm in evaluation mode, dropout off.
-            ``"official"`` does as the official code: BatchNorm normalises by the batch and goes on averaging, and
-            dropout before the features stays on, although their weights are frozen.
+            ``"official"`` does as the official code: while the head learns, BatchNorm normalises by the batch and
+            updates nothing, and dropout before the features stays on. The head is then judged on features that the
+            stored averages normalise.
 
     Raises:
         SigcamError: for a number out of range, an unknown word, or a cache of what changes from batch to batch.

@@ -79,7 +79,7 @@ def _normalised(layer: Any, processes: int, inputs: Tensor) -> Tensor:
     mean = _total(values.sum(others)) / count
     centred = values - mean.view(shape)
     variance = _total(centred.square().sum(others)) / count
-    if layer.running_mean is not None:
+    if layer.running_mean is not None and layer.track_running_stats:  # torch updates no other either
         with torch.no_grad():
             layer.num_batches_tracked.add_(1)
             share = layer.momentum if layer.momentum is not None else 1 / float(layer.num_batches_tracked)

@@ -46,9 +46,10 @@ def quiet(line: str) -> None:
 
 
 def fresh_task(dropout: float = 0.5, loss: Callable[[Tensor, Tensor], Tensor] = cross_entropy) -> Task:
-    """A head with dropout, on the outputs of a part that is not trained but changes, and is random, too."""
+    """A head with dropout, on the outputs of a part that is not trained and is random, too."""
     torch.manual_seed(11)
     source = nn.Sequential(nn.BatchNorm1d(5), nn.Dropout(dropout))
+    source[0].track_running_stats = False  # type: ignore[assignment]  # torch types all attributes as modules
     head = nn.Sequential(nn.Linear(5, 16), nn.ReLU(), nn.Dropout(dropout), nn.Linear(16, 3))
     inputs, labels = data()
 
@@ -66,11 +67,11 @@ def fresh_task(dropout: float = 0.5, loss: Callable[[Tensor, Tensor], Tensor] = 
         top1 = (logits.argmax(1) == labels).double().mean().item()
         return {"val_loss": cross_entropy(logits, labels).item(), "val_top1": 100 * top1}
 
-    return Task("toy", head, loss, batches, ITEMS, validate, also_changing={"source": source})
+    return Task("toy", head, loss, batches, ITEMS, validate, also_running=[source])
 
 
 def weights_of(task: Task) -> dict[str, Tensor]:
-    whole = nn.ModuleDict({"head": task.module, **task.also_changing})
+    whole = nn.ModuleDict({"head": task.module, "source": task.also_running[0]})
     return copy.deepcopy(whole.state_dict())
 
 

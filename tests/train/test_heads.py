@@ -1,6 +1,5 @@
 """Training: repeatable, the frozen parts untouched by a head's training, and caches equal to the pass they replace."""
 
-import copy
 from collections.abc import Callable
 from dataclasses import replace
 from functools import cache
@@ -15,12 +14,13 @@ from torch.nn.functional import cross_entropy
 
 from sigcam_core import DualBranch, SigcamError
 from sigcam_core.backbones import build, input_format
+from sigcam_core.common.seeds import derived_seed
 from sigcam_core.dual.loss import class_balanced_bce
 from sigcam_core.dual.split import split_pooling
 from sigcam_core.prepare.images import load_images, normalize
 from sigcam_core.prepare.manifest import Manifest
 from sigcam_core.train.checkpoints import Checkpoint
-from sigcam_core.train.fit import Session, start_fabric
+from sigcam_core.train.fit import Session, batches_of_epoch, start_fabric
 from sigcam_core.train.heads import Splits, Trained, top1_accuracy, train_classifier, train_head
 from sigcam_core.train.recipes import Recipe
 
@@ -193,29 +193,65 @@ def test_freezing_as_the_official_code_leaves_other_layers_in_evaluation_mode(sh
     assert equal_weights(plain.sigmoid_head, deep.sigmoid_head)
 
 
-def test_freezing_as_the_official_code_moves_the_averages_of_the_backbone(shapes: Manifest, features: Path) -> None:
-    official = replace(HEAD_RECIPE, epochs=1, batch_size=48, augment="none", cached=False, freezing="official")
-    dual, start = fresh_dual(shapes), fresh_dual(shapes)
-    losses = run_head(shapes, features, dual, recipe=official).history
-    # One batch of all images: the statistics that it was normalised by, and that the averages moved towards.
-    train, own = shapes.split("train"), copy.deepcopy(start)
-    for module in own.backbone.modules():
+def official_head(dual: DualBranch, train: Manifest, recipe: Recipe) -> None:
+    """Train the sigmoid head by the official code's loop, written down once more, on one device."""
+    for module in dual.backbone.modules():
         if isinstance(module, nn.BatchNorm2d):
-            module.momentum = 0.1
-    with torch.no_grad():
-        logits = own.sigmoid_head(own.backbone.train()(inputs_of(train)))
-    assert losses[0]["loss"] == pytest.approx(class_balanced_bce(logits, train.labels).item(), rel=1e-4)
-    moved = {name for name, value in dual.backbone.named_buffers() if not torch.equal(value, _buffer(start, name))}
-    assert moved == {name for name, _ in dual.backbone.named_buffers()}
-    for (name, parameter), before in zip(dual.named_parameters(), start.parameters(), strict=True):
-        assert torch.equal(parameter, before) == (not name.startswith("sigmoid_head"))
+            module.eval()
+            module.track_running_stats = False
+    dual.sigmoid_head.requires_grad_(True)
+    dual.train()  # BatchNorm included: eval() above does not last
+    dual.backbone.train()
+    optimizer = torch.optim.SGD(
+        dual.sigmoid_head.parameters(), lr=1.0, momentum=0.9, nesterov=True, weight_decay=recipe.weight_decay
+    )
+    dual.backbone.to(memory_format=torch.channels_last)  # the order in which dropout draws its mask
+    images, labels = inputs_of(train).to(memory_format=torch.channels_last), train.labels
+    for epoch in range(recipe.epochs):
+        for step, rows in enumerate(batches_of_epoch(len(train), recipe.batch_size, 0, epoch)):
+            torch.manual_seed(derived_seed(0, "step", epoch, step, 0))  # of dropout
+            optimizer.param_groups[0]["lr"] = recipe.learning_rate_at(epoch, 0)
+            optimizer.zero_grad()
+            class_balanced_bce(dual.sigmoid_head(dual.backbone(images[rows])), labels[rows]).backward()
+            optimizer.step()
+    dual.sigmoid_head.requires_grad_(False)
+    dual.eval()
+
+
+def with_dropout(dual: DualBranch) -> DualBranch:
+    """The network with dropout in front of its features, as InceptionV3's in the paper."""
+    dual.backbone.append(nn.Dropout(0.5))
+    return dual
+
+
+def test_official_freezing_does_what_the_official_loop_does(shapes: Manifest, features: Path) -> None:
+    official = Recipe(2, 16, 0.5, 1e-4, "sgd", "step", augment="none", cached=False, freezing="official")
+    ours, theirs, kept = (with_dropout(fresh_dual(shapes)) for _ in range(3))
+    run_head(shapes, features, ours, recipe=official)
+    run_head(shapes, features, kept, recipe=replace(official, freezing="eval"))
+    official_head(theirs, shapes.split("train"), official)
+    assert greatest_difference(ours.sigmoid_head, theirs.sigmoid_head) < 1e-5
+    assert greatest_difference(ours.sigmoid_head, kept.sigmoid_head) > 1e-3  # the way of freezing decides the head
+    images = inputs_of(shapes.split("val"))
+    for name in ("softmax_logits", "sigmoid_logits"):
+        torch.testing.assert_close(getattr(ours(images), name), getattr(theirs(images), name), rtol=1e-4, atol=1e-5)
+
+
+@pytest.mark.parametrize("freezing", ["eval", "official"])
+def test_freezing_moves_no_buffer_and_leaves_every_mode_as_it_was(
+    shapes: Manifest, features: Path, freezing: str
+) -> None:
+    recipe = replace(HEAD_RECIPE, epochs=2, augment="none", cached=False, freezing=freezing)
+    dual, start = fresh_dual(shapes), fresh_dual(shapes)
+    history = run_head(shapes, features, dual, recipe=recipe).history
+    assert equal_weights(dual.backbone, start.backbone)  # weights, averages and counts of batches, to the bit
+    assert equal_weights(dual.softmax_head, start.softmax_head)
     assert not any(module.training for module in dual.modules())
-    # Validation sees the averages as they have become.
-    assert losses[0]["val_top1"] == pytest.approx(top1_accuracy(dual, "sigmoid", shapes.split("val")))
-
-
-def _buffer(dual: DualBranch, name: str) -> Tensor:
-    return dual.backbone.get_buffer(name)
+    norms = [module for module in dual.modules() if isinstance(module, nn.BatchNorm2d)]
+    assert norms
+    assert all(norm.track_running_stats for norm in norms)
+    # What is validated is the network as it is used: on the stored averages.
+    assert history[-1]["val_top1"] == pytest.approx(top1_accuracy(dual, "sigmoid", shapes.split("val")))
 
 
 def test_a_linear_sigmoid_head_reaches_the_least_loss_there_is(shapes: Manifest, features: Path) -> None:

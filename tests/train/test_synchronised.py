@@ -30,9 +30,10 @@ def quiet(line: str) -> None:
 
 
 def task() -> Task:
-    """A network with both kinds of BatchNorm, and a part that is not trained but whose averages move."""
+    """A network with both kinds of BatchNorm, and a part that is not trained and whose averages rest."""
     torch.manual_seed(5)
     source = nn.BatchNorm2d(3)
+    source.track_running_stats = False  # of the shares of all processes all the same
     network = nn.Sequential(
         nn.Conv2d(3, 6, 3), nn.BatchNorm2d(6), nn.ReLU(), nn.Conv2d(6, 4, 3), BatchNormAct2d(4), nn.Flatten(),
         nn.Linear(4 * 16, 5), nn.BatchNorm1d(5),
@@ -47,13 +48,13 @@ def task() -> Task:
                 shown = source(images[batch])
             yield shown, labels[batch]
 
-    return Task("toy", network, cross_entropy, batches, ITEMS, also_changing={"source": source})
+    return Task("toy", network, cross_entropy, batches, ITEMS, also_running=[source])
 
 
 def train(processes: int, path: Path) -> None:
     done = task()
     fit(done, RECIPE, Session(0, quiet, start_fabric("cpu", processes)))
-    state = nn.ModuleDict({"network": done.module, **done.also_changing}).state_dict()
+    state = nn.ModuleDict({"network": done.module, "source": done.also_running[0]}).state_dict()
     save_file({name: value.contiguous() for name, value in state.items()}, path)
 
 
@@ -81,6 +82,8 @@ def test_two_processes_train_what_one_trains(tmp_path: Path) -> None:
         assert torch.equal(first[name], second[name]), f"{name} differs between the processes"
         torch.testing.assert_close(first[name], value, rtol=1e-4, atol=1e-5)
     assert not torch.allclose(alone["network.0.weight"], untrained["0.weight"], atol=1e-3)  # it has learnt
+    assert not first["source.num_batches_tracked"]
+    assert torch.equal(first["source.running_mean"], torch.zeros(3))
 
 
 @pytest.mark.parametrize("processes", [1, 2])
