@@ -125,7 +125,7 @@ def publish(options: Namespace) -> None:
     """Measure an experiment, and say where its tables are."""
     from .publish.measure import publish as measure
 
-    print(f"saved to {measure(options.name, options.work_dir, options.results)}")
+    print(f"saved to {measure(options.name, options.work_dir, options.results, only=options.only)}")
 
 
 def explain(options: Namespace) -> None:
@@ -182,6 +182,7 @@ def _parser() -> CommandLine:
             _add_work_dir(command)
             command.add_argument("name", metavar="NAME", help=", ".join(MEASUREMENTS))
             command.add_argument("--results", type=Path, help="folder of the tables, default: results in the work dir")
+            command.add_argument("--only", default="", help="a further comparison of the experiment, such as freezing")
     _add_explain(verbs.add_parser("explain", help=VERBS["explain"], description=VERBS["explain"]))
     command = verbs.add_parser("report", help=VERBS["report"], description=VERBS["report"])
     command.set_defaults(run=report)

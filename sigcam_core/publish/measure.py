@@ -14,7 +14,7 @@ from typing import Any
 import pandas as pd
 import torch
 
-from ..common.errors import check_choice
+from ..common.errors import check_choice, fail
 from ..common.families import KEYS
 from ..common.files import read_json, write_json
 from ..common.progress import Report, print_to_stderr
@@ -61,7 +61,9 @@ STUDIES: dict[str, Callable[[Path, Path, Report], None]] = {
 """What is no experiment, called with the folder of its tables, the work dir and a report."""
 
 
-def publish(name: str, work_dir: Path, results: Path | None = None, report: Report = print_to_stderr) -> Path:
+def publish(
+    name: str, work_dir: Path, results: Path | None = None, report: Report = print_to_stderr, only: str = ""
+) -> Path:
     """Make what an experiment needs, and write its tables.
 
     Args:
@@ -70,17 +72,26 @@ def publish(name: str, work_dir: Path, results: Path | None = None, report: Repo
         results: folder of the tables; ``None`` for ``results`` in the work dir. A head ships with the package only
             if it is :data:`sigcam_core.summarise.measured.MEASURED`, the project's own.
         report: called with a line now and then.
+        only: one of the experiment's further comparisons, to measure that table alone; empty for everything.
 
     Returns:
         The folder of its tables.
 
     Raises:
-        SigcamError: for an unknown name, or a data set that was not prepared.
+        SigcamError: for an unknown name, a comparison that the experiment does not have, or a data set that was not
+            prepared.
     """
     check_choice("measurement", name, MEASUREMENTS)
+    if only:
+        controls = EXPERIMENTS[name].controls if name in EXPERIMENTS else ()
+        if not controls:
+            fail(f"{name} has no further comparison that could be measured alone: leave out --only.")
+        check_choice(f"comparison of {name}", only, controls)
     results = results or work_dir / "results"
     folder = results / name
-    if name in STUDIES:
+    if only:
+        _publish_control(only, run_of(EXPERIMENTS[name], work_dir, EXPERIMENTS[name].seeds[0]), folder, report)
+    elif name in STUDIES:
         STUDIES[name](folder, work_dir, report)
     elif name in CROSSED:
         publish_controls(CROSSED[name], folder, work_dir, report)
@@ -107,12 +118,19 @@ def _publish_experiment(experiment: Experiment, results: Path, work_dir: Path, r
     if len(runs) > 1:
         write_csv(folder / "seeds.csv", _seeds(runs))
     for control in experiment.controls:
-        write_csv(folder / f"{control}.csv", CONTROLS[control](first, report))
+        _publish_control(control, first, folder, report)
     record = _record(experiment, runs)
     write_json(folder / "record.json", record)
     if experiment.shipped_as and results.resolve() == MEASURED:
         softmax_top1 = 100 * float((evidence["label"] == evidence["predicted"]).mean())
         ship(first, experiment.shipped_as, {"softmax": softmax_top1, "sigmoid": record["sigmoid_top1"]})
+
+
+def _publish_control(control: str, run: Run, folder: Path, report: Report) -> None:
+    """A further comparison and its own record, since it may be measured alone."""
+    write_csv(folder / f"{control}.csv", CONTROLS[control](run, report))
+    facts = {"resamples": RESAMPLES, "resampling_seed": 0, "threads": torch.get_num_threads()}
+    write_json(folder / f"{control}.json", provenance(**facts, classifier=record_of(run.classifier)["sha256"]))
 
 
 def _seeds(runs: list[Run]) -> pd.DataFrame:

@@ -44,7 +44,7 @@ LAYOUTS = {
     "differences": Layout(("difference", "low_all", "high_all"), "simultaneous"),
     "wsol_differences": Layout(POINTWISE, "95 %", "sigmoid minus softmax"),
     "fidelity_differences": Layout(POINTWISE, "95 %", "sigmoid minus softmax"),
-    "freezing": Layout(POINTWISE, "95 %", "official freezing minus correct freezing"),
+    "freezing": Layout(POINTWISE, "95 %", "official freezing minus evaluation mode"),
     "gauge": Layout(GAUGE, "none", "with twice that of independent weights"),
     "record": Layout(GAUGE, "none", "with twice that of independent weights"),
     "cpu": Layout(("ratio",) * 3, "none", "two heads over one, with the paper's ratio"),

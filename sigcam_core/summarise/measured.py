@@ -223,7 +223,9 @@ def flat_measured(
                 values[f"{key}_interval"] = f"[{row['low']:.2f}, {row['high']:.2f}]"
         for row in result.tables.get("freezing", pd.DataFrame()).to_dict("records"):
             if row["metric"] == "sigmoid_top1" or row["method"] == "cam":
-                values[f"{name}_freezing_{row['head']}_{row['metric'].replace('@', '_')}"] = float(row["difference"])
+                key = f"{name}_freezing_{row['head']}_{row['metric'].replace('@', '_')}"
+                values[key] = float(row["difference"])
+                values[f"{key}_interval"] = f"[{row['low']:.2f}, {row['high']:.2f}]"
     for device, (_, training, _) in overhead.items():
         for row in training.to_dict("records"):
             for key in ("on_the_fly_passes", "cached_passes"):

@@ -207,17 +207,28 @@ _FREEZE: dict[str, Callable[[nn.Module], AbstractContextManager[None]]] = {
 
 
 @torch.no_grad()
-def top1_accuracy(dual: DualBranch, head: str, manifest: Manifest) -> float:
-    """Share of images whose greatest logit by one head is their label, in %.
+def are_recognised(dual: DualBranch, head: str, manifest: Manifest) -> Tensor:
+    """Whether the greatest logit of each image by one head is that of its label.
 
     Args:
-        dual: the network.
+        dual: the network, in evaluation mode.
         head: ``"softmax"`` or ``"sigmoid"``.
-        manifest: the images.
+        manifest: N images.
+
+    Returns:
+        (N,) bool, on the CPU.
+
+    Raises:
+        SigcamError: for another head.
     """
-    branch = nn.Sequential(dual.backbone, dual.head(head))
+    branch = nn.Sequential(dual.backbone, dual.head(head)).eval()
     batches = _images_and_labels(manifest, dual.input_format, next(dual.parameters()).device)
-    return _validate(branch, batches, cross_entropy)["val_top1"]
+    return torch.cat([(branch(images).argmax(1) == labels).cpu() for images, labels in batches])
+
+
+def top1_accuracy(dual: DualBranch, head: str, manifest: Manifest) -> float:
+    """Share of the images that one head recognises, in %; see :func:`are_recognised`."""
+    return 100 * are_recognised(dual, head, manifest).double().mean().item()
 
 
 def _images_and_labels(manifest: Manifest, form: InputFormat, device: torch.device) -> Iterator[tuple[Tensor, Tensor]]:

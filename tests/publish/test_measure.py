@@ -140,6 +140,22 @@ def test_a_second_call_computes_nothing_anew(made: Made, tmp_path: Path, monkeyp
     assert first == second
 
 
+def test_a_comparison_is_measured_alone_with_its_own_record(
+    made: Made, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    know(TINY, monkeypatch)
+    folder = publish(TINY.name, made.work_dir, tmp_path, only="freezing")
+    assert sorted(path.name for path in folder.iterdir()) == ["freezing.csv", "freezing.json"]
+    assert (folder / "freezing.csv").read_bytes() == (made.folder / "freezing.csv").read_bytes()
+    record = read_json(folder / "freezing.json")
+    assert record["classifier"] == record_of(made.run().classifier)["sha256"]
+    assert {"commit", "versions", "date", "resamples"} <= record.keys()
+    with pytest.raises(SigcamError, match=r"unknown comparison of .* 'seeds': choose one of freezing"):
+        publish(TINY.name, made.work_dir, tmp_path, only="seeds")
+    with pytest.raises(SigcamError, match="overhead has no further comparison that could be measured alone"):
+        publish(OVERHEAD, made.work_dir, tmp_path, only="freezing")
+
+
 def test_a_comparison_of_other_recipes_is_made_again(
     made: Made, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
