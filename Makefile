@@ -17,7 +17,7 @@ NPM = "$(BIN)/python" -c '$(RUN_NPM)'
 # How many CPU cores the workflow may use.
 CORES ?= all
 
-# Which runs of sigcam_core/matrix.py are made. What is not the usual profile lies in a folder of its own.
+# Which runs of companion/matrix.py are made. What is not the usual profile lies in a folder of its own.
 PROFILE ?= quick
 ifeq ($(filter $(PROFILE),quick open paper miniature trial),)
 $(error PROFILE=$(PROFILE) is unknown: choose quick, open, paper, miniature or trial)
@@ -64,16 +64,16 @@ plan: setup ## show what `make reproduce` would cost, and its steps
 	@$(SNAKEMAKE) --dry-run $(if $(CHOSEN),--quiet rules $(CHOSEN))
 
 book: setup ## build the book again from what is already there
-	@PATH="$(BIN):$$PATH" "$(BIN)/python" workflow/build_book.py --work-dir $(WORK) --profile $(PROFILE)
+	@PATH="$(BIN):$$PATH" "$(BIN)/python" book/_make/build_book.py --work-dir $(WORK) --profile $(PROFILE)
 
 pdf: setup ## print the built book into one PDF, with the Chromium that is there
-	@"$(BIN)/python" workflow/print_book.py --work-dir $(WORK)
+	@"$(BIN)/python" book/_make/print_book.py --work-dir $(WORK)
 
 weigh: setup ## say what each page of the built book weighs, and how fast it is there
-	@"$(BIN)/python" workflow/weigh_book.py --work-dir $(WORK)
+	@"$(BIN)/python" book/_make/weigh_book.py --work-dir $(WORK)
 
 links: setup ## try every link of the built book to other hosts (needs the network)
-	@"$(BIN)/python" workflow/check_links.py --work-dir $(WORK)
+	@"$(BIN)/python" book/_make/check_links.py --work-dir $(WORK)
 
 run-report: setup ## put what a finished run took, step by step, into one page, build/run-report.html
 	@"$(BIN)/python" workflow/run_records.py --work-dir $(WORK)
@@ -83,7 +83,7 @@ run-crate: setup ## pack a finished run, with its workflow and its records, into
 	@"$(BIN)/python" workflow/run_crate.py --work-dir $(WORK) --profile $(PROFILE)
 
 launch: setup ## put the cell for Colab in front of the notebooks, for the branch that the buttons open
-	@"$(BIN)/python" workflow/launch.py --notebooks notebooks
+	@"$(BIN)/python" book/_make/launch.py --notebooks notebooks
 
 bench: setup ## measure speed side by side with other tools, then put the page into the book
 	@$(KEEP_MEMORY) "$(BIN)/python" -m benchmarks

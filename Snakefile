@@ -3,7 +3,7 @@
 Run `make reproduce`, or `snakemake --cores all`; `snakemake -n` shows the plan. Every rule writes whole files, so a
 run that is killed goes on where it stopped. Options: `--config seed=1 train=400 epochs=2 devices=2`.
 
-The runs are those of a profile of `sigcam_core/matrix.py`: `--config profile=paper`, or `make reproduce PROFILE=paper`.
+The runs are those of a profile of `companion/matrix.py`: `--config profile=paper`, or `make reproduce PROFILE=paper`.
 """
 
 import shlex
@@ -14,16 +14,17 @@ from snakemake.exceptions import WorkflowError
 
 sys.path[:0] = [workflow.basedir, f"{workflow.basedir}/workflow"]
 
-from rooms import files_behind, parameters_of_notebook, rooms_of_notebook, stations_of_notebook
+from rooms import files_behind, parameters_of_notebook, rooms, rooms_of_notebook, stations_of_notebook
 from upkeep import incomplete, list_of, make_due, mend_dates, named_files
 from sigcam_core.common.errors import SigcamError
-from sigcam_core.common.locks import try_lock
-from sigcam_core.matrix import USUAL, profile_of
+from sigcam_core.common.files import try_lock
+from companion.matrix import USUAL, profile_of
 from sigcam_core.run import manifest_path
 
 # Let glibc keep freed memory: handing every batch back to the system costs up to a third of the training time.
 KEEP_MEMORY = "MALLOC_MMAP_THRESHOLD_=1073741824 MALLOC_TRIM_THRESHOLD_=1073741824"
 
+SOURCES = ("sigcam_core", "companion", "data_scripts", "notebooks", "book", "workflow", "results")
 DEFAULTS = {"profile": USUAL, "work_dir": "", "seed": 0, "repeats": 7, "parts": 1, "devices": 1}
 DEFAULTS |= dict.fromkeys(("train", "val", "test", "epochs"))  # the programs' own
 if unknown := set(config) - set(DEFAULTS):
@@ -72,7 +73,7 @@ def preparing(name):
 
 def look_after():
     """Mend dates in the future, and make due what was deleted, before anything is asked for."""
-    folders = [Path(workflow.basedir, name) for name in ("sigcam_core", "data_scripts", "notebooks", "book", "workflow", "results")]
+    folders = [Path(workflow.basedir, name) for name in SOURCES]
     sources = [path for folder in folders for path in folder.rglob("*")]
     if mended := mend_dates([*sources, *Path(workflow.basedir).glob("package*.json"), *named_files(WORK)]):
         print(f"{len(mended)} files were dated in the future, first {mended[0]}: they are dated now.", file=sys.stderr)
@@ -316,7 +317,7 @@ rule book:
         [path for path in Path(workflow.basedir, "book").rglob("*") if path.is_file() and "__pycache__" not in path.parts],
         Path(workflow.basedir, "package-lock.json"),
         Path(workflow.basedir, "workflow").glob("*.py"),
-        files_behind("__main__"),
+        files_behind(*rooms()),
     output:
         WORK / "book" / "_build" / "html" / "index.html",
     params:
@@ -328,5 +329,5 @@ rule book:
         runtime=30,
     shell:
         NOTING
-        + "{PYTHON:q} {workflow.basedir:q}/workflow/build_book.py --work-dir {WORK:q} --cores {threads} {params.profile}"
+        + "{PYTHON:q} {workflow.basedir:q}/book/_make/build_book.py --work-dir {WORK:q} --cores {threads} {params.profile}"
         + SETTLING

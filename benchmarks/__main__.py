@@ -19,11 +19,11 @@ from benchmarks.localization import measure_localization
 from benchmarks.maps import measure_maps
 from benchmarks.memory import environment, peak_mebibytes
 from benchmarks.timing import Row
+from companion.chapters.further_speed import verdict
+from companion.chapters.speed import BENCHMARKS
 from sigcam_core.common.errors import CommandLine, fail, run_command_line
 from sigcam_core.common.files import write_json
 from sigcam_core.common.provenance import best_device, provenance
-from sigcam_core.summarise.further_speed import verdict
-from sigcam_core.summarise.speed import BENCHMARKS
 
 NETWORK, IMAGE_SIZE = "ResNet-50", 224
 MEMORY_IMAGES = (1_000, 10_000)

@@ -21,6 +21,7 @@ import torch
 
 from benchmarks.memory import own_peak_mebibytes, without_kept_memory
 from benchmarks.shares import Clock, load_of_the_machine, loads_since
+from companion.chapters.speed import BENCHMARKS
 from sigcam_core.cams.methods import METHODS
 from sigcam_core.cams.score_maps import normalize_maps
 from sigcam_core.common.errors import CommandLine, fail, run_command_line
@@ -32,7 +33,6 @@ from sigcam_core.evaluate.schema import SCHEMA, read_evidence
 from sigcam_core.evaluate.shards import gather, write_shard
 from sigcam_core.localization.evidence import measure_map
 from sigcam_core.localization.protocol import MAP_SIZE
-from sigcam_core.summarise.speed import BENCHMARKS
 from sigcam_core.summarise.tables import tables_of
 
 IMAGES, SHARD, KNOWN_MAPS, RESAMPLES = 50_000, 1024, 500, 1000

@@ -25,15 +25,9 @@ import torch
 
 from benchmarks.random_images import draw_images, manifest_of
 from benchmarks.shares import load_of_the_machine, loads_since
-from sigcam_core import DualBranch
-from sigcam_core.backbones import IMAGENET_CLASSES, build
-from sigcam_core.common.errors import CommandLine, fail, run_command_line
-from sigcam_core.common.files import write_json
-from sigcam_core.common.provenance import provenance
-from sigcam_core.evaluate.evaluate import EvaluationOptions, evaluate_shards
-from sigcam_core.evaluate.shards import Part
-from sigcam_core.matrix import profile_of, shown_runs
-from sigcam_core.plan import (
+from companion.chapters.speed import BENCHMARKS
+from companion.matrix import profile_of, shown_runs
+from companion.plan import (
     Cost,
     Speed,
     cost_of_classifier,
@@ -43,7 +37,13 @@ from sigcam_core.plan import (
     images_of,
     observations,
 )
-from sigcam_core.summarise.speed import BENCHMARKS
+from sigcam_core import DualBranch
+from sigcam_core.backbones import IMAGENET_CLASSES, build
+from sigcam_core.common.errors import CommandLine, fail, run_command_line
+from sigcam_core.common.files import write_json
+from sigcam_core.common.provenance import provenance
+from sigcam_core.evaluate.evaluate import EvaluationOptions, evaluate_shards
+from sigcam_core.evaluate.shards import Part
 
 SIZES, WORKERS = (300, 3_000, 30_000), (1, 2)
 FILES = 300  # images that are drawn, and shown again and again

@@ -20,12 +20,12 @@ from torch import nn
 
 from benchmarks.memory import environment
 from benchmarks.training import measure_training
+from companion.chapters.speed import BENCHMARKS
 from sigcam_core.common.errors import CommandLine, fail, run_command_line
 from sigcam_core.common.files import write_json
 from sigcam_core.common.provenance import best_device, provenance
 from sigcam_core.dual.loss import unchecked_balanced_bce
 from sigcam_core.evaluate.overhead import seconds_of
-from sigcam_core.summarise.speed import BENCHMARKS
 from sigcam_core.train.features import FeatureCache
 from sigcam_core.train.fit import Session, Task, fit, start_fabric
 from sigcam_core.train.recipes import SIGMOID_RECIPES

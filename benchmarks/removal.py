@@ -29,6 +29,7 @@ from benchmarks.case import Case, make_case
 from benchmarks.memory import environment
 from benchmarks.shares import load_of_the_machine, loads_since
 from benchmarks.timing import Row, side_by_side
+from companion.chapters.speed import BENCHMARKS
 from sigcam_core import cam_maps, normalize_maps
 from sigcam_core.backbones import IMAGENET_CLASSES, build, passes
 from sigcam_core.backbones.passes import FastBackbone
@@ -39,7 +40,6 @@ from sigcam_core.common.provenance import provenance
 from sigcam_core.fidelity.perturbation import deletion_curve
 from sigcam_core.fidelity.road import impute
 from sigcam_core.fidelity.scores import class_scores
-from sigcam_core.summarise.speed import BENCHMARKS
 
 GOAL = 10.0
 SIDE, STEPS = 240, 6  # 3 x 240 x 240 / 6 values a step, which divides 240 x 240 as Quantus asks

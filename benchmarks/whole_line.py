@@ -30,6 +30,7 @@ from benchmarks.peer_line import Figures, evaluate_by_peers, passes_of_peer, pee
 from benchmarks.random_images import random_images
 from benchmarks.shares import Clock, load_of_the_machine, loads_since, timed_passes
 from benchmarks.timing import ForwardPass, Row
+from companion.chapters.speed import BENCHMARKS
 from sigcam_core import DualBranch, cam_maps
 from sigcam_core.backbones import IMAGENET_CLASSES, build, passes
 from sigcam_core.backbones.formats import IMAGENET_FORMAT
@@ -44,7 +45,6 @@ from sigcam_core.fidelity.evidence import fidelity_statistics
 from sigcam_core.localization.evidence import wsol_statistics
 from sigcam_core.prepare.images import image_batches
 from sigcam_core.prepare.manifest import Manifest
-from sigcam_core.summarise.speed import BENCHMARKS
 
 IMAGES, PEER_IMAGES, REPEATS, BATCH_SIZE = 200, 16, 3, 32
 GOALS = {"resnet50": 12.0, "efficientnet_lite0": 20.0}

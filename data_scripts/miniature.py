@@ -2,7 +2,7 @@
 
 ``python -m data_scripts.miniature --root DIR`` writes small archives in the exact layouts of the originals to
 ``DIR/archives`` and prepares them, as anybody would prepare the originals, below ``DIR/data``. Images are drawn by
-:mod:`data_scripts.shapes`; weights to go with them come from :mod:`sigcam_core.backbones.random_weights`.
+:mod:`data_scripts.shapes`; weights to go with them come from ``workflow/random_weights.py``.
 """
 
 from __future__ import annotations

@@ -27,9 +27,9 @@ from data_scripts.download import download_all
 from data_scripts.image_sizes import image_sizes
 from data_scripts.metadata import read_metadata
 from data_scripts.shapes import write_png
+from sigcam_core.common.checks import IGNORE, OBJECT
 from sigcam_core.common.errors import fail
 from sigcam_core.common.files import write_atomically
-from sigcam_core.common.masks import IGNORE, OBJECT
 from sigcam_core.prepare.manifest import Manifest, write_manifest
 
 SPLITS = ("train", "val", "test")

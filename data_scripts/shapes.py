@@ -26,9 +26,9 @@ from PIL import Image
 from rich.progress import track
 
 from data_scripts.outlines import AREAS, SHAPES, TEXTURES, Array, Outline, Texture, capsule
+from data_scripts.parts import MASK_COLUMN, PARTS, REMOVABLE, removed_column
 from sigcam_core.common.errors import check_choice, fail
 from sigcam_core.prepare.manifest import Manifest, write_manifest
-from sigcam_core.prepare.parts import MASK_COLUMN, PARTS, REMOVABLE, removed_column
 
 Box = list[int]
 T = TypeVar("T")
@@ -54,7 +54,7 @@ NOISE = 0.06
 class Scene:
     """One image with the truth about it. Boxes are x0, y0, x1, y1, inclusive pixel indices.
 
-    ``parts`` says which part each pixel shows: its position in :data:`sigcam_core.prepare.parts.PARTS`. Where a part
+    ``parts`` says which part each pixel shows: its position in :data:`data_scripts.parts.PARTS`. Where a part
     was left out, only ``pixels`` differ: all else tells of the whole scene, and so where that part was.
     """
 
@@ -170,7 +170,7 @@ def write_parts(
     Args:
         folder: of the data set.
         name: of the image, such as ``test/000000``.
-        parts: (H, W) positions in :data:`sigcam_core.prepare.parts.PARTS`.
+        parts: (H, W) positions in :data:`data_scripts.parts.PARTS`.
         removed: by part, the image (H, W, 3) without it.
 
     Returns:
@@ -197,7 +197,7 @@ def draw_scene(seed: int, split: str, index: int, size: int, context_correlation
         size: side in pixels.
         context_correlation: probability that the cue is set to the class; otherwise its class is drawn uniformly
             from all C, so it agrees with probability ``rho + (1 - rho) / C``.
-        without: a part to leave out, one of :data:`sigcam_core.prepare.parts.REMOVABLE`. What it hid is seen then, and
+        without: a part to leave out, one of :data:`data_scripts.parts.REMOVABLE`. What it hid is seen then, and
             whatever it did not cover is the same to the last bit: the same random numbers are taken.
 
     Raises:

@@ -7,11 +7,11 @@ from pathlib import Path
 
 from rich.progress import track
 
+from data_scripts.parts import MASK_COLUMN
 from sigcam_core.common.errors import SigcamError, fail
 from sigcam_core.prepare.contents import recorded_files
 from sigcam_core.prepare.decode import decode_image, decode_values
 from sigcam_core.prepare.manifest import Manifest
-from sigcam_core.prepare.parts import MASK_COLUMN
 
 THREADS = 8
 

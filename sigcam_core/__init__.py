@@ -1,9 +1,9 @@
 """Dual-branch sigmoid heads, class activation maps, and their evaluation.
 
 The companion module of *Beyond Softmax: Dual-Branch Sigmoid Architecture for Accurate Class Activation Maps*
-(Oh and Noh, BMVC 2025). Its folders are the paper's nouns (``backbones``, ``dual``, ``cams``, ``localization``,
-``pointing``, ``fidelity``) and, above them, the stations that data pass (``prepare``, ``train``, ``evaluate``,
-``summarise``, ``publish``). Names are loaded when they are asked for (PEP 562).
+(Oh and Noh, BMVC 2025). Its folders are the paper's nouns (``backbones``, ``split``, ``dual``, ``cams``,
+``localization``, ``pointing``, ``fidelity``), above them the stations that data pass (``prepare``, ``train``,
+``evaluate``, ``summarise``), and what users ask (``ask``). Names are loaded when they are asked for (PEP 562).
 """
 
 import lazy_loader

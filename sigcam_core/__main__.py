@@ -13,11 +13,12 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+from companion.experiments import MEASUREMENTS
+from companion.matrix import PROFILES, USUAL, Profile, profile_of, told
+from companion.plan import ASSUMED_GPU_TFLOPS, print_plan
+
 from .common.errors import CommandLine, fail, run_command_line
-from .matrix import PROFILES, USUAL, Profile, profile_of, told
-from .plan import ASSUMED_GPU_TFLOPS, print_plan
 from .prepare.command import data_scripts_command
-from .publish.experiments import MEASUREMENTS
 from .run import Extent, Run, default_work_dir
 from .train.recipes import (
     CLASSIFIER_RECIPES,
@@ -111,8 +112,8 @@ def evaluate(options: Namespace) -> None:
 
 def summarise(options: Namespace) -> None:
     """Print the headline figures, or how many rows of the paper's tables a profile has filled."""
-    from .summarise.saved import print_headline
-    from .summarise.several import print_filled
+    from companion.chapters.several import print_filled
+    from companion.show.saved import print_headline
 
     profile = profile_of(options.profile)
     if profile.name == USUAL:
@@ -123,14 +124,14 @@ def summarise(options: Namespace) -> None:
 
 def publish(options: Namespace) -> None:
     """Measure an experiment, and say where its tables are."""
-    from .publish.measure import publish as measure
+    from companion.measure import publish as measure
 
     print(f"saved to {measure(options.name, options.work_dir, options.results, only=options.only)}")
 
 
 def explain(options: Namespace) -> None:
     """Draw the map of a class beside a photo, and print the likeliest classes."""
-    from .publish.explain import Question, explain_photo
+    from .ask.explain import Question, explain_photo
 
     names = ("model", "class_name", "method", "head", "scalar", "truncated")
     question = Question(**{name: getattr(options, name) for name in names})
@@ -142,7 +143,7 @@ def explain(options: Namespace) -> None:
 
 def report(options: Namespace) -> None:
     """Measure maps on folders of images, and print the tables."""
-    from .publish.report import report_on_folder
+    from .ask.report import report_on_folder
 
     for name, table in report_on_folder(options.folder, options.model, options.work_dir, options.seed).items():
         print(f"\n{name}\n{table.to_string(index=False)}")

@@ -24,8 +24,7 @@ from torch import nn
 
 from .backbones.networks import build
 from .common.errors import fail
-from .common.files import read_object, sha256_of_file, write_with_record
-from .common.locks import one_at_a_time
+from .common.files import one_at_a_time, read_object, sha256_of_file, write_with_record
 from .common.progress import print_to_stderr
 from .common.provenance import best_device, provenance
 from .dual.branch import DualBranch

@@ -4,10 +4,10 @@ from pathlib import Path
 
 import pandas as pd
 
+from companion.claims.claims import load_claims
+from companion.controls.tables import COMPARISONS, TITLES
 from sigcam_core.common.files import write_json
-from sigcam_core.summarise.claims import load_claims
-from sigcam_core.summarise.controls import COMPARISONS, TITLES
-from sigcam_core.summarise.saved import write_csv
+from sigcam_core.summarise.csv import write_csv
 
 CONTROLS = sorted({test.experiment for claim in load_claims() for test in claim.tests if test.table == "differences"})
 LOWER_IS_BETTER = ("average_drop", "drop_at_50", "deletion_auc")

@@ -7,14 +7,14 @@ from typing import Any, NamedTuple
 import pandas as pd
 import pytest
 
+from companion import measure
+from companion.experiments import OVERHEAD, Experiment
+from companion.heads import run_of
+from companion.measure import publish
 from data_scripts.__main__ import prepare
 from sigcam_core.backbones import input_format
 from sigcam_core.prepare.images import image_batches
 from sigcam_core.prepare.manifest import read_manifest
-from sigcam_core.publish import measure
-from sigcam_core.publish.experiments import OVERHEAD, Experiment
-from sigcam_core.publish.heads import run_of
-from sigcam_core.publish.measure import publish
 from sigcam_core.run import Extent, Run
 from sigcam_core.stations import ensure_sigmoid_head
 

@@ -4,8 +4,8 @@ A local run is given one GPU (`--resources gpu=1`) and so makes one of these fil
 rule asks for. Minutes are the plan's, doubled.
 """
 
-from sigcam_core.plan import cost_of_classifier, cost_of_evaluation, cost_of_head, fitted_speed, images_of, minutes_of
-from sigcam_core.plan import COSTS, observations
+from companion.plan import cost_of_classifier, cost_of_evaluation, cost_of_head, fitted_speed, images_of, minutes_of
+from companion.plan import COSTS, observations
 
 
 def is_large(run):
@@ -29,6 +29,7 @@ if PROFILE.is_miniature:
         """Random weights where torchvision looks for published ones."""
         input:
             files_behind("backbones"),
+            Path(workflow.basedir, "workflow", "random_weights.py"),
         output:
             WORK / "torch" / "weights.json",
         threads: 1
@@ -36,7 +37,7 @@ if PROFILE.is_miniature:
             mem_mb=2000,
             runtime=10,
         shell:
-            "{PYTHON:q} -m sigcam_core.backbones.random_weights --root {TORCH_HOME:q}"
+            "{PYTHON:q} {workflow.basedir:q}/workflow/random_weights.py --root {TORCH_HOME:q}"
 
     rule miniature_data:
         """Small archives in the layouts of the real ones, prepared as those are."""

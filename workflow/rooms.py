@@ -1,7 +1,8 @@
 """Which room imports which, read from the code: what a step depends on is derived, not listed by hand.
 
-A room is a folder of ``sigcam_core``, a single module beside the folders, or the package ``data_scripts``. Imports are
-followed from room to room, so a room's files count as a whole: whatever it loads by name inside is not missed.
+A room is a folder of ``sigcam_core``, a single module beside the folders, or the package ``data_scripts``; rooms of
+``companion`` are named with its name in front, such as ``companion/claims``. Imports are followed from room to room, so
+a room's files count as a whole: whatever it loads by name inside is not missed.
 """
 
 from __future__ import annotations
@@ -14,6 +15,8 @@ from pathlib import Path
 
 PROJECT = Path(__file__).resolve().parent.parent
 CODE = (".py", ".pyi")
+PACKAGES = {"sigcam_core": "", "companion": "companion/"}
+"""Packages that consist of rooms, with what stands in front of the names of theirs."""
 STATION_PREFIX = "ensure_"  # functions of sigcam_core.stations that make a station's file where there is none
 
 
@@ -21,11 +24,12 @@ STATION_PREFIX = "ensure_"  # functions of sigcam_core.stations that make a stat
 def rooms(project: Path = PROJECT) -> dict[str, list[Path]]:
     """Every room with its files, data files included."""
     found: dict[str, list[Path]] = {}
-    for path in sorted((project / "sigcam_core").rglob("*")):
-        if path.is_file() and "__pycache__" not in path.parts:
-            inside = path.relative_to(project / "sigcam_core").parts
-            if len(inside) > 1 or path.suffix in CODE:
-                found.setdefault(inside[0] if len(inside) > 1 else path.stem, []).append(path)
+    for package, prefix in PACKAGES.items():
+        for path in sorted((project / package).rglob("*")):
+            if path.is_file() and "__pycache__" not in path.parts:
+                inside = path.relative_to(project / package).parts
+                if len(inside) > 1 or path.suffix in CODE:
+                    found.setdefault(prefix + (inside[0] if len(inside) > 1 else path.stem), []).append(path)
     data_scripts = [path for path in (project / "data_scripts").iterdir() if path.is_file()]
     return found | {"data_scripts": sorted(data_scripts)}
 
@@ -114,9 +118,10 @@ def _imported(tree: ast.AST, path: Path, project: Path) -> Iterator[str]:
             top, *rest = module.split(".")
             if top == "data_scripts":
                 yield top
-            elif top == "sigcam_core":
+            elif top in PACKAGES:
                 # A name that the package itself hands on is no room; whoever takes it depends on all rooms of the face.
-                yield rest[0] if rest and rest[0] in rooms(project) else "__init__"
+                room = PACKAGES[top] + (rest[0] if rest else "")
+                yield room if room in rooms(project) else f"{PACKAGES[top]}__init__"
 
 
 def _without_types(tree: ast.AST) -> Iterator[ast.AST]:

@@ -24,10 +24,10 @@ import yaml
 from rocrate.model.contextentity import ContextEntity
 from rocrate.rocrate import ROCrate
 
+from companion.matrix import PROFILES, USUAL, profile_of
 from run_records import Step, finished_steps
 from sigcam_core.common.errors import fail, run_command_line
 from sigcam_core.common.files import atomic_path, read_json, sha256_of_file
-from sigcam_core.matrix import PROFILES, USUAL, profile_of
 
 PROJECT = Path(__file__).resolve().parent.parent
 NAME = "run-crate.zip"

@@ -1,4 +1,4 @@
-// Packed files: the length of the head, the head as JSON, then arrays of numbers (workflow/explorer_data.py writes them).
+// Packed files: the length of the head, the head as JSON, then arrays of numbers (book/_make/explorer_data.py writes them).
 
 import { fromHalves } from "./halves.js";
 

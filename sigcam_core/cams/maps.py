@@ -13,7 +13,7 @@ from ..common.checks import check_class_idx
 from ..common.errors import check_choice, fail
 from ..dual.branch import AUTOCAST_TYPES, HEADS, DualBranch
 from ..dual.linear import linear_head_weight
-from ..dual.probe import evaluation_mode
+from ..split.probe import evaluation_mode
 from .methods import CAM_METHODS, METHODS, gradcam_plus_plus
 from .scalars import (
     DEFAULT_CONTRAST,

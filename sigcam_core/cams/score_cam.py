@@ -10,7 +10,7 @@ from torch.nn.functional import interpolate
 
 from ..common.errors import fail
 from ..dual.branch import DualBranch
-from ..dual.probe import evaluation_mode
+from ..split.probe import evaluation_mode
 
 Score = Callable[[Tensor, Tensor], Tensor]
 """What turns the logits (M, C) of M masked images, and the image (M,) that each shows, into scores (M,)."""

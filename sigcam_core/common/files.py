@@ -1,4 +1,7 @@
-"""Files that are written whole or not at all, JSON, and checksums."""
+"""Files that are written whole or not at all, JSON, checksums, and locks.
+
+A lock is one of the operating system, which is gone with the process that held it.
+"""
 
 from __future__ import annotations
 
@@ -10,11 +13,17 @@ import os
 import tempfile
 import time
 from collections.abc import Callable, Iterable, Iterator
-from contextlib import contextmanager, suppress
+from contextlib import ExitStack, contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
 from .errors import fail
+from .progress import Report
+
+try:
+    import fcntl
+except ImportError:  # on Windows, where nothing is locked
+    fcntl = None  # type: ignore[assignment]
 
 SECONDS_OF_A_DAY = 86_400
 MADE_VARIABLE = "SIGCAM_MADE"
@@ -162,3 +171,41 @@ def read_json(path: Path | str) -> Any:
         fail(f"{path} cannot be read ({error.strerror}): give a file that you may read.")
     except (UnicodeDecodeError, RecursionError):  # other bytes than of text, or brackets in brackets without end
         fail(f"{path} is not valid JSON (it is damaged): delete it and run the step that writes it.")
+
+
+@contextmanager
+def one_at_a_time(path: Path, report: Report = lambda _: None) -> Iterator[None]:
+    """Wait until no other process is in a block with the same path.
+
+    A process that is killed sets the others free, since the lock is the system's; the file alone means nothing. On
+    file systems without locks nobody waits.
+
+    Args:
+        path: of the file that is locked, made where it is missing, as is its folder.
+        report: gets a line before a wait.
+    """
+    with ExitStack() as stack:
+        try:
+            path.parent.mkdir(parents=True, exist_ok=True)
+            file = stack.enter_context(path.open("a"))
+            if not try_lock(file.fileno()):
+                report(f"waiting for another process that works on {path.parent}")
+                fcntl.flock(file, fcntl.LOCK_EX)
+        except OSError:  # whoever writes there will say what is wrong
+            report(f"{path.parent} cannot be locked: let one process at a time work there")
+        yield
+
+
+def try_lock(handle: int) -> bool:
+    """Lock an open file for this process, or say that another has it.
+
+    Raises:
+        OSError: where the file system has no locks.
+    """
+    if fcntl is None:
+        return True
+    try:
+        fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        return False
+    return True

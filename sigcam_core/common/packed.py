@@ -21,6 +21,20 @@ NUMBER = np.dtype("<u2")
 
 PACKED = pa.large_binary()
 """Arrow's type of such a column."""
+PARQUET_DAMAGE = (
+    OSError,
+    ValueError,
+    LookupError,
+    TypeError,
+    AttributeError,
+    ArithmeticError,
+    NotImplementedError,
+    pa.ArrowException,
+)
+"""What readers of Parquet raise on files that are damaged or made by somebody else.
+
+Arrow's own errors come under several names, and pandas trips over its notes in the file in many ways.
+"""
 
 
 def is_packed(kind: pa.DataType) -> bool:

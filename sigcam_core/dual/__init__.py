@@ -1,6 +1,6 @@
 """The dual-branch network: a frozen softmax classifier with a sigmoid head beside its own (Oh and Noh 2025, Section 4).
 
-How a classifier is cut in two, the loss of the second head, and the heads that ship. No maps, no training loop.
+The two branches, the loss of the second head, and the heads that ship. No maps, no training loop.
 """
 
 import lazy_loader

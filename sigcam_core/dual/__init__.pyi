@@ -1,11 +1,11 @@
 from .branch import HEADS as HEADS
 from .branch import DualBranch as DualBranch
 from .branch import DualOutput as DualOutput
+from .branch import Split as Split
+from .branch import TokensToMaps as TokensToMaps
+from .branch import split_classifier as split_classifier
 from .linear import linear_head_weight as linear_head_weight
 from .loss import class_balanced_bce as class_balanced_bce
-from .modules import TokensToMaps as TokensToMaps
-from .proposals import Split as Split
 from .shipped import SHIPPED_HEADS as SHIPPED_HEADS
 from .shipped import shipped_card as shipped_card
 from .shipped import shipped_dual as shipped_dual
-from .split import split_classifier as split_classifier

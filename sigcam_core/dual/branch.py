@@ -11,10 +11,12 @@ from torch import Tensor, nn
 
 from ..backbones.formats import InputFormat, known_format, refuse_unknown_format
 from ..common.errors import check_choice, fail
+from ..split.modules import TokensToMaps as TokensToMaps  # handed on, as the two below are
+from ..split.probe import check_is_trainable, num_channels, probe_logits, unwrapped
+from ..split.proposals import Split as Split
+from ..split.split import finished, recomposes, set_out_of_place
+from ..split.split import split_classifier as split_classifier
 from .linear import draw_fresh
-from .probe import check_is_trainable, num_channels, probe_logits, unwrapped
-from .proposals import Split
-from .split import finished, recomposes, set_out_of_place, split_classifier
 
 INITS = ("fresh", "copy")
 FRESH_STD = 0.01  # the official code draws the sigmoid head from N(0, 0.01)
@@ -38,7 +40,7 @@ class DualBranch(nn.Module):
         backbone: images (N, 3, H, W) to features: maps (N, K, h, w), or the tokens (N, L, K) of a transformer.
         softmax_head: features to logits (N, C).
         sigmoid_head: features to logits (N, C).
-        to_maps: features to maps (N, K, h, w), such as :class:`~sigcam_core.dual.modules.TokensToMaps`. It may leave
+        to_maps: features to maps (N, K, h, w), such as :class:`~sigcam_core.split.modules.TokensToMaps`. It may leave
             out and reorder values, nothing else: gradients go through it as features do. ``None`` where features are
             maps.
         input_format: how images are made ready for the network, where that is known.
@@ -76,7 +78,7 @@ class DualBranch(nn.Module):
     ) -> DualBranch:
         """Split a classifier into backbone and softmax head, and add a sigmoid head like the softmax head.
 
-        The classifier's own modules are used, not copies, and are frozen. :mod:`sigcam_core.dual.split` tells where
+        The classifier's own modules are used, not copies, and are frozen. :mod:`sigcam_core.split.split` tells where
         each kind of network is cut.
 
         Args:

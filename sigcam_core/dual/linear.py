@@ -6,7 +6,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn.utils.weight_norm import WeightNorm
 
-from .probe import has_hooks
+from ..split.probe import has_hooks
 
 PASSIVE = (nn.Flatten, nn.Dropout, nn.Identity)
 

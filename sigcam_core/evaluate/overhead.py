@@ -15,7 +15,7 @@ from ..cams.maps import MapOptions, maps_from_features, methods_of
 from ..common.errors import fail
 from ..dual.branch import HEADS, DualBranch
 from ..dual.loss import class_balanced_bce
-from ..dual.split import split_pooling
+from ..split.split import split_pooling
 
 
 def count_parameters(*modules: nn.Module) -> int:

@@ -10,8 +10,7 @@ import pyarrow.parquet as pq
 
 from ..common.errors import fail
 from ..common.families import MetricFamily
-from ..common.packed import to_pandas_type
-from ..common.tables import PARQUET_DAMAGE
+from ..common.packed import PARQUET_DAMAGE, to_pandas_type
 from ..fidelity.evidence import FIDELITY, PERTURBATION
 from ..localization.evidence import LOCALIZATION
 from ..pointing.evidence import POINTING

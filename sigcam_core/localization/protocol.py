@@ -14,9 +14,8 @@ from numba import njit
 from numpy.typing import NDArray
 from torch import Tensor
 
-from ..common.checks import check_score_maps, to_tensor
+from ..common.checks import BACKGROUND, IGNORE, OBJECT, check_object_value, check_score_maps, to_tensor
 from ..common.errors import fail
-from ..common.masks import BACKGROUND, IGNORE, OBJECT, check_object_value
 from .contours import NUM_LEVELS, BoxArray, iou_by_level, iou_of_each, largest_contour_box
 
 MAP_SIZE = 224  # pixels; the protocol of Choe et al. 2020 scores maps, boxes and masks at this size

@@ -14,8 +14,8 @@ from torch import Tensor
 from ..cams.batch import MapBatch
 from ..cams.distinct import same_up_to_scale
 from ..cams.score_maps import resize_maps
+from ..common.checks import IGNORE, OBJECT
 from ..common.families import MetricFamily, Need
-from ..common.masks import IGNORE, OBJECT
 from ..common.resampling import FloatArray, Statistics, drawn_images
 from ..localization.contours import BoxArray
 from ..localization.evidence import measure_once

@@ -14,9 +14,8 @@ import torch
 from torch import Tensor
 from torchmetrics import Metric
 
-from ..common.checks import to_tensor
+from ..common.checks import IGNORE, OBJECT, to_tensor
 from ..common.errors import fail
-from ..common.masks import IGNORE, OBJECT
 from ..common.metric_wrappers import check_redrawn, set_apart
 from ..localization.protocol import Boxes, check_boxes, check_masks
 from .scores import (

@@ -28,7 +28,7 @@ from pandas.api.types import is_numeric_dtype
 
 from ..common.errors import fail
 from ..common.files import note_made, sha256_of_file, write_atomically
-from ..common.tables import PARQUET_DAMAGE
+from ..common.packed import PARQUET_DAMAGE
 
 FILES = "files.parquet"
 THREADS = 8  # checksums are computed without Python's lock

@@ -18,8 +18,8 @@ import numpy.typing as npt
 import torch
 from torch import Tensor
 
+from ..common.checks import BACKGROUND, IGNORE, OBJECT, check_object_value
 from ..common.errors import fail
-from ..common.masks import BACKGROUND, IGNORE, OBJECT, check_object_value
 from .decode import check_channels, decode_image, decode_values
 from .manifest import Manifest, is_file_name, plain_value
 from .views import View, show

@@ -37,7 +37,7 @@ from torch import Tensor
 
 from ..common.errors import check_choice, fail
 from ..common.files import read_object, sync_all, write_atomically, write_json
-from ..common.tables import PARQUET_DAMAGE
+from ..common.packed import PARQUET_DAMAGE
 from .contents import record_files
 
 MOST_NAMES = 20  # that a sentence lists

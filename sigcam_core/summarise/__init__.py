@@ -1,5 +1,4 @@
-"""Fourth station: evidence becomes tables and figures, beside those of the paper.
+"""Fourth station: evidence becomes tables with intervals, and images and maps become panels of figures.
 
-Pure functions of evidence and of measured results, cheap to run again. No network runs here, save for the panels
-of the qualitative figures.
+Pure functions of evidence, cheap to run again. No network runs here.
 """

@@ -21,8 +21,6 @@ from ..common.resampling import Statistics, interval, some_resamples_at_a_time
 from ..evaluate.schema import FAMILIES, NEEDS
 from ..fidelity.evidence import PERTURBATION
 from ..fidelity.perturbation import average_drop_at_coverage
-from .paper import paper_table
-from .paper_names import DATA_SETS
 
 COUNTS = ["images", "all_images"]
 """Columns for the images that a figure rests on, and all that were evaluated."""
@@ -272,37 +270,3 @@ def _paired(first: pd.DataFrame, second: pd.DataFrame, resampled: Resampled) -> 
 
 MAKERS = {"": _with_intervals, "_differences": _head_differences}
 """Tables of a family, by what is added to its name."""
-
-
-def beside_paper(ours: pd.DataFrame, dataset: str, table: str) -> pd.DataFrame:
-    """Our rows and the paper's, in one table with a column that says whose they are.
-
-    Rows of one data set stand above all of the paper's. Rows of several are each followed by the paper's row of the
-    same data set, network, method and head, where there is one; what else the paper has comes last.
-
-    Args:
-        ours: with column ``network`` and some of the paper's columns; with ``dataset`` where there are several.
-        dataset: the data set of our rows, where they do not say.
-        table: name of the paper's table, see :func:`sigcam_core.summarise.paper.paper_table`.
-    """
-    theirs = paper_table(table).rename(columns={"backbone": "network"})
-    is_several = "dataset" in ours
-    ours = ours.assign(source="this book", **({} if is_several else {"dataset": dataset}))
-    theirs = theirs.assign(source="paper")
-    if "baseline" in theirs:
-        theirs["ratio"] = theirs["dual_branch"] / theirs["baseline"]
-    columns = ["source", *[name for name in theirs.columns if name in ours.columns and name != "source"]]
-    counts = [name for name in dict.fromkeys(need.heading for need in NEEDS.values()) if name in ours]
-    whole = pd.concat([ours[columns], theirs[columns]], ignore_index=True)
-    if counts:
-        whole = whole.join(ours[counts].reset_index(drop=True))
-    return _in_pairs(whole, len(ours)) if is_several else whole
-
-
-def _in_pairs(whole: pd.DataFrame, count: int) -> pd.DataFrame:
-    """Each of the first ``count`` rows, which are ours, followed by the paper's of the same names."""
-    names = [name for name in ("dataset", "network", "method", "head", "quantity") if name in whole]
-    keys = list(whole[names].replace({"dataset": DATA_SETS}).itertuples(index=False, name=None))
-    place = {key: row for row, key in reversed(list(enumerate(keys[:count])))}
-    order = sorted(range(len(keys)), key=lambda row: (row if row < count else place.get(keys[row], count), row))
-    return whole.iloc[order].reset_index(drop=True)

@@ -29,8 +29,7 @@ from ..backbones.formats import required_format
 from ..backbones.passes import Pass, fast_pass
 from ..common.digests import digest_of, digest_of_weights
 from ..common.errors import fail
-from ..common.files import read_object, sha256_of_file, sync, write_atomically, write_json
-from ..common.locks import one_at_a_time
+from ..common.files import one_at_a_time, read_object, sha256_of_file, sync, write_atomically, write_json
 from ..common.progress import Report, progress_bar
 from ..common.provenance import provenance
 from ..prepare.contents import marks_of_files

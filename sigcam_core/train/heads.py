@@ -17,10 +17,10 @@ from ..backbones.formats import InputFormat, required_format
 from ..common.checks import check_class_idx
 from ..dual.branch import DualBranch
 from ..dual.loss import unchecked_balanced_bce
-from ..dual.split import split_pooling
 from ..prepare.images import image_batches
 from ..prepare.manifest import Manifest
 from ..prepare.views import View
+from ..split.split import split_pooling
 from .features import FeatureCache, cache_features
 from .fit import USUAL, Batches, Session, Task, fit
 from .origins import parameter_groups

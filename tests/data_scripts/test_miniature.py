@@ -4,12 +4,12 @@ from pathlib import Path
 
 import pytest
 
+from companion.matrix import PROFILES
+from companion.plan import MINIATURE
 from data_scripts import miniature
 from data_scripts.metadata import pinned, pinned_by
 from data_scripts.miniature import WRITERS, write_data
 from sigcam_core.common.files import read_json
-from sigcam_core.matrix import PROFILES
-from sigcam_core.plan import MINIATURE
 from sigcam_core.prepare.images import has_masks, load_images, load_masks
 from sigcam_core.prepare.manifest import read_manifest
 from sigcam_core.run import manifest_path

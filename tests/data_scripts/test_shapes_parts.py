@@ -10,10 +10,10 @@ from PIL import Image
 
 from data_scripts import shapes
 from data_scripts.__main__ import main
+from data_scripts.parts import PARTS, REMOVABLE
 from sigcam_core.common.errors import SigcamError
 from sigcam_core.common.files import read_json
 from sigcam_core.prepare.manifest import read_manifest
-from sigcam_core.prepare.parts import PARTS, REMOVABLE
 
 COUNTS = ["--train", "3", "--val", "2", "--test", "9"]
 PARTIAL = ["shapes", *COUNTS, "--context-correlation", "0.9", "--parts", "--name", "shapes_cue90"]

@@ -16,11 +16,11 @@ import numpy as np
 import pandas as pd
 from safetensors.numpy import load_file, save_file
 
+from companion.controls.shards import in_shards
 from data_scripts.__main__ import main as data_scripts
 from data_scripts.archive import Found, extract
 from data_scripts.small_archives import tar_bytes, write_zip
 from sigcam_core import stations
-from sigcam_core.common.shards import in_shards
 from sigcam_core.evaluate import evaluate as evaluation
 from sigcam_core.train import features
 

@@ -21,17 +21,17 @@ import numpy as np
 import pandas as pd
 import torch
 
+from companion.show.saved import save_table, save_values
+from companion.studies.centre import publish_centre
 from data_scripts.__main__ import prepare
 from sigcam_core.common.errors import run_command_line
-from sigcam_core.common.tables import PARQUET_DAMAGE
+from sigcam_core.common.packed import PARQUET_DAMAGE
 from sigcam_core.evaluate.schema import read_evidence
 from sigcam_core.localization.evidence import wsol_statistics
 from sigcam_core.prepare.contents import FILES
 from sigcam_core.prepare.manifest import write_manifest
-from sigcam_core.publish.centre import publish_centre
 from sigcam_core.run import Extent, Run
 from sigcam_core.stations import ensure_classifier, ensure_evidence, ensure_sigmoid_head
-from sigcam_core.summarise.saved import save_table, save_values
 from sigcam_core.summarise.tables import table_with_intervals
 from sigcam_core.train.recipes import SIGMOID_RECIPES, recipe_of_classifier
 

@@ -18,11 +18,11 @@ from PIL import Image
 from safetensors.numpy import save
 from torch import nn
 
+from companion.controls.shards import in_shards
 from data_scripts import cub
 from data_scripts.archive import Found, extract
 from data_scripts.small_archives import encoded, tar_bytes, text, write_zip
 from sigcam_core.common.files import read_json, write_json
-from sigcam_core.common.shards import in_shards
 from sigcam_core.evaluate.schema import SCHEMA, read_evidence
 from sigcam_core.evaluate.shards import is_whole, write_shard
 from sigcam_core.prepare.contents import recorded_files
@@ -274,7 +274,7 @@ READERS: dict[str, Reader] = {
 """By what the pages call what is read."""
 MODULES = (
     "sigcam_core.prepare.manifest", "sigcam_core.prepare.contents", "sigcam_core.prepare.decode",
-    "sigcam_core.evaluate.schema", "sigcam_core.evaluate.shards", "sigcam_core.common.shards",
+    "sigcam_core.evaluate.schema", "sigcam_core.evaluate.shards", "companion.controls.shards",
     "sigcam_core.train.checkpoints", "data_scripts.archive", "data_scripts.cub",
 )  # fmt: skip
 """Whose lines are counted."""

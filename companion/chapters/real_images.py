@@ -1,0 +1,202 @@
+"""The chapter on real images: tables of what was measured there, as its pages show them. No network runs."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import replace
+from typing import Any
+
+import pandas as pd
+from pandas.io.formats.style import Styler
+
+from sigcam_core.fidelity.evidence import FIDELITY_METRICS, PERTURBATION_METRICS
+from sigcam_core.localization.evidence import WSOL_METRICS
+
+from ..controls.maps import NO_HEAD, SHIFTED, WRONG_CLASS
+from ..paper.beside import beside_paper, gains_beside_paper
+from ..show.results import Measured, Overhead, figures_with_intervals, provenance_line, usual_rows
+from ..show.shown import show
+from .chapters import SHOWN_COVERAGES, at_coverages
+
+MAP = ["method", "head"]  # what tells the rows of one network apart
+COVERAGE_METHODS = ("cam", "gradcam", "layercam")  # the others coincide with one of these on a linear head
+GAINS_WHERE, GAINS_FAITHFUL = ("top1_loc", "gt_loc", "maxboxacc_v2"), ("average_drop", "increase_in_confidence")
+"""Metrics whose gains stand beside the paper's."""
+FREEZING_COLUMNS = ["head", "method", "metric", "eval", "official", "difference", "low", "high"]
+
+
+def each(
+    measured: Mapping[str, Measured], figures: Callable[[Measured], pd.DataFrame], caption: str, **options: Any
+) -> list[Styler]:
+    """One table an experiment, for ``IPython.display.display``.
+
+    Args:
+        measured: the experiments, in the order of the page.
+        figures: what makes a table of one, such as :func:`localization_figures`.
+        caption: with ``{title}``, ``{images}`` (of the test split) and ``{seeds}`` (how many) to fill in.
+        options: of :func:`companion.show.shown.show`.
+    """
+    shown = []
+    for one in measured.values():
+        facts = {"images": one.record["test_images"], "seeds": len(one.record["experiment"]["seeds"])}
+        shown.append(show(figures(one), caption.format(title=one.title, **facts), **options))
+    return shown
+
+
+def with_table(measured: Mapping[str, Measured], name: str) -> dict[str, Measured]:
+    """Those experiments that have a table of this name, in the order of their names."""
+    return {key: one for key, one in sorted(measured.items()) if name in one.tables}
+
+
+def with_baselines(measured: Mapping[str, Measured], crossed: Mapping[str, Measured]) -> dict[str, Measured]:
+    """The experiments with a further table, ``baselines``: the rows of their crossed controls that know no class.
+
+    Args:
+        measured: experiments by name.
+        crossed: crossed measurements by name, ``controls-NAME``.
+    """
+    whole = {}
+    for name, one in measured.items():
+        whole[name] = one
+        if controls := crossed.get(f"controls-{name}"):
+            table = controls.tables["figures"]
+            rows = table[(table["head"] == NO_HEAD) | table["scalar"].isin((SHIFTED, WRONG_CLASS))]
+            methods = [
+                scalar if head == NO_HEAD else f"{scalar}, {weights}"
+                for head, scalar, weights in rows[["head", "scalar", "weights"]].to_numpy()
+            ]
+            whole[name] = replace(one, tables=one.tables | {"baselines": rows.assign(method=methods)})
+    return whole
+
+
+def localization_figures(one: Measured) -> pd.DataFrame:
+    """Every method and head by the standard protocol, and what knows no class where that was measured.
+
+    Text, in % with 95 % intervals, one column a metric. Top-1 depends on no map, and is not repeated for those.
+    """
+    table = usual_rows(one.tables["wsol"])
+    if "baselines" in one.tables:
+        table = pd.concat([table, one.tables["baselines"]], ignore_index=True)
+    return figures_with_intervals(table, WSOL_METRICS, MAP).fillna("–")
+
+
+def localization_gains(one: Measured) -> pd.DataFrame:
+    """Sigmoid minus softmax by the standard protocol: text, in points, one row a method.
+
+    Top-1 Cls is left out: both heads share it.
+    """
+    return figures_with_intervals(usual_rows(one.tables["wsol_differences"]), WSOL_METRICS[1:], ["method"])
+
+
+def all_localization_gains(measured: Mapping[str, Measured]) -> pd.DataFrame:
+    """The same of all experiments as numbers, for :func:`companion.show.figures.difference_figure`."""
+    frames = [usual_rows(one.tables["wsol_differences"]).assign(network=one.label) for one in measured.values()]
+    return pd.concat(frames, ignore_index=True)
+
+
+def fidelity_figures(one: Measured) -> pd.DataFrame:
+    """Every method and head scored by the softmax branch: text, in % with 95 % intervals."""
+    return figures_with_intervals(usual_rows(one.tables["fidelity"]), FIDELITY_METRICS, MAP)
+
+
+def fidelity_by_own_branch(one: Measured) -> pd.DataFrame:
+    """The same, each map scored by the branch that it comes from, as the authors' earlier code does."""
+    table = one.tables["fidelity"]
+    return figures_with_intervals(table[table["scorer"] == table["head"]], FIDELITY_METRICS, MAP)
+
+
+def equal_coverage_figures(one: Measured) -> pd.DataFrame:
+    """Average drop (%) where every map keeps the same share of the pixels, and areas under the perturbation curves."""
+    points = at_coverages(one.tables["matched_coverage"], *SHOWN_COVERAGES)
+    wide = points[points["method"].isin(COVERAGE_METHODS)].pivot(index=MAP, columns="coverage", values="average_drop")
+    wide = wide.rename(columns=lambda share: f"drop at {share:.0f} %").reset_index()
+    return wide.merge(figures_with_intervals(one.tables["perturbation"], PERTURBATION_METRICS, MAP), on=MAP)
+
+
+def seeds_figures(one: Measured) -> pd.DataFrame:
+    """Localisation (%) of the sigmoid heads of all seeds: mean, least and greatest, and how many seeds."""
+    table = one.tables["seeds"]
+    return table[table["metric"].isin(WSOL_METRICS)][["method", "metric", "mean", "min", "max", "count"]]
+
+
+def recipe_choices(one: Measured) -> Iterator[tuple[str, pd.DataFrame]]:
+    """For each head that was trained, its name and the recipes that were compared, the chosen one marked."""
+    for name, table in one.tables.items():
+        if name.startswith("choice_"):
+            yield name.removeprefix("choice_"), table.assign(chosen=table["chosen"].map({True: "chosen", False: ""}))
+
+
+def recipe_tables(measured: Mapping[str, Measured]) -> list[Styler]:
+    """The recipes of every head that was trained, a table each."""
+    return [
+        show(table, f"The {head} head of {one.title}: held-out training images", 4)
+        for one in measured.values()
+        for head, table in recipe_choices(one)
+    ]
+
+
+def overhead_tables(overhead: Mapping[str, Overhead]) -> list[Styler]:
+    """Table 3 beside the paper's, and the times of training a head, of every device."""
+    tables = []
+    for table, training, record in overhead.values():
+        caption = f"Table 3, ours on {record['device']} with batches of {record['batch_size']}; and the paper's"
+        tables.append(show(beside_paper(table, "random images", "table3_overhead"), caption))
+        caption = f"Training the sigmoid head for {record['epochs']} epochs, ms an image, {record['device']}"
+        tables.append(show(training, caption))
+    return tables
+
+
+def fidelity_gains_beside_paper(measured: Mapping[str, Measured]) -> pd.DataFrame:
+    """Sigmoid minus softmax in fidelity: ours by either way to score, with a column that says which, and the paper's.
+
+    The paper's authors score each map by its own branch. Such a gain of ours is the difference of two figures.
+    """
+    table = gains_beside_paper(measured, "fidelity_differences", "table2_fidelity", GAINS_FAITHFUL)
+    is_ours = table["source"] == "this book"
+    by_softmax = table[is_ours].assign(scored="softmax branch")
+    by_own = by_softmax.assign(scored="own branch")
+    for one in measured.values():
+        rows = one.tables["fidelity"]
+        rows = rows[rows["scorer"] == rows["head"]].pivot(index="method", columns=["metric", "head"], values="value")
+        for metric in GAINS_FAITHFUL:
+            gain = rows[metric, "sigmoid"] - rows[metric, "softmax"]
+            own = by_own["dataset"] == one.label
+            by_own.loc[own, metric] = by_own.loc[own, "method"].map(gain)
+    whole = pd.concat([by_own, by_softmax, table[~is_ours].assign(scored="own branch")], ignore_index=True)
+    return whole.rename(columns={"scored": "scored by"})
+
+
+def freezing_figures(one: Measured) -> pd.DataFrame:
+    """CAM's figures (%) under either freezing, and the sigmoid branch's Top-1; differences in points."""
+    table = one.tables["freezing"]
+    is_sigmoid_top1 = table["metric"] == "sigmoid_top1"
+    is_shown = table["metric"].isin([*WSOL_METRICS, *FIDELITY_METRICS]) & (table["method"] == "cam")
+    return table[is_shown | is_sigmoid_top1][FREEZING_COLUMNS]
+
+
+def not_measured(missing: Sequence[str]) -> pd.DataFrame:
+    """What is left to measure, with the command that does it.
+
+    Args:
+        missing: names of measurements, each perhaps with a remark after a space, such as ``overhead (GPU)``.
+
+    Returns:
+        Columns ``experiment, result, command``.
+    """
+    rows = [(name, "not measured", f"python -m sigcam_core publish {name.split()[0]}") for name in missing]
+    return pd.DataFrame(rows, columns=["experiment", "result", "command"])
+
+
+def sources(measured: Mapping[str, Measured], overhead: Mapping[str, Overhead]) -> str:
+    """Where the numbers come from, three lines an experiment and two a device: machine, date, commit, seconds."""
+    lines = []
+    for one in measured.values():
+        record, seeds = one.record, one.record["experiment"]["seeds"]
+        head, evaluation = record["sigmoid_heads"][0]["seconds"], record["evidence"]["seconds"]
+        lines += [
+            f"{one.name}\n  {provenance_line(record['evidence'])}",
+            f"  manifest {record['evidence']['manifest_checksum'][:12]}, seeds {seeds}",
+            f"  sigmoid head {head:,.0f} s (with its features, unless they were there), evaluation {evaluation:,.0f} s",
+        ]
+    lines += [f"overhead, {device}\n  {provenance_line(record)}" for device, (_, _, record) in overhead.items()]
+    return "\n".join(lines)

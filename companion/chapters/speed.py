@@ -1,0 +1,148 @@
+"""How fast the evaluation is: what ``make bench`` measured, as a table and a figure for the book."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import matplotlib.pyplot as plt
+import pandas as pd
+from matplotlib.figure import Figure
+
+from sigcam_core.common.errors import fail
+from sigcam_core.common.files import read_json
+from sigcam_core.summarise.style import OURS, PEER, in_style
+
+from ..show.names import network_title
+from ..show.results import MEASURED
+
+DEVICES = {"cpu": "CPU", "cuda": "GPU"}
+NOT_MEASURED = "not measured"
+BENCHMARKS = MEASURED / "benchmarks"
+"""Where ``make bench`` leaves what it measured, in a checkout of the project."""
+
+
+def read_benchmarks(folder: Path) -> dict[str, dict[str, Any]]:
+    """What was measured by device, ``"cpu"`` and ``"cuda"``, those that are there.
+
+    Args:
+        folder: of the JSON files that ``python -m benchmarks`` writes, such as :data:`BENCHMARKS`.
+
+    Returns:
+        ``rows`` (a task and peer each, times in forward passes of one image), ``network``, peak memory in MiB, and
+        ``provenance``.
+
+    Raises:
+        SigcamError: if there are none, or one is not such a file.
+    """
+    results = {name: read_json(folder / f"{name}.json") for name in DEVICES if (folder / f"{name}.json").exists()}
+    if not results:
+        fail(f"there are no benchmark results in {folder}: run `make bench` first.")
+    for name, result in results.items():
+        if not isinstance(result, dict) or not {"rows", "network", "provenance"} <= set(result):
+            fail(f"{folder / name}.json is not a benchmark result: delete it and run `make bench`.")
+    return results
+
+
+def read_head_training(folder: Path) -> dict[str, dict[str, Any]]:
+    """What ``python -m benchmarks.head_training`` measured by device, those that are there.
+
+    Args:
+        folder: of the benchmarks, such as :data:`BENCHMARKS`.
+    """
+    paths = {name: folder / "head" / f"{name}.json" for name in DEVICES}
+    return {name: read_json(path) for name, path in paths.items() if path.exists()}
+
+
+def head_training_table(results: dict[str, dict[str, Any]]) -> pd.DataFrame:
+    """What training a sigmoid head costs, one row a quantity, one column a device.
+
+    Args:
+        results: what :func:`read_head_training` returns.
+
+    Returns:
+        Columns ``quantity, CPU, GPU``, all text: passes of the backbone, ratios and seconds, as each quantity says.
+    """
+    columns: dict[str, dict[str, str]] = {}
+    for name, device in DEVICES.items():
+        if name not in results:
+            columns[device] = {}
+            continue
+        (whole, on_the_fly), imagenet = results[name]["rows"], results[name]["imagenet"]
+        size = f"{imagenet['images']:,} x {imagenet['features']:,} features, {imagenet['classes']:,} classes"
+        seconds, floor = (imagenet[f"seconds_per_epoch{part}"] for part in ("", "_of_products_alone"))
+        columns[device] = {
+            f"{whole['task']}, in passes of the backbone (goal: at most 1.20)": f"{1 / whole['speed_up']:.2f}",
+            "times faster than with a forward pass an epoch": f"{on_the_fly['speed_up']:.1f}",
+            f"seconds an epoch at ImageNet's size: {size}": f"{seconds:.1f}",
+            "of which its products of matrices need": f"{floor:.1f}",
+        }
+    table = pd.DataFrame(columns, dtype=object).fillna(NOT_MEASURED)
+    return table.rename_axis("quantity").reset_index()
+
+
+def speed_table(results: dict[str, dict[str, Any]]) -> pd.DataFrame:
+    """One row a task and peer; for each device how many times faster ours is, or ``"not measured"``.
+
+    Args:
+        results: what :func:`read_benchmarks` returns.
+
+    Returns:
+        Columns ``task, peer, CPU, GPU, goal, difference, setting``: times faster, the least that was aimed at, and
+        the greatest difference between the results on any device.
+    """
+    frames = [pd.DataFrame(result["rows"]).assign(device=DEVICES[name]) for name, result in results.items()]
+    rows = pd.concat(frames, ignore_index=True)
+    keys = ["task", "setting", "peer"]
+    speed_up = rows.pivot_table(index=keys, columns="device", values="speed_up", sort=False)
+    table = rows.groupby(keys, sort=False).agg(goal=("goal", "max"), difference=("max_difference", "max"))
+    for device in DEVICES.values():
+        measured = speed_up[device] if device in speed_up else pd.Series(dtype=float)
+        shown = measured.reindex(table.index).map("{:.2f} ×".format, na_action="ignore")
+        table[device] = shown.astype(object).where(shown.notna(), NOT_MEASURED)
+    return table.reset_index()[["task", "peer", *DEVICES.values(), "goal", "difference", "setting"]]
+
+
+def peak_memories(results: dict[str, dict[str, Any]]) -> list[str]:
+    """A line a device: the peak memory of an evaluation by its number of images, where it was measured.
+
+    Args:
+        results: what :func:`read_benchmarks` returns.
+    """
+    peaks = {name: result["peak_memory_mebibytes"] for name, result in results.items()}
+    return [
+        f"{DEVICES[name]}: " + ", ".join(f"{peak:,.0f} MiB at {int(images):,} images" for images, peak in own.items())
+        for name, own in peaks.items()
+        if own
+    ]
+
+
+@in_style
+def speed_figure(result: dict[str, Any]) -> Figure:
+    """Time of ours and of the peer for each task, in forward passes of one image.
+
+    Args:
+        result: of one device, from :func:`read_benchmarks`.
+    """
+    rows = result["rows"][::-1]
+    figure, ax = plt.subplots(figsize=(7.6, 0.46 * len(rows) + 1.3), layout="constrained")
+    for place, row in enumerate(rows):
+        ours, peer = row["passes"], row["peer_passes"]
+        ax.plot([ours, peer], [place, place], color="lightgray", linewidth=3, zorder=1)
+        ax.plot(peer, place, "s", color=PEER, markersize=8, label="peer" if place == 0 else None)
+        ax.plot(ours, place, "o", color=OURS, markersize=8, label="ours" if place == 0 else None)
+        ratio = f"{row['speed_up']:.{1 if row['speed_up'] < 10 else 0}f} ×"
+        ax.annotate(ratio, (max(ours, peer), place), (9, 0), textcoords="offset points", va="center", fontsize=9)
+    ax.axvline(1, color="gray", linewidth=1, linestyle=":")
+    ax.set_xscale("log")
+    low, high = ax.get_xlim()
+    ax.set_xlim(low, 6 * high)  # room for the ratios
+    labels = [f"{row['task']}\nagainst {row['peer']}" for row in rows]
+    ax.set_yticks(range(len(rows)), labels, fontsize=8.5)
+    ax.set_xlabel(
+        f"time per image or map, in forward passes of one {network_title(result['network'])} image (log scale)",
+        fontsize=9,
+    )
+    ax.grid(axis="x", alpha=0.3)
+    figure.legend(loc="outside upper right", ncols=2, fontsize=9)
+    return figure

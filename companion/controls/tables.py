@@ -1,0 +1,361 @@
+"""What the maps know, in tables: every control map's figures, and the comparisons that bear on a claim."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+import pandas as pd
+
+from sigcam_core.common.resampling import FloatArray, drawn_images, figure_and_resamples, interval
+from sigcam_core.fidelity.scores import relative_drop
+from sigcam_core.localization.contours import NUM_LEVELS
+from sigcam_core.localization.hits import best_levels, box_acc_at, hit_rates, max_box_acc
+from sigcam_core.localization.protocol import GT_LOC_IOU, IOU_PERCENTAGES, pixel_average_precision
+
+from .comparisons import differences_table
+from .maps import CENTRE, CLASS_FREE, NO_HEAD, RANDOM_POSITIVE, SHIFTED, WEIGHTS, WRONG_CLASS, Control
+from .measured import have_boxes, have_masks
+from .shards import Arrays
+
+TITLES = {
+    "maxboxacc_v2": "MaxBoxAccV2",
+    "maxboxacc_v2_held_out": "MaxBoxAccV2, held-out threshold",
+    "gt_loc": "GT-Loc",
+    "pxap": "PxAP",
+    "pointing_game": "pointing game",
+    "energy_pointing": "energy in box",
+    "grid_2x2": "grid 2 × 2",
+    "grid_3x3": "grid 3 × 3",
+    "average_drop": "average drop",
+    "increase_in_confidence": "increase in confidence",
+    "coverage": "coverage",
+    "drop_at_50": "drop at half the pixels",
+    "insertion_auc": "insertion",
+    "deletion_auc": "deletion",
+}
+"""Metrics of the crossed controls, as people write them."""
+NEED_BOXES = ("maxboxacc_v2", "maxboxacc_v2_held_out", "gt_loc", "pointing_game", "energy_pointing")
+"""Metrics of those images alone that have boxes; PxAP is of those that have masks."""
+SOFTMAX, SIGMOID = "softmax", "sigmoid"  # in the table below, the two that are compared: at their optimum, or given
+Row = tuple[str, str, str]
+
+
+@dataclass(frozen=True)
+class Comparison:
+    """Two rows of control maps.
+
+    Attributes:
+        first: head, scalar and weights of the row that is subtracted.
+        second: of the row from which it is subtracted.
+        words: what the difference is, in words.
+    """
+
+    first: Row
+    second: Row
+    words: str
+
+
+_PUBLISHED, _SIGNED = (SIGMOID, "logit", "truncated"), (SOFTMAX, "logit", "signed")
+COMPARISONS: dict[str, Comparison] = {
+    # The paper's printed gain mixes two changes, the head and the truncation; then each of them alone.
+    "sigmoid_as_published": Comparison(_SIGNED, _PUBLISHED, "truncated sigmoid minus signed softmax"),
+    "sigmoid_vs_softmax_signed": Comparison(
+        _SIGNED, (SIGMOID, "logit", "signed"), "signed sigmoid minus signed softmax"
+    ),
+    "sigmoid_vs_softmax_truncated": Comparison(
+        (SOFTMAX, "logit", "truncated"), _PUBLISHED, "truncated sigmoid minus truncated softmax"
+    ),
+    "truncation_softmax": Comparison(_SIGNED, (SOFTMAX, "logit", "truncated"), "truncated minus signed, softmax head"),
+    "truncation_sigmoid": Comparison((SIGMOID, "logit", "signed"), _PUBLISHED, "truncated minus signed, sigmoid head"),
+    # What needs no second head: the softmax head's own contrasts, which its predictions do fix.
+    "centring_softmax": Comparison(_SIGNED, (SOFTMAX, "centred", "signed"), "centred minus as trained, softmax head"),
+    "centring_softmax_truncated": Comparison(
+        (SOFTMAX, "logit", "truncated"),
+        (SOFTMAX, "centred", "truncated"),
+        "centred minus as trained, both truncated, softmax head",
+    ),
+    "log_odds_softmax": Comparison(_SIGNED, (SOFTMAX, "log_odds", "signed"), "log-odds minus logit, softmax head"),
+    "finer_softmax": Comparison(_SIGNED, (SOFTMAX, "finer", "signed"), "Finer-CAM minus CAM, softmax head"),
+    "sigmoid_vs_softmax_centred": Comparison(
+        (SOFTMAX, "centred", "signed"), _PUBLISHED, "truncated sigmoid minus centred softmax"
+    ),
+    "sigmoid_signed_vs_softmax_centred": Comparison(
+        (SOFTMAX, "centred", "signed"), (SIGMOID, "logit", "signed"), "signed sigmoid minus centred softmax"
+    ),
+    "sigmoid_vs_softmax_centred_truncated": Comparison(
+        (SOFTMAX, "centred", "truncated"), _PUBLISHED, "truncated sigmoid minus centred and truncated softmax"
+    ),
+    "sigmoid_signed_vs_log_odds": Comparison(
+        (SOFTMAX, "log_odds", "signed"), (SIGMOID, "logit", "signed"), "signed sigmoid minus softmax log-odds"
+    ),
+    # What knows no class, or nothing at all.
+    "best_shift_vs_sigmoid_truncated": Comparison(
+        (SOFTMAX, SHIFTED, "signed"), _PUBLISHED, "truncated sigmoid minus shifted softmax"
+    ),
+    "class_free_vs_sigmoid_truncated": Comparison(
+        (NO_HEAD, CLASS_FREE, "signed"), _PUBLISHED, "truncated sigmoid minus sum of the feature maps"
+    ),
+    "class_free_vs_sigmoid_signed": Comparison(
+        (NO_HEAD, CLASS_FREE, "signed"), (SIGMOID, "logit", "signed"), "signed sigmoid minus sum of the feature maps"
+    ),
+    "random_positive_vs_sigmoid_truncated": Comparison(
+        (NO_HEAD, RANDOM_POSITIVE, "signed"), _PUBLISHED, "truncated sigmoid minus random positive weights"
+    ),
+    "centre_vs_sigmoid_truncated": Comparison(
+        (NO_HEAD, CENTRE, "signed"), _PUBLISHED, "truncated sigmoid minus one centred square"
+    ),
+    **{
+        f"wrong_class_{name}_{weights}": Comparison(
+            (head, "logit", weights),
+            (head, WRONG_CLASS, weights),
+            f"wrong class minus right class, {weights} {name}",
+        )
+        for name, head in (("softmax", SOFTMAX), ("sigmoid", SIGMOID))
+        for weights in WEIGHTS
+    },
+}
+"""Comparisons by name. Heads stand for the two that are compared; claims and tables take them from here."""
+GAINS = {
+    "centring": "centring",
+    "truncation": "truncation",
+    "sigmoid": "the truncated sigmoid map instead",
+}
+"""Changes of any softmax head's signed map, in words."""
+
+
+@dataclass(frozen=True, eq=False)
+class ControlEvidence:
+    """The raw numbers of all control maps of one network on a test split.
+
+    Attributes:
+        controls: the R rows that were located.
+        located: of :func:`companion.controls.measured.locate_controls`, on the test images.
+        held_out_hits: (V, R, 96) of images held out from the training split, which choose thresholds.
+        scored_controls: the rows whose fidelity was measured, on all test images.
+        scored: of :func:`companion.controls.measured.score_controls`.
+        perturbed_controls: the rows that were perturbed, on the first images.
+        perturbed: of :func:`companion.controls.measured.perturb_controls`.
+        grid_controls: the rows of the grid pointing game.
+        grids: by the number of cells a side, shares (G, n n, R) of evidence in the right cell.
+        grid_images: by the same, the image (G, n n) in each cell, a row of the test split.
+        scorers: names of the heads that scored.
+        judge: the head whose scores the tables show.
+    """
+
+    controls: Sequence[Control]
+    located: Arrays
+    held_out_hits: np.typing.NDArray[np.uint8]
+    scored_controls: Sequence[Control]
+    scored: Arrays
+    perturbed_controls: Sequence[Control]
+    perturbed: Arrays
+    grid_controls: Sequence[Control]
+    grids: Mapping[int, np.typing.NDArray[np.float32]]
+    grid_images: Mapping[int, np.typing.NDArray[np.int64]]
+    scorers: Sequence[str]
+    judge: str
+
+
+Resampled = dict[str, dict[str, FloatArray]]
+"""By name of the row and metric, the figure and its resamples (1 + B,)."""
+
+
+def resampled_figures(evidence: ControlEvidence, resamples: int = 1000, seed: int = 0) -> Resampled:
+    """Every figure in % of every row, with resamples that all rows share.
+
+    Args:
+        evidence: the raw numbers.
+        resamples: B draws of the bootstrap over images, in the grid pointing game over those in the cells.
+        seed: of the draws.
+    """
+    figures: Resampled = {control.name: {} for control in evidence.controls}
+    for add in (_add_localization, _add_grids, _add_fidelity, _add_perturbation):
+        add(figures, evidence, resamples, seed)
+    return figures
+
+
+def _add_localization(figures: Resampled, evidence: ControlEvidence, resamples: int, seed: int) -> None:
+    """Figures of the images that have boxes, and of those that have masks."""
+    weights = figure_and_resamples(len(evidence.located["hits"]), resamples, seed)
+    boxed = have_boxes(evidence.located)
+    if boxed.all():
+        _add_box_figures(figures, evidence, evidence.located, weights)
+    elif boxed.any():
+        of_boxed = {name: values[boxed] for name, values in evidence.located.items()}
+        _add_box_figures(figures, evidence, of_boxed, weights[:, boxed])
+    if "histograms" in evidence.located:
+        for row, control in enumerate(evidence.controls):
+            of_row = evidence.located["histograms"][:, row].astype(np.float64)  # (N, 2, 1002), 0 without a mask
+            summed = (weights @ of_row.reshape(len(of_row), -1)).reshape(len(weights), *of_row.shape[1:])
+            figures[control.name]["pxap"] = pixel_average_precision(summed)
+
+
+def _add_box_figures(figures: Resampled, evidence: ControlEvidence, located: Arrays, weights: FloatArray) -> None:
+    """Figures of N images that have boxes, and their resampling weights (B, N)."""
+    count = drawn_images(weights)
+    is_drawn = ~np.isnan(count)
+    everyone = np.ones((1, len(evidence.held_out_hits)))
+    for row, control in enumerate(evidence.controls):
+        mine = figures[control.name]
+        rates = np.full((len(weights), len(IOU_PERCENTAGES), NUM_LEVELS), np.nan)
+        rates[is_drawn] = hit_rates(located["hits"][:, row], weights[is_drawn])
+        levels = best_levels(hit_rates(evidence.held_out_hits[:, row], everyone)[0])
+        mine |= {"maxboxacc_v2": max_box_acc(rates)["maxboxacc_v2"]}
+        mine |= {"maxboxacc_v2_held_out": box_acc_at(rates, levels)["maxboxacc_v2_held_out"]}
+        each = {
+            "gt_loc": located["gt_loc_iou"][:, row] >= np.float32(GT_LOC_IOU),
+            "pointing_game": located["pointing_hit"][:, row],
+            "energy_pointing": located["energy_in_box"][:, row],
+        }
+        mine |= {name: 100 * (weights @ values.astype(np.float64)) / count for name, values in each.items()}
+
+
+def _add_grids(figures: Resampled, evidence: ControlEvidence, resamples: int, seed: int) -> None:
+    """A cell counts as often as its own image is drawn: grids share images, so they are no sample of their own."""
+    num_images = len(evidence.located["hits"])
+    weights = figure_and_resamples(num_images, resamples, seed)
+    for cells, shares in evidence.grids.items():
+        images = evidence.grid_images[cells].ravel()
+        of_image = np.zeros((num_images, shares.shape[2]))  # (N, R), summed over the cells of an image
+        np.add.at(of_image, images, shares.reshape(len(images), -1).astype(np.float64))
+        count = weights @ np.bincount(images, minlength=num_images).astype(np.float64)
+        values = 100 * (weights @ of_image) / count[:, None]
+        for row, control in enumerate(evidence.grid_controls):
+            figures[control.name][f"grid_{cells}x{cells}"] = values[:, row]
+
+
+def _add_fidelity(figures: Resampled, evidence: ControlEvidence, resamples: int, seed: int) -> None:
+    scored = evidence.scored
+    weights = figure_and_resamples(len(scored["coverage"]), resamples, seed)
+    count = weights.sum(axis=1)
+    judge = list(evidence.scorers).index(evidence.judge)
+    y = scored["image_scores"][:, judge]
+    for row, control in enumerate(evidence.scored_controls):
+        o = scored["explained_scores"][:, row, judge]
+        each = {
+            "average_drop": relative_drop(y, o),
+            "increase_in_confidence": (o > y).astype(np.float64),
+            "coverage": scored["coverage"][:, row].astype(np.float64),
+        }
+        figures[control.name] |= {name: 100 * (weights @ values) / count for name, values in each.items()}
+
+
+def _add_perturbation(figures: Resampled, evidence: ControlEvidence, resamples: int, seed: int) -> None:
+    insertion, deletion = evidence.perturbed["insertion"], evidence.perturbed["deletion"]  # (N, R, 5)
+    weights = figure_and_resamples(len(insertion), resamples, seed)
+    count = weights.sum(axis=1)
+    middle = insertion.shape[2] // 2
+    for row, control in enumerate(evidence.perturbed_controls):
+        whole = insertion[:, row, -1]
+        each = {
+            "drop_at_50": relative_drop(whole, insertion[:, row, middle]),
+            "insertion_auc": np.trapezoid(insertion[:, row], dx=1 / (insertion.shape[2] - 1), axis=1),
+            "deletion_auc": np.trapezoid(deletion[:, row], dx=1 / (deletion.shape[2] - 1), axis=1),
+        }
+        figures[control.name] |= {name: 100 * (weights @ values) / count for name, values in each.items()}
+
+
+def figures_table(figures: Resampled, controls: Sequence[Control]) -> pd.DataFrame:
+    """Every figure with its 95 % interval.
+
+    Returns:
+        Columns ``head, scalar, weights, metric, value, low, high``, in %.
+    """
+    rows = [
+        (control.head, control.scalar, control.weights, metric, values[0], *interval(values[1:]))
+        for control in controls
+        for metric, values in figures[control.name].items()
+    ]
+    return pd.DataFrame(rows, columns=["head", "scalar", "weights", "metric", "value", "low", "high"])
+
+
+def with_image_counts(table: pd.DataFrame, evidence: ControlEvidence) -> pd.DataFrame:
+    """A table with a column ``metric``, and a column ``images`` where localisation rests on fewer than all images.
+
+    The column says on how many boxes, or masks, were there for; it is missing where a metric needs neither.
+    """
+    boxed, total = int(have_boxes(evidence.located).sum()), len(evidence.located["hits"])
+    counts = dict.fromkeys(NEED_BOXES, boxed)
+    if "histograms" in evidence.located:
+        counts["pxap"] = int(have_masks(evidence.located).sum())
+    if all(count == total for count in counts.values()):
+        return table
+    return table.assign(images=table["metric"].map(counts).astype("Int64"))
+
+
+def comparison_pairs(figures: Resampled, softmax: str, sigmoid: str) -> list[tuple[str, str, str]]:
+    """Name, first and second row of every comparison of two heads whose rows are there.
+
+    Args:
+        figures: of :func:`resampled_figures`.
+        softmax: the softmax head that is compared.
+        sigmoid: the sigmoid head.
+    """
+    heads = {SOFTMAX: softmax, SIGMOID: sigmoid, NO_HEAD: NO_HEAD}
+    pairs = []
+    for name, comparison in COMPARISONS.items():
+        one, other = (Control(heads[head], *rest).name for head, *rest in (comparison.first, comparison.second))
+        if one in figures and other in figures:
+            pairs.append((name, one, other))
+    return pairs
+
+
+def gains_table(figures: Resampled, energies: Mapping[str, float], sigmoid: str) -> pd.DataFrame:
+    """What each softmax head's signed map gains by each of :data:`GAINS`, beside the freedom that the head uses.
+
+    Args:
+        figures: of :func:`resampled_figures`.
+        energies: gauge energy of each softmax head by its name.
+        sigmoid: the sigmoid head that is compared.
+
+    Returns:
+        Columns ``head, gauge_energy, gain, metric, difference, low, high, low_all, high_all``, in points, as
+        :func:`companion.controls.comparisons.differences_table` has them; intervals hold for all of this table.
+    """
+    owners = {Control(head, "logit", "signed").name: head for head in energies}
+    pairs = []
+    for signed, head in owners.items():
+        truncated = (Control(one, "logit", "truncated") for one in (head, sigmoid))
+        changed = (Control(head, "centred"), *truncated)
+        pairs += [(gain, signed, row.name) for gain, row in zip(GAINS, changed, strict=True)]
+    table = differences_table(figures, pairs).rename(columns={"comparison": "gain"})
+    heads = table["first"].map(owners)
+    table = table.drop(columns=["first", "second"])
+    table.insert(0, "head", heads)
+    table.insert(1, "gauge_energy", heads.map(energies))
+    return table
+
+
+def scorers_table(evidence: ControlEvidence) -> pd.DataFrame:
+    """The same maps judged by every head: average drop and increase in confidence, and the judge's own confidence.
+
+    Returns:
+        Columns ``head, scalar, weights, scorer, average_drop, increase_in_confidence, confidence``, in %; the last is
+        the mean probability that the scorer gives the explained class on the whole image.
+    """
+    scored = evidence.scored
+    rows = []
+    for position, scorer in enumerate(evidence.scorers):
+        y = scored["image_scores"][:, position]
+        for row, control in enumerate(evidence.scored_controls):
+            o = scored["explained_scores"][:, row, position]
+            figures = (relative_drop(y, o).mean(), (o > y).mean(), y.mean())
+            rows.append((control.head, control.scalar, control.weights, scorer, *(100 * value for value in figures)))
+    names = ["head", "scalar", "weights", "scorer", "average_drop", "increase_in_confidence", "confidence"]
+    return pd.DataFrame(rows, columns=names)
+
+
+def likeness_table(evidence: ControlEvidence) -> pd.DataFrame:
+    """How like the maps of the right class and of a random wrong one are.
+
+    Returns:
+        Columns ``head, weights, correlation``, the mean of Pearson's correlation over places of the feature map.
+    """
+    rows = [
+        (control.head, control.weights, float(np.nanmean(evidence.located["correlation"][:, row])))
+        for row, control in enumerate(evidence.controls)
+        if control.scalar == WRONG_CLASS
+    ]
+    return pd.DataFrame(rows, columns=["head", "weights", "correlation"])

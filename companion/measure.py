@@ -1,0 +1,157 @@
+"""Measuring: all that an experiment needs is made, and its tables are written with their provenance.
+
+``python -m sigcam_core publish NAME`` writes them to ``results/NAME/`` in the work dir; with ``--results results`` to
+what is committed: numbers, never images.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+import torch
+
+from sigcam_core.common.errors import check_choice, fail
+from sigcam_core.common.families import KEYS
+from sigcam_core.common.files import read_json, write_json
+from sigcam_core.common.progress import Report, print_to_stderr
+from sigcam_core.common.provenance import provenance
+from sigcam_core.dual.linear import linear_head_weight
+from sigcam_core.evaluate.schema import read_evidence
+from sigcam_core.invariance import gauge_energy
+from sigcam_core.localization.evidence import wsol_statistics
+from sigcam_core.run import Extent, Run
+from sigcam_core.stations import ensure_evidence, ensure_manifest, ensure_sigmoid_head, record_of
+from sigcam_core.summarise.csv import write_csv
+from sigcam_core.summarise.tables import table_with_intervals, tables_of
+from sigcam_core.train.heads import top1_accuracy
+
+from .controls.study import publish_controls
+from .cue.study import publish_cue
+from .experiments import CENTRE, CROSSED, CUE, EXPERIMENTS, MEASUREMENTS, OVERHEAD, THRESHOLD_BIAS, Experiment
+from .heads import run_of, train_heads
+from .show.results import MEASURED
+from .studies.centre import publish_centre
+from .studies.freezing import compare_freezing
+from .studies.overhead import publish_overhead
+from .studies.ship import ship
+from .studies.threshold_bias import publish_threshold_bias
+
+LOCALIZATION_ALONE = Extent(with_fidelity=False)  # of further seeds
+RESAMPLES = 1000  # of the bootstrap over images
+CONTROLS: dict[str, Callable[[Run, Report], pd.DataFrame]] = {"freezing": compare_freezing}
+"""Further comparisons by the name of their table, which an experiment may ask for."""
+STUDIES: dict[str, Callable[[Path, Path, Report], None]] = {
+    OVERHEAD: lambda folder, work_dir, report: publish_overhead(folder, report),
+    CUE: lambda folder, work_dir, report: publish_cue(folder, work_dir, report),
+    CENTRE: lambda folder, work_dir, report: publish_centre(folder, work_dir, RESAMPLES, report),
+    THRESHOLD_BIAS: lambda folder, work_dir, report: publish_threshold_bias(_first_runs(work_dir), folder, report),
+}
+"""What is no experiment, called with the folder of its tables, the work dir and a report."""
+
+
+def publish(
+    name: str, work_dir: Path, results: Path | None = None, report: Report = print_to_stderr, only: str = ""
+) -> Path:
+    """Make what an experiment needs, and write its tables.
+
+    Args:
+        name: one of :data:`companion.experiments.MEASUREMENTS`.
+        work_dir: folder of everything that is made; what is there is not made again.
+        results: folder of the tables; ``None`` for ``results`` in the work dir. A head ships with the package only
+            if it is :data:`companion.show.results.MEASURED`, the project's own.
+        report: called with a line now and then.
+        only: one of the experiment's further comparisons, to measure that table alone; empty for everything.
+
+    Returns:
+        The folder of its tables.
+
+    Raises:
+        SigcamError: for an unknown name, a comparison that the experiment does not have, or a data set that was not
+            prepared.
+    """
+    check_choice("measurement", name, MEASUREMENTS)
+    if only:
+        controls = EXPERIMENTS[name].controls if name in EXPERIMENTS else ()
+        if not controls:
+            fail(f"{name} has no further comparison that could be measured alone: leave out --only.")
+        check_choice(f"comparison of {name}", only, controls)
+    results = results or work_dir / "results"
+    folder = results / name
+    if only:
+        _publish_control(only, run_of(EXPERIMENTS[name], work_dir, EXPERIMENTS[name].seeds[0]), folder, report)
+    elif name in STUDIES:
+        STUDIES[name](folder, work_dir, report)
+    elif name in CROSSED:
+        publish_controls(CROSSED[name], folder, work_dir, report)
+    else:
+        _publish_experiment(EXPERIMENTS[name], results, work_dir, report)
+    return folder
+
+
+def _first_runs(work_dir: Path) -> dict[str, Run]:
+    """The run of the first seed of every experiment, by the experiment's name."""
+    return {one.name: run_of(one, work_dir, one.seeds[0]) for one in EXPERIMENTS.values()}
+
+
+def _publish_experiment(experiment: Experiment, results: Path, work_dir: Path, report: Report) -> None:
+    """The tables of an experiment, each as soon as it is made: the last takes most of the time."""
+    folder = results / experiment.name
+    runs = [run_of(experiment, work_dir, seed) for seed in experiment.seeds]
+    first = runs[0]
+    for head, table in train_heads(experiment, runs, report).items():
+        write_csv(folder / f"choice_{head}.csv", table)
+    evidence = read_evidence(ensure_evidence(first))
+    for table_name, table in tables_of(evidence, RESAMPLES).items():
+        write_csv(folder / f"{table_name}.csv", table)
+    if len(runs) > 1:
+        write_csv(folder / "seeds.csv", _seeds(runs))
+    for control in experiment.controls:
+        _publish_control(control, first, folder, report)
+    record = _record(experiment, runs)
+    write_json(folder / "record.json", record)
+    if experiment.shipped_as and results.resolve() == MEASURED:
+        softmax_top1 = 100 * float((evidence["label"] == evidence["predicted"]).mean())
+        ship(first, experiment.shipped_as, {"softmax": softmax_top1, "sigmoid": record["sigmoid_top1"]})
+
+
+def _publish_control(control: str, run: Run, folder: Path, report: Report) -> None:
+    """A further comparison and its own record, since it may be measured alone."""
+    write_csv(folder / f"{control}.csv", CONTROLS[control](run, report))
+    facts = {"resamples": RESAMPLES, "resampling_seed": 0, "threads": torch.get_num_threads()}
+    write_json(folder / f"{control}.json", provenance(**facts, classifier=record_of(run.classifier)["sha256"]))
+
+
+def _seeds(runs: list[Run]) -> pd.DataFrame:
+    """Localisation of every method by the sigmoid heads of all seeds: mean, least and greatest."""
+    parts = []
+    for number, run in enumerate(runs):
+        evidence = read_evidence(ensure_evidence(run, LOCALIZATION_ALONE if number else None))
+        table = table_with_intervals(evidence[evidence["head"] == "sigmoid"], wsol_statistics, resamples=1)
+        parts.append(table.assign(seed=run.seed))
+    whole = pd.concat(parts, ignore_index=True)
+    return whole.groupby([*KEYS, "metric"], sort=False)["value"].agg(["mean", "min", "max", "count"]).reset_index()
+
+
+def _record(experiment: Experiment, runs: list[Run]) -> dict[str, Any]:
+    """Where the numbers come from: the records of all stations, and what is particular to the networks."""
+    first = runs[0]
+    dual = ensure_sigmoid_head(first)
+    test = ensure_manifest(first.dataset, first.work_dir).split("test")
+    weight = linear_head_weight(dual.softmax_head)
+    sigmoid_top1 = top1_accuracy(dual, "sigmoid", test)
+    return {
+        "experiment": asdict(experiment),
+        "sigmoid_top1": sigmoid_top1,
+        "gauge_energy": None if weight is None else gauge_energy(weight),
+        "num_classes": len(test.class_names),
+        "test_images": len(test),
+        "manifest": read_json(first.manifest.with_suffix(".json"))["parameters"],
+        "classifier": record_of(first.classifier),
+        "sigmoid_heads": [record_of(run.sigmoid_head) for run in runs],
+        "evidence": record_of(first.evidence),
+        "tables": provenance(resamples=RESAMPLES, resampling_seed=0, threads=torch.get_num_threads()),
+    }

@@ -1,0 +1,144 @@
+"""The page "Paper against reproduction": every published cell in one table that sorts and filters where it is read.
+
+HTML, since a table of this kind is beyond Markdown. The script of the book, ``_static/sortable.js``, makes it sort and
+filter; without scripts, and in Jupyter, it is a plain table.
+"""
+
+from __future__ import annotations
+
+from html import escape
+from typing import Any
+
+import pandas as pd
+
+from sigcam_core.evaluate.schema import METRIC_TITLES
+from sigcam_core.summarise.style import METHOD_TITLES
+
+from ..show.names import QUANTITY_TITLES, SCALAR_TITLES, UNIT_NAMES, data_set_title, network_title
+from ..show.saved import Value
+from ..show.shown import LOWER_IS_BETTER, csv_link, sentence_list
+from .cells import MEASURED_HERE, NOT_MEASURED, STATUSES
+
+HEADINGS = (
+    ("Cell", "method and metric"),
+    ("Table", ""),
+    ("Data set", "of the paper"),
+    ("Network", "of the paper"),
+    ("Paper", "gain over softmax"),
+    ("Ours", "95 % interval"),
+    ("Our gain", "95 % interval"),
+    ("Ours − paper", ""),
+    ("Ours is of", "data, network"),
+    ("Status", ""),
+    ("How", "to see and to make it"),
+)
+"""Headings of the columns, and what stands below them."""
+FILTERS = (1, 2, 3, 9)
+"""Columns that the script offers as choices."""
+
+
+def against_table(cells: pd.DataFrame, baselines: pd.DataFrame) -> str:
+    """The table as HTML: one row a published cell, then the maps that know no class.
+
+    Args:
+        cells: of :func:`companion.paper.cells.paper_cells`.
+        baselines: of :func:`companion.paper.cells.baseline_rows`.
+    """
+    head = "".join(
+        f'<th scope="col">{escape(name)}{f"<br><small>{escape(below)}</small>" if below else ""}</th>'
+        for name, below in HEADINGS
+    )
+    whole = pd.concat([cells, baselines], ignore_index=True).astype(object)
+    body = "".join(_row(row) for row in whole.to_dict("records"))
+    caption = "Every cell of the paper's Tables 1 to 3, and what was measured here"
+    options = f'class="sortable" data-filters="{" ".join(map(str, FILTERS))}" data-name="paper_against_reproduction"'
+    table = f"<table {options}><caption>{caption}</caption><thead><tr>{head}</tr></thead><tbody>{body}</tbody></table>"
+    return (
+        f'<div class="scrolls against" tabindex="0">{table}</div><p>All columns, as {csv_link(whole, "all_cells")}.</p>'
+    )
+
+
+def cell_name(row: dict[Any, Any]) -> str:
+    """What a published cell is of, such as ``CAM + Ours, GT-Loc``."""
+    method = METHOD_TITLES.get(row["method"], SCALAR_TITLES.get(row["method"], row["method"]))
+    method += " + Ours" if row["head"] == "sigmoid" else ""
+    metric = METRIC_TITLES.get(row["metric"], QUANTITY_TITLES.get(row["metric"], row["metric"]))
+    arrow = " ↓" if row["metric"] in LOWER_IS_BETTER or row["unit"] != "%" else " ↑"
+    return f"{method}, {metric}{arrow}"
+
+
+def _row(row: dict[Any, Any]) -> str:
+    unit = "" if row["unit"] == "%" else f" {UNIT_NAMES[row['unit']]}"
+    digits = 1 if row["unit"] == "%" else 2
+    paper = _number(row["paper"], 2) + (f" ({row['paper_gain']:+.2f})" if pd.notna(row["paper_gain"]) else "") + unit
+    cells = [
+        (row["table"], row["table"]),
+        (data_set_title(row["dataset"]), None),
+        ("–" if row["network"] == "none" else network_title(row["network"]), None),
+        (paper if pd.notna(row["paper"]) else "–", row["paper"]),
+        (_with_interval(row["ours"], row["low"], row["high"], digits), row["ours"]),
+        (_with_interval(row["our_gain"], row["gain_low"], row["gain_high"], digits, "+"), row["our_gain"]),
+        (_number(row["difference"], digits, "+"), row["difference"]),
+        (row["ours_on"].split(" (")[0] + (f", scored by the {row['scored_by']}" if row["scored_by"] else ""), None),
+        (row["status"], str(STATUSES.index(row["status"]))),
+    ]
+    parts = [f'<th scope="row">{escape(cell_name(row))}</th>']
+    for text, value in cells:
+        key = "" if value is None or pd.isna(value) else f' data-sort="{value}"'
+        parts.append(f"<td{key}>{escape(str(text) or '–')}</td>")
+    commands = "; ".join(text for text in (row["measured_by"], row["command"]) if text)
+    return f'<tr>{"".join(parts)}<td data-csv="{escape(commands)}">{_how(row)}</td></tr>'
+
+
+def _number(value: Any, digits: int, sign: str = "") -> str:
+    return "–" if pd.isna(value) else f"{value:{sign}.{digits}f}"
+
+
+def _with_interval(value: Any, low: Any, high: Any, digits: int, sign: str = "") -> str:
+    text = _number(value, digits, sign)
+    return text if pd.isna(low) else f"{text} [{_number(low, digits, sign)}, {_number(high, digits, sign)}]"
+
+
+def _how(row: dict[Any, Any]) -> str:
+    """Links to where the book shows the cell, and the commands that make ours, and the paper's own."""
+    parts = [f'<a href="{escape(row["page"])}">shown</a>'] if row["page"] else []
+    commands = []
+    if row["measured_by"]:
+        commands.append(f"<p>Ours: <code>{escape(row['measured_by'])}</code></p>")
+    if row["command"] and row["status"] != MEASURED_HERE:
+        needs = "The paper's own, with a GPU and its data" if row["status"] != NOT_MEASURED else "Needs a GPU and data"
+        job = f'job <a href="../reproduce.html">{escape(row["job"])}</a>'
+        commands.append(f"<p>{needs}: {job}, <code>{escape(row['command'])}</code></p>")
+    parts.append(f"<details><summary>commands</summary>{''.join(commands)}</details>")
+    return " ".join(parts)
+
+
+def opening_of_cells(cells: pd.DataFrame) -> str:
+    """How many published cells were measured on what, and how often the gain has the paper's sign.
+
+    Args:
+        cells: of :func:`companion.paper.cells.paper_cells`.
+    """
+    words = dict(zip(STATUSES, ("as they are", "with another network", "on other data", "not at all"), strict=True))
+    counts = [(words[status], int((cells["status"] == status).sum())) for status in STATUSES]
+    told = sentence_list([f"{count} {word}" for word, count in counts if count])
+    return f"Of the paper's {len(cells)} published numbers, this book measured {told}; {_signs(gains_of_maps(cells))}."
+
+
+def gains_of_maps(cells: pd.DataFrame) -> pd.DataFrame:
+    """The cells in which both the paper and this book have a gain of a map that is not zero for both."""
+    rows = cells.dropna(subset=["paper_gain", "our_gain"])
+    return rows[(rows["unit"] == "%") & (rows["metric"] != "top1_cls")]
+
+
+def _signs(rows: pd.DataFrame) -> str:
+    same = int((rows["paper_gain"] * rows["our_gain"] > 0).sum())
+    return f"ours has the sign of the paper's gain in {same} of the {len(rows)} cells of maps that have both"
+
+
+def cell_values(cells: pd.DataFrame) -> dict[str, Value]:
+    """Counts for the prose: all cells, those of each status, and gains that have the paper's sign."""
+    rows = gains_of_maps(cells)
+    values: dict[str, Value] = {"cells": len(cells), "gains": len(rows)}
+    values["gains_of_same_sign"] = int((rows["paper_gain"] * rows["our_gain"] > 0).sum())
+    return values | {status.replace(" ", "_"): int((cells["status"] == status).sum()) for status in STATUSES}

@@ -1,0 +1,293 @@
+"""Every published cell beside ours: value and gain of the paper, what was measured here, on what, and what is missing.
+
+Where the paper's own data and networks were not measured, another run stands in, and the row says which.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from pathlib import Path
+
+import pandas as pd
+
+from sigcam_core.localization.evidence import WSOL_METRICS
+
+from ..controls.maps import CENTRE, CLASS_FREE, NO_HEAD
+from ..matrix import DATA_SETS
+from ..show.names import data_set_title, network_title
+from ..show.results import Measured, Overhead, read_measured, read_overhead
+from .centre import read_centre
+from .tables import PAPER_TABLES, paper_table
+
+STAND_INS = {
+    "imagenet-1k": "tiny_imagenet-efficientnet_lite0-restricted",
+    "openimages-30k": "shapes-small_cnn-scratch",
+    "cub-200-2011": "stanford_cars-efficientnet_lite0-probe",
+    "stanford-cars": "stanford_cars-efficientnet_lite0-probe",
+}
+"""The experiment that stands in for each of the paper's data sets, the nearest that two CPU cores could measure."""
+OVERHEAD = "overhead"  # the folder of Table 3
+FIDELITY_OF_PAPER = ("average_drop", "increase_in_confidence")
+MEASURED_HERE, OTHER_NETWORK, OTHER_DATA, NOT_MEASURED = (
+    "measured",
+    "measured with another network",
+    "measured on other data",
+    "not measured",
+)
+STATUSES = (MEASURED_HERE, OTHER_NETWORK, OTHER_DATA, NOT_MEASURED)
+"""What became of a published cell."""
+COLUMNS = [
+    "table",
+    "dataset",
+    "network",
+    "method",
+    "head",
+    "metric",
+    "unit",
+    "paper",
+    "paper_gain",
+    "ours",
+    "low",
+    "high",
+    "difference",
+    "our_gain",
+    "gain_low",
+    "gain_high",
+    "ours_on",
+    "scored_by",
+    "status",
+    "job",
+    "command",
+    "measured_by",
+    "page",
+]
+"""Columns of a table of cells, those of the paper first, then ours, then how either is made."""
+
+
+JobOf = Callable[[str, str, str], tuple[str, str]]
+"""From data set, network and method, as the paper names them, to the run that fills the row, and to its file."""
+
+
+def committed_cells(results: Path, job_of: JobOf) -> pd.DataFrame:
+    """What :func:`paper_cells` gives of what was measured and is committed.
+
+    Args:
+        results: folder of all that was measured, such as :data:`companion.show.results.MEASURED`.
+        job_of: such as :func:`companion.matrix.job_of`.
+    """
+    measured = read_measured(results, list(dict.fromkeys(STAND_INS.values())))
+    return paper_cells(measured, read_overhead(results / OVERHEAD), job_of)
+
+
+def committed_baselines(results: Path) -> pd.DataFrame:
+    """What :func:`baseline_rows` gives of what was measured and is committed.
+
+    Args:
+        results: folder of all that was measured.
+    """
+    names = [f"controls-{name}" for name in dict.fromkeys(STAND_INS.values())]
+    return baseline_rows(read_measured(results, names), results)
+
+
+def paper_cells(
+    measured: Mapping[str, Measured], overhead: Mapping[str, Overhead], job_of: JobOf, profile: str = "paper"
+) -> pd.DataFrame:
+    """All cells of the paper's Tables 1 to 3, one row each, with columns :data:`COLUMNS`.
+
+    Gains and differences are in the unit of the cell. Intervals are 95 %, of one figure or one paired difference. The
+    authors score fidelity of the sigmoid head's maps by the sigmoid branch, so ours is scored alike; such a gain mixes
+    two scorers, and has no paired interval.
+
+    Args:
+        measured: experiments by name; those of :data:`STAND_INS` are used.
+        overhead: of :func:`companion.show.results.read_overhead`.
+        job_of: see there.
+        profile: of the workflow that makes the jobs.
+    """
+    rows = [*_rows_of_maps(measured, job_of, profile), *_rows_of_overhead(overhead, job_of, profile)]
+    return pd.DataFrame(rows, columns=COLUMNS)
+
+
+def _rows_of_maps(measured: Mapping[str, Measured], job_of: JobOf, profile: str) -> list[dict[str, object]]:
+    rows: list[dict[str, object]] = []
+    for number, name in enumerate(PAPER_TABLES[:2], 1):
+        table = paper_table(name)
+        metrics = [str(column) for column in table if column not in ("dataset", "backbone", "method", "head")]
+        baseline = table[table["head"] == "softmax"].set_index(["dataset", "backbone", "method"]).to_dict("index")
+        for row in table.to_dict("records"):
+            keys = (row["dataset"], row["backbone"], row["method"])
+            for metric in (metric for metric in metrics if pd.notna(row[metric])):
+                gain = row[metric] - baseline[keys][metric] if row["head"] == "sigmoid" else None
+                rows.append(
+                    {"table": f"Table {number}", "dataset": keys[0], "network": keys[1], "method": keys[2]}
+                    | {"head": row["head"], "metric": metric, "unit": "%", "paper": row[metric], "paper_gain": gain}
+                    | our_cell(measured.get(STAND_INS[keys[0]]), keys[0], keys[2], row["head"], metric, row[metric])
+                    | _how(job_of(*keys), profile)
+                )
+    return rows
+
+
+def our_cell(
+    one: Measured | None, dataset: str, method: str, head: str, metric: str, paper: float = float("nan")
+) -> dict[str, object]:
+    """What a stand-in has for one of the paper's cells, with its interval and its gain over softmax.
+
+    Args:
+        one: the experiment, or ``None`` where there is none.
+        dataset: as the paper names it.
+        method: of the map.
+        head: that draws it.
+        metric: of the figure.
+        paper: the paper's figure.
+    """
+    kind, variant = ("wsol", "protocol") if metric in WSOL_METRICS else ("fidelity", "scorer")
+    nothing: dict[str, object] = {"status": NOT_MEASURED, "ours_on": "", "measured_by": "", "page": "", "scored_by": ""}
+    if one is None:
+        return nothing
+    scorer = head if kind == "fidelity" else ""
+    table = one.tables[kind]
+    table = table[(table["method"] == method) & (table["metric"] == metric)]
+    by_head = {
+        name: table[(table["head"] == name) & (table[variant] == (name if scorer else "standard"))]
+        for name in ("softmax", "sigmoid")
+    }
+    if by_head[head].empty:
+        return nothing
+    figure = by_head[head].iloc[0]
+    cell: dict[str, object] = {"ours": figure["value"], "low": figure["low"], "high": figure["high"]}
+    cell["difference"] = figure["value"] - paper
+    if head == "sigmoid" and not by_head["softmax"].empty:
+        cell["our_gain"] = figure["value"] - by_head["softmax"].iloc[0]["value"]
+        if not scorer:
+            paired = one.tables["wsol_differences"]
+            paired = paired[(paired["method"] == method) & (paired["metric"] == metric)]
+            row = paired[paired["protocol"] == "standard"].iloc[0]
+            cell |= {"gain_low": row["low"], "gain_high": row["high"]}
+    is_same_data = one.record["experiment"]["dataset"] == DATA_SETS[dataset]
+    return cell | {
+        "status": OTHER_NETWORK if is_same_data else OTHER_DATA,
+        "ours_on": one.title,
+        "scored_by": f"{scorer} branch" if scorer else "",
+        "measured_by": f"python -m sigcam_core publish {one.name}",
+        "page": _page(one, "fidelity" if scorer else "localisation"),
+    }
+
+
+def _page(one: Measured, section: str) -> str:
+    """Where the book shows it."""
+    return (
+        "03_table1_wsol.html" if one.record["experiment"]["dataset"] == "shapes" else f"10_real_images.html#{section}"
+    )
+
+
+def with_own(cells: pd.DataFrame, own: pd.DataFrame) -> pd.DataFrame:
+    """The cells with the figures of runs on the paper's own data and networks in place of what stood in.
+
+    Args:
+        cells: of :func:`paper_cells`.
+        own: one row a network, method and head, with column ``dataset`` and one a metric.
+    """
+    if "dataset" not in own:
+        return cells
+    paper_name = {name: paper for paper, name in DATA_SETS.items()}
+    keys = ["dataset", "network", "method", "head"]
+    values = own.assign(dataset=own["dataset"].replace(paper_name)).set_index(keys).to_dict("index")
+    rows = []
+    for row in cells.to_dict("records"):
+        key = tuple(row[name] for name in keys)
+        figure = values.get(key, {}).get(row["metric"])
+        if figure is not None and pd.notna(figure):
+            softmax = values.get((*key[:3], "softmax"), {}).get(row["metric"])
+            gain = figure - softmax if row["head"] == "sigmoid" and softmax is not None else None
+            nothing = dict.fromkeys(("low", "high", "gain_low", "gain_high"))
+            own_name = f"{data_set_title(row['dataset'])}, {network_title(row['network'])}"
+            row |= nothing | {"ours": figure, "difference": figure - row["paper"], "our_gain": gain}
+            row |= {"ours_on": own_name, "status": MEASURED_HERE}
+        rows.append(row)
+    return pd.DataFrame(rows, columns=COLUMNS)
+
+
+def _rows_of_overhead(overhead: Mapping[str, Overhead], job_of: JobOf, profile: str) -> list[dict[str, object]]:
+    rows: list[dict[str, object]] = []
+    ours, _, record = next(iter(overhead.values()))
+    for row in paper_table("table3_overhead").to_dict("records"):
+        found = ours[(ours["network"] == row["backbone"]) & (ours["quantity"] == row["quantity"])]
+        for head, column in (("softmax", "baseline"), ("sigmoid", "dual_branch")):
+            cell: dict[str, object] = {
+                "table": "Table 3",
+                "dataset": row["dataset"],
+                "network": row["backbone"],
+                "method": "cam",
+                "head": head,
+                "metric": row["quantity"],
+                "unit": row["unit"],
+                "paper": row[column],
+                "paper_gain": row["dual_branch"] - row["baseline"] if head == "sigmoid" else None,
+                "status": NOT_MEASURED,
+                "ours_on": "",
+                "scored_by": "",
+                "measured_by": "",
+                "page": "",
+            }
+            if len(found):
+                one = found.iloc[0]
+                where = "any machine" if row["quantity"] == "parameters" else f"{record['device']}, random images"
+                cell |= {
+                    "ours": one[column],
+                    "difference": one[column] - row[column],
+                    "our_gain": one["dual_branch"] - one["baseline"] if head == "sigmoid" else None,
+                    "ours_on": f"{network_title(row['backbone'])}, {where}",
+                    "status": MEASURED_HERE if row["quantity"] == "parameters" else OTHER_DATA,
+                    "measured_by": "python -m sigcam_core publish overhead",
+                    "page": "10_real_images.html#table-3-for-the-paper-s-three-networks",
+                }
+            rows.append(cell | _how(job_of(row["dataset"], row["backbone"], "cam"), profile))
+    return rows
+
+
+def _how(job: tuple[str, str], profile: str) -> dict[str, object]:
+    name, file = job
+    return {"job": name, "command": f"snakemake {file} --cores all --config profile={profile}"}
+
+
+def baseline_rows(crossed: Mapping[str, Measured], results: Path) -> pd.DataFrame:
+    """Rows of maps that know no class beside the paper's metrics: the centre and the sum of feature maps.
+
+    Args:
+        crossed: crossed measurements by name, ``controls-NAME``.
+        results: folder of all that was measured, for the centre on ImageNet's published boxes.
+
+    Returns:
+        Columns :data:`COLUMNS`; what the paper has not is missing.
+    """
+    rows: list[dict[str, object]] = []
+    centre, _ = read_centre(results)
+    paper_name = {own: name for name, own in DATA_SETS.items()}
+    for row in centre[centre["metric"].isin(WSOL_METRICS)].to_dict("records"):
+        if row["dataset"] in paper_name and row["dataset"] != "stanford_cars":
+            rows.append(
+                {"table": "Table 1", "dataset": paper_name[row["dataset"]], "network": "none", "method": CENTRE}
+                | {"metric": row["metric"], "ours": row["value"], "low": row["low"], "high": row["high"]}
+                | {"ours_on": f"{data_set_title(row['dataset'])}, {row['images']:,} published boxes", "head": "none"}
+                | {"status": MEASURED_HERE, "measured_by": "python -m sigcam_core publish centre"}
+                | {"page": "03_table1_wsol.html#what-a-map-that-knows-nothing-scores"}
+            )
+    for dataset, name in STAND_INS.items():
+        one = crossed.get(f"controls-{name}")
+        if one is None:
+            continue
+        table = one.tables["figures"]
+        shown = WSOL_METRICS[2:] if dataset in ("imagenet-1k", "openimages-30k") else FIDELITY_OF_PAPER
+        chosen = table[(table["head"] == NO_HEAD) & table["scalar"].isin((CENTRE, CLASS_FREE))]
+        for row in chosen[chosen["metric"].isin(shown)].to_dict("records"):
+            is_same = one.record["experiment"]["dataset"] == DATA_SETS[dataset]
+            number = 1 if row["metric"] in WSOL_METRICS else 2
+            rows.append(
+                {"table": f"Table {number}", "dataset": dataset, "network": "none", "method": row["scalar"]}
+                | {"metric": row["metric"], "ours": row["value"], "low": row["low"], "high": row["high"]}
+                | {"ours_on": one.title, "status": OTHER_NETWORK if is_same else OTHER_DATA, "head": "none"}
+                | {"measured_by": f"python -m sigcam_core publish {one.name}"}
+                | {"page": "11_what_maps_know.html#what-a-map-that-knows-nothing-scores"}
+            )
+    same = {"unit": "%", "scored_by": "", "job": "", "command": ""}
+    return pd.DataFrame([row | same for row in rows], columns=COLUMNS)

@@ -1,0 +1,124 @@
+"""The centred square beside the paper's figures: which of its rows a map that knows nothing would beat."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+from pandas.io.formats.style import Styler
+
+from sigcam_core.common.errors import fail
+from sigcam_core.common.files import read_json
+from sigcam_core.localization.evidence import WSOL_METRICS
+
+from ..show.names import SCALAR_TITLES
+from ..show.saved import Chapter, Value
+from ..show.shown import show
+from .tables import paper_table
+
+CENTRE = "centre"  # the folder of its figures, and what tables call it as a method
+NOBODY = "none"  # its network and head
+IMAGENET = "imagenet"  # among our collections of boxes
+PAPER_IMAGENET = "imagenet-1k"  # and in the paper's table
+METRIC = "maxboxacc_v2"
+
+
+def read_centre(folder: Path) -> tuple[pd.DataFrame, dict[str, Any]]:
+    """The figures of the centre and their record, as :func:`companion.studies.centre.publish_centre` writes them.
+
+    Args:
+        folder: of all that was measured, such as :data:`companion.show.results.MEASURED`.
+
+    Returns:
+        Columns ``dataset, images, metric, value, low, high`` in %, and the record.
+
+    Raises:
+        SigcamError: if there are none.
+    """
+    path = folder / CENTRE / "centre.csv"
+    if not path.exists():
+        fail(f"the centre was not measured in {folder}: run `python -m sigcam_core publish {CENTRE}`.")
+    record: dict[str, Any] = read_json(path.with_name("record.json"))
+    return pd.read_csv(path), record
+
+
+def paper_beside_centre(centre: pd.DataFrame) -> pd.DataFrame:
+    """The paper's rows on ImageNet and the centre's among them, from the highest MaxBoxAccV2 down.
+
+    Args:
+        centre: what :func:`read_centre` returns.
+
+    Returns:
+        Columns ``source, network, method, head, maxboxacc_v2, above the centre``: figures in %, and points above the
+        centre, negative below it.
+    """
+    value = figure_of(centre)["value"]
+    ours = pd.DataFrame([{"network": NOBODY, "method": CENTRE, "head": NOBODY, METRIC: value, "source": "this book"}])
+    table = paper_table("table1_wsol").rename(columns={"backbone": "network"})
+    theirs = table[table["dataset"] == PAPER_IMAGENET].assign(source="paper")
+    keys = ["source", "network", "method", "head", METRIC]
+    whole = pd.concat([ours[keys], theirs[keys]]).sort_values(METRIC, ascending=False, kind="stable", ignore_index=True)
+    return whole.assign(**{"above the centre": whole[METRIC] - value})
+
+
+def figure_of(centre: pd.DataFrame, dataset: str = IMAGENET, metric: str = METRIC) -> dict[str, float]:
+    """One figure of the centre, ``value``, and the ends of its interval, ``low`` and ``high``, in %."""
+    rows = centre[(centre["dataset"] == dataset) & (centre["metric"] == metric)]
+    return {name: float(rows[name].iloc[0]) for name in ("value", "low", "high")}
+
+
+def mark_centre(style: Styler) -> Styler:
+    """Draw the centre's row of a table in bold between two lines."""
+    line = "font-weight: 700; border-top: 2px solid; border-bottom: 2px solid;"
+    names = (CENTRE, SCALAR_TITLES[CENTRE])  # before and after names are written as people write them
+    return style.apply(lambda row: [line if row["method"] in names else ""] * len(row), axis=1)
+
+
+def centre_chapter(centre: pd.DataFrame) -> Chapter:
+    """The centre's figures, the paper's rows beside them, and values for the prose.
+
+    Args:
+        centre: what :func:`read_centre` returns.
+    """
+    table = paper_beside_centre(centre)
+    theirs = table[table["source"] == "paper"]
+    below = theirs[theirs["above the centre"] < 0]
+    low = figure_of(centre)["low"]
+    values: dict[str, Value] = {
+        "paper_rows": len(theirs),
+        "paper_rows_below": len(below),
+        "paper_rows_below_interval": int((theirs[METRIC] < low).sum()),
+        "paper_gradcam_rows": int((theirs["method"] == "gradcam").sum()),
+        "paper_gradcam_rows_below": int((below["method"] == "gradcam").sum()),
+        "paper_most_above": float(theirs["above the centre"].max()),
+    }
+    for row in centre.to_dict("records"):
+        key = f"{row['dataset']}_{row['metric'].replace('@', '_')}"
+        values |= {f"{row['dataset']}_images": int(row["images"]), key: float(row["value"])}
+        values[f"{key}_interval"] = f"[{row['low']:.2f}, {row['high']:.2f}]"
+    return Chapter(values, {"centre": centre, "centre_beside_paper": table})
+
+
+def centre_caption(values: dict[str, Value]) -> str:
+    """How many of the paper's rows lie below the centre, in a sentence.
+
+    Args:
+        values: of :func:`centre_chapter`.
+    """
+    return (
+        f"MaxBoxAccV2 in % on ImageNet: of the paper's {values['paper_rows']} rows {values['paper_rows_below']} lie "
+        f"below the centre, {values['paper_rows_below_interval']} of them below its 95 % interval "
+        f"{values['imagenet_maxboxacc_v2_interval']}"
+    )
+
+
+def centre_tables(chapter: Chapter) -> list[Styler]:
+    """The paper's rows with the centre's among them, and the centre on all published boxes.
+
+    Args:
+        chapter: of :func:`centre_chapter`.
+    """
+    centre = chapter.tables["centre"]
+    figures = show(centre[centre["metric"].isin(WSOL_METRICS)], "The centre in %, with 95 % intervals over images", 1)
+    return [mark_centre(show(chapter.tables["centre_beside_paper"], "MaxBoxAccV2 in % on ImageNet")), figures]

@@ -1,0 +1,59 @@
+"""The page of all cells: one row a cell, what it sorts by, and where its links and commands lead."""
+
+import re
+from pathlib import Path
+
+import nbformat
+import pandas as pd
+import pytest
+
+from companion.matrix import job_of
+from companion.paper import against as page
+from companion.paper.cells import STATUSES, committed_baselines, committed_cells
+from companion.show.results import MEASURED
+
+NOTEBOOKS = Path(__file__).parents[3] / "notebooks"
+CELLS, BASELINES = committed_cells(MEASURED, job_of), committed_baselines(MEASURED)
+HTML = page.against_table(CELLS, BASELINES)
+
+
+def test_every_cell_and_every_baseline_has_a_row_that_sorts() -> None:
+    rows = re.findall(r"<tr>(.*?)</tr>", HTML)[1:]
+    assert len(rows) == len(CELLS) + len(BASELINES)
+    assert {len(re.findall(r"<t[hd][ >]", row)) for row in rows} == {len(page.HEADINGS)}
+    first = CELLS.iloc[0]
+    assert f'data-sort="{first["paper"]}">{first["paper"]:.2f}' in rows[0]
+    assert '<th scope="row">CAM, Top-1 Cls ↑</th>' in rows[0]
+    assert "Grad-CAM++ + Ours, average drop ↓" in HTML
+    assert max(page.FILTERS) < len(page.HEADINGS)
+
+
+@pytest.mark.parametrize("link", sorted({*CELLS["page"], *BASELINES["page"]} - {""}))
+def test_links_lead_to_headings_that_are_there(link: str) -> None:
+    name, _, anchor = link.partition("#")
+    notebook = nbformat.read(NOTEBOOKS / name.replace(".html", ".ipynb"), as_version=4)
+    headings = re.findall(r"^#+ (.*)$", "\n".join(cell.source for cell in notebook.cells), flags=re.MULTILINE)
+    anchors = {re.sub(r"[^a-z0-9]+", "-", heading.lower()).strip("-") for heading in headings}
+    assert not anchor or anchor in anchors
+
+
+def test_commands_make_ours_and_the_papers_own() -> None:
+    row = CELLS[CELLS["network"] == "resnet50"].iloc[1].to_dict()
+    text = page._how(row)
+    assert row["measured_by"] in text
+    assert row["command"] in text
+    assert f'href="{row["page"]}"' in text
+    missing = CELLS[CELLS["metric"] == "training_time"].iloc[0].to_dict()
+    assert "Needs a GPU and data" in page._how(missing)
+
+
+def test_the_opening_counts_and_turns() -> None:
+    counts = page.cell_values(CELLS)
+    sentence = page.opening_of_cells(CELLS)
+    assert f"{counts['gains_of_same_sign']} of the {counts['gains']} cells" in sentence
+    assert sum(int(counts[status.replace(" ", "_")]) for status in STATUSES) == counts["cells"] == len(CELLS)
+    turned = page.cell_values(CELLS.assign(our_gain=-CELLS["our_gain"]))
+    rows = page.gains_of_maps(CELLS)
+    zeros = int((rows["paper_gain"] * rows["our_gain"] == 0).sum())
+    assert turned["gains_of_same_sign"] == counts["gains"] - counts["gains_of_same_sign"] - zeros
+    assert pd.notna(rows["our_gain"]).all()

@@ -1,0 +1,95 @@
+"""Every published cell is there with its gain, what stands in is named, and the job is the one of the matrix."""
+
+from pathlib import Path
+
+import pandas as pd
+import pytest
+
+from companion.matrix import filled_by, job_of
+from companion.paper import cells as module
+from companion.paper.tables import PAPER_TABLES, paper_table
+from companion.show.results import MEASURED, read_measured
+
+CELLS = module.committed_cells(MEASURED, job_of)
+KEYS = ["table", "dataset", "network", "method", "head", "metric"]
+
+
+def cell(*key: str) -> pd.Series:
+    (row,) = (row for _, row in CELLS.iterrows() if tuple(row[KEYS]) == key)
+    return row
+
+
+def test_every_published_cell_is_there_once() -> None:
+    assert not CELLS.duplicated(KEYS).any()
+    for number, name in enumerate(PAPER_TABLES, 1):
+        table = paper_table(name).select_dtypes("number")
+        assert (CELLS["table"] == f"Table {number}").sum() == table.notna().sum().sum()
+
+
+def test_a_cell_has_the_papers_value_and_gain_by_hand() -> None:
+    row = cell("Table 1", "imagenet-1k", "vgg16", "gradcam", "sigmoid", "gt_loc")
+    assert row["paper"] == 59.43
+    assert row["paper_gain"] == pytest.approx(59.43 - 49.02)
+    row = cell("Table 3", "imagenet-1k", "resnet50", "cam", "sigmoid", "parameters")
+    assert (row["paper"], row["unit"]) == (27.61, "M")
+    assert row["paper_gain"] == pytest.approx(27.61 - 25.56)
+    assert CELLS[CELLS["head"] == "softmax"]["paper_gain"].isna().all()
+
+
+def test_ours_is_of_the_experiment_that_stands_in_and_says_so() -> None:
+    row = cell("Table 1", "imagenet-1k", "vgg16", "cam", "sigmoid", "maxboxacc_v2")
+    one = read_measured(MEASURED, [module.STAND_INS["imagenet-1k"]])[module.STAND_INS["imagenet-1k"]]
+    wsol = one.tables["wsol"].query("method == 'cam' and metric == 'maxboxacc_v2' and protocol == 'standard'")
+    by_head = wsol.set_index("head")["value"]
+    assert row["ours"] == by_head["sigmoid"]
+    assert row["our_gain"] == pytest.approx(by_head["sigmoid"] - by_head["softmax"])
+    assert row["gain_low"] < row["our_gain"] < row["gain_high"]
+    assert row["difference"] == pytest.approx(row["ours"] - row["paper"])
+    assert (row["status"], row["ours_on"]) == (module.OTHER_DATA, one.title)
+    assert row["measured_by"] == f"python -m sigcam_core publish {one.name}"
+    cars = cell("Table 2", "stanford-cars", "vgg16", "layercam", "sigmoid", "average_drop")
+    assert (cars["status"], cars["scored_by"]) == (module.OTHER_NETWORK, "sigmoid branch")
+    assert pd.isna(cars["gain_low"])  # it mixes two scorers
+
+
+def test_what_was_not_measured_says_so_and_how_to_get_it() -> None:
+    assert set(CELLS["status"]) == set(module.STATUSES)
+    missing = CELLS[CELLS["status"] == module.NOT_MEASURED]
+    assert set(missing["metric"]) == {"training_time"}
+    assert missing["ours"].isna().all()
+    everything_missing = module.our_cell(None, "imagenet-1k", "cam", "sigmoid", "gt_loc")
+    assert everything_missing["status"] == module.NOT_MEASURED
+
+
+def test_every_cell_names_the_job_of_the_matrix_that_fills_it() -> None:
+    for row in CELLS.to_dict("records"):
+        run = filled_by(row["dataset"], row["network"], row["method"]).run(Path("build/paper"))
+        assert row["job"] == run.full_name
+        assert row["command"].split()[:2] == ["snakemake", run.evidence.as_posix()]
+        assert row["command"].endswith("--config profile=paper")
+
+
+def test_runs_on_the_papers_own_data_take_the_place_of_what_stood_in() -> None:
+    own = pd.DataFrame(
+        [("imagenet", "vgg16", "cam", "softmax", 60.0), ("imagenet", "vgg16", "cam", "sigmoid", 63.0)],
+        columns=["dataset", "network", "method", "head", "gt_loc"],
+    )
+    cells = module.with_own(CELLS, own)
+    rows = cells[(cells["network"] == "vgg16") & (cells["method"] == "cam") & (cells["metric"] == "gt_loc")]
+    assert rows["ours"].tolist() == [60.0, 63.0]
+    assert rows["our_gain"].tolist()[1] == 3.0
+    assert set(rows["status"]) == {module.MEASURED_HERE}
+    assert set(rows["ours_on"]) == {"ImageNet, VGG-16"}
+    others = cells[~cells.index.isin(rows.index)]
+    pd.testing.assert_series_equal(others["ours"], CELLS.loc[others.index, "ours"])
+    assert module.with_own(CELLS, own.drop(columns="dataset")) is CELLS
+
+
+def test_maps_that_know_no_class_stand_beside_the_metrics_of_their_table() -> None:
+    rows = module.committed_baselines(MEASURED)
+    assert set(rows["method"]) == {"centre", "class-free"}
+    centre = rows[rows["ours_on"].str.startswith("ImageNet,") & (rows["metric"] == "maxboxacc_v2")]
+    assert centre["ours"].item() == pytest.approx(53.385, abs=1e-3)
+    assert centre["status"].item() == module.MEASURED_HERE
+    assert rows["paper"].isna().all()
+    assert set(rows[rows["table"] == "Table 2"]["metric"]) == set(module.FIDELITY_OF_PAPER)

@@ -1,0 +1,165 @@
+"""The whole line, tiny: killed midway, started again, complete; then nothing is left to do."""
+
+import json
+import os
+import shutil
+import signal
+import subprocess
+import sys
+import time
+import zipfile
+from pathlib import Path
+
+import pytest
+
+from run_crate import write_crate
+from sigcam_core.common.files import try_lock
+from sigcam_core.run import Run
+
+PROJECT = Path(__file__).parents[2]
+NOTEBOOKS = sorted(path.stem for path in (PROJECT / "notebooks").glob("*.ipynb"))
+TIMEOUT = 1200  # seconds; far beyond what is needed, to end a run that hangs
+
+
+def command(work_dir: Path, *options: str) -> list[str]:
+    snakemake = [sys.executable, "-m", "snakemake", "--snakefile", str(PROJECT / "Snakefile"), "--cores", "2"]
+    snakemake += ["--directory", str(work_dir.parent), "--rerun-incomplete", "--nolock", *options]
+    config = [f"work_dir={work_dir}", "train=48", "val=16", "test=12", "epochs=1", "repeats=1"]
+    return [*snakemake, "--config", *config]
+
+
+def run(work_dir: Path, *options: str) -> str:
+    done = subprocess.run(command(work_dir, *options), capture_output=True, text=True, timeout=TIMEOUT, check=False)
+    assert done.returncode == 0, done.stdout[-2000:] + done.stderr[-6000:]
+    return done.stdout + done.stderr
+
+
+def start_and_kill(work_dir: Path, when_exists: Path) -> None:
+    process = subprocess.Popen(
+        command(work_dir), stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL, start_new_session=True
+    )
+    deadline = time.monotonic() + TIMEOUT
+    while not when_exists.exists() and process.poll() is None and time.monotonic() < deadline:
+        time.sleep(0.1)
+    assert when_exists.exists()
+    assert process.poll() is None, "the run ended before it could be killed"
+    os.killpg(process.pid, signal.SIGKILL)
+    process.wait()
+
+
+def test_a_killed_run_goes_on_where_it_stopped_and_ends_with_the_book(tmp_path: Path) -> None:
+    # People keep things in such folders, and nothing in a name may run.
+    work_dir = tmp_path / "my papers; touch owned" / "build"
+    manifest = work_dir / "data" / "shapes" / "manifest.parquet"
+    classifier = work_dir / "checkpoints" / "shapes-small_cnn-gap-seed0.classifier.json"
+    work_dir.parent.mkdir()
+    start_and_kill(work_dir, when_exists=classifier)
+    made = manifest.stat().st_mtime_ns
+    trained = classifier.stat().st_mtime_ns
+
+    run(work_dir)
+    assert manifest.stat().st_mtime_ns == made, "the data set was made again"
+    # The killed run may not have recorded the classifier as finished; if it did, it is not trained again.
+    assert classifier.stat().st_mtime_ns >= trained
+    assert {path.stem for path in (work_dir / "notebooks").glob("*.ipynb")} == set(NOTEBOOKS)
+    html = work_dir / "book" / "_build" / "html"
+    pages = [html / "index.html", *(html / "notebooks" / f"{name}.html" for name in NOTEBOOKS)]
+    assert all(page.stat().st_size > 10_000 for page in pages if page.name != "index.html")
+    for path in (work_dir / "summary").glob("*.json"):
+        provenance = json.loads(path.read_text())["provenance"]
+        assert {"commit", "device", "versions", "date", "parameters"} <= set(provenance), path.name
+
+    assert "Nothing to be done" in run(work_dir)
+    records = work_dir.parent
+    with zipfile.ZipFile(write_crate(work_dir, folder=records)) as crate:
+        packed = set(crate.namelist())
+    made = {
+        path for name in ("checkpoints", "evidence", "notebooks", "summary") for path in (work_dir / name).iterdir()
+    }
+    products = {path for path in made if path.is_file() and not path.name.startswith(".")}  # locks are none
+    assert {f"build/{path.relative_to(work_dir)}" for path in products} <= packed
+    run(work_dir, "--report", str(records / "report.html"))
+    assert "evidence_small_cnn-gap" in (records / "report.html").read_text()
+    plan = run(work_dir, "--dry-run", "--forcerun", *(f"evidence_small_cnn-{head}" for head in ("gap", "mlp")))
+    again = {line.split("notebook=")[1] for line in plan.splitlines() if "wildcards: notebook=" in line}
+    assert again == {"03_table1_wsol", "04_table2_fidelity"}, "new evidence concerns the tables, and nothing else"
+    assert "rule classifier" not in plan
+
+
+def test_two_processes_of_the_workflow_train_what_the_command_trains(tmp_path: Path) -> None:
+    through, directly = (Run("shapes", "small_cnn", 0, tmp_path / name / "build") for name in ("through", "directly"))
+    through.work_dir.parent.mkdir()
+    ends_there = [*command(through.work_dir), "devices=2", "--", str(through.classifier)]
+    made = subprocess.run(ends_there, capture_output=True, text=True, timeout=TIMEOUT, check=False)
+    assert made.returncode == 0, made.stdout[-2000:] + made.stderr[-6000:]
+    shutil.copytree(through.manifest.parent, directly.manifest.parent)
+    train = [sys.executable, "-m", "sigcam_core", "train", "classifier", "--work-dir", str(directly.work_dir)]
+    threads = os.environ | {"OMP_NUM_THREADS": "2"}
+    for devices in (1, 2):
+        options = ["--epochs", "1", "--devices", str(devices)]
+        subprocess.run([*train, *options], env=threads, capture_output=True, timeout=TIMEOUT, check=True)
+        are_equal = through.classifier.read_bytes() == directly.classifier.read_bytes()
+        assert are_equal == (devices == 2), devices
+        directly.classifier.unlink()
+
+
+def test_what_was_deleted_is_made_again_and_dates_in_the_future_are_mended(tmp_path: Path) -> None:
+    work_dir = tmp_path / "my papers; touch owned" / "build"
+    work_dir.parent.mkdir()
+    only_data = ("--until", "shapes")
+    run(work_dir, *only_data)
+    folder = work_dir / "data" / "shapes"
+    manifest, image = folder / "manifest.parquet", sorted((folder / "images" / "test").iterdir())[3]
+    content, rows = image.read_bytes(), manifest.read_bytes()
+    image.unlink()
+    assert f"files of 1 finished steps are gone, first {image}" in run(work_dir, *only_data)
+    assert (image.read_bytes(), manifest.read_bytes()) == (content, rows)
+    said = run(work_dir, *only_data)
+    assert "rule shapes" not in said
+    assert "finished steps are gone" not in said
+    image.unlink()
+    assert "finished steps are gone" in run(work_dir, *only_data, "--dry-run")
+    assert manifest.exists(), "whoever asks for a plan changes nothing"
+    assert not image.exists()
+
+    tomorrow = time.time() + 86_400
+    os.utime(manifest, (tomorrow, tomorrow))
+    assert f"1 files were dated in the future, first {manifest}: they are dated now." in run(work_dir, *only_data)
+    assert manifest.stat().st_mtime < time.time() + 1
+    assert "future" not in run(work_dir, *only_data)
+
+
+@pytest.mark.parametrize(
+    ("option", "sentence"),
+    [
+        ("epoch=3", "unknown configuration epoch: choose among"),
+        ("seed=-1", "must be"),
+        ("profile=$(touch owned)", "unknown profile"),
+        ("seed='0; touch owned'", "must be"),
+    ],
+)
+def test_a_wrong_configuration_is_refused(option: str, sentence: str, tmp_path: Path) -> None:
+    done = subprocess.run(
+        [*command(tmp_path / "build", "--dry-run"), option],
+        capture_output=True,
+        text=True,
+        timeout=TIMEOUT,
+        check=False,
+    )
+    assert done.returncode != 0
+    assert sentence in done.stderr + done.stdout
+    assert not list(tmp_path.rglob("owned"))
+
+
+def test_a_second_run_in_the_same_folder_is_refused_and_a_dead_one_forgotten(tmp_path: Path) -> None:
+    work_dir = tmp_path / "build"
+    work_dir.mkdir()
+    refused = command(work_dir, "--until", "shapes")
+    with (work_dir / ".lock").open("a") as first:  # stays where a run was killed
+        assert try_lock(first.fileno())
+        done = subprocess.run(refused, capture_output=True, text=True, timeout=TIMEOUT, check=False)
+        assert done.returncode != 0
+        assert f"another run works in {work_dir}: wait for it, or choose another work_dir." in done.stderr + done.stdout
+        assert not (work_dir / "data").exists()
+    run(work_dir, "--until", "shapes")
+    assert (work_dir / "data" / "shapes" / "manifest.parquet").exists()
