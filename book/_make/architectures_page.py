@@ -7,9 +7,9 @@ from pathlib import Path
 from typing import Any
 
 from page_parts import cells, fold
-from sigcam_core.cams.methods import CAM_METHODS
 from sigcam_core.common.errors import fail
 from sigcam_core.common.files import read_json
+from sigcam_core.common.titles import METHOD_TITLES
 
 PAGE = "architectures"
 TITLES = {"torchvision": "torchvision", "timm": "timm", "transformers": "transformers (Hugging Face)"}
@@ -119,7 +119,7 @@ def _row(family: str, row: dict[str, Any]) -> str:
     if row["outcome"] != "split":
         why = row["why"].replace("|", "\\|").replace("`", "'").replace("<", "&lt;")
         return cells(family, f"`{row['network']}`", size, "–", "–", "–", f"{row['outcome']}: {why}")
-    methods = ", ".join(CAM_METHODS[name].title for name in row["methods"])
+    methods = ", ".join(METHOD_TITLES[name] for name in row["methods"])
     maps = " × ".join(map(str, row["maps"]))
     cut = "pass" if row["is_observed"] else "parts"
     return cells(family, f"`{row['network']}`", size, maps, f"{row['head_parameters'] / 1e6:.3f}", cut, methods)

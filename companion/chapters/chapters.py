@@ -9,9 +9,11 @@ from collections.abc import Mapping, Sequence
 from functools import partial
 from typing import Any
 
+import numpy as np
 import pandas as pd
 
 from sigcam_core.common.families import KEYS
+from sigcam_core.common.titles import METHOD_TITLES
 from sigcam_core.dual.branch import HEADS, DualBranch
 from sigcam_core.dual.linear import linear_head_weight
 from sigcam_core.evaluate.overhead import overhead_rows
@@ -34,7 +36,10 @@ from sigcam_core.summarise.tables import head_differences, matched_coverage, tab
 from sigcam_core.train.heads import top1_accuracy
 
 from ..paper.centre import CENTRE, NOBODY
+from ..show.names import data_set_title, network_title
 from ..show.saved import Chapter, Value, flat_values
+from ..show.sentences import count_words, sides
+from ..show.shown import sentence_list
 
 SHOWN_COVERAGES = (10, 20, 30, 50)  # % of the pixels, of the points that the insertion curves have
 PROSE_COVERAGE = 20
@@ -238,3 +243,111 @@ def overhead_chapter(
             f"{label}_training_ratio": figures["training_time"][1] / figures["training_time"][0],
         }
     return Chapter(values, {"table3": ours})
+
+
+def training_sentence(table: pd.DataFrame, test_images: int) -> str:
+    """Whether the second head classifies as well as the first.
+
+    Args:
+        table: ``training`` of :func:`training_chapter`.
+        test_images: that accuracies are of.
+    """
+    columns = [f"{head} branch, test Top-1 (%)" for head in ("softmax", "sigmoid")]
+    parts = [
+        f"{sigmoid:.1f} % where softmax has {softmax:.1f} % ({network_title(name)})"
+        for name, softmax, sigmoid in table[["network", *columns]].itertuples(index=False)
+    ]
+    gaps = (table[columns[1]] - table[columns[0]]).to_numpy()
+    images = round(float(np.abs(gaps).max()) / 100 * test_images)
+    way = "better" if (gaps > 0).all() else "worse" if (gaps < 0).all() else "now better, now worse"
+    return (
+        f"Trained on frozen features, the sigmoid head classifies {way} than softmax, by at most {images} of "
+        f"{test_images} test images: Top-1 {sentence_list(parts)}."
+    )
+
+
+def localization_sentence(differences: pd.DataFrame, table: pd.DataFrame, data_sets: Sequence[str]) -> str:
+    """Sigmoid against softmax by MaxBoxAccV2, or PxAP where there are no boxes, and what the centre has.
+
+    Args:
+        differences: ``table1_differences`` of :func:`localization_chapter`.
+        table: ``table1`` of the same.
+        data_sets: that they are of.
+    """
+    metric = "maxboxacc_v2" if (differences["metric"] == "maxboxacc_v2").any() else "pxap"
+    title = {"maxboxacc_v2": "MaxBoxAccV2", "pxap": "PxAP"}[metric]
+    counts = sides(differences, metric)
+    text = (
+        f"On {sentence_list([data_set_title(name) for name in data_sets])}, {title} of the sigmoid head's map is "
+        + count_words(counts, ("higher than softmax's", "lower", "not told apart"))
+    )
+    maps, centre = table[table["method"] != CENTRE], table[table["method"] == CENTRE]
+    maps = maps[maps["method"].isin(METHOD_TITLES)]
+    if len(centre) and centre[metric].notna().all():
+        values = centre[metric].to_numpy()
+        beaten = sum(bool((maps[metric] < value).any()) for value in values)
+        where = "above some of them" if beaten else "below them all"
+        text += f"; a centred square, which sees no image, has {values[0]:.1f} %, {where}"
+    return text + "."
+
+
+def fidelity_sentence(differences: pd.DataFrame, scorer: str) -> str:
+    """Sigmoid against softmax by average drop, beside what the maps keep.
+
+    Args:
+        differences: ``table2_differences`` of :func:`fidelity_chapter`.
+        scorer: branch that gave the scores.
+    """
+    drop = count_words(sides(differences, "average_drop", lower_is_better=True), ("better", "worse", "not told apart"))
+    keep = count_words(sides(differences, "coverage"), ("more of the image", "less", "as much"))
+    return f"Scored by the {scorer} branch, the average drop of the sigmoid head's map is {drop}; the map keeps {keep}."
+
+
+def trend_sentence(table: pd.DataFrame) -> str:
+    """How average drop goes with coverage over the maps of a network.
+
+    Args:
+        table: columns ``network, coverage, average_drop``, one row a map.
+    """
+    parts = []
+    for name, rows in table.groupby("network", sort=False):
+        rank = rows["coverage"].corr(rows["average_drop"], method="spearman")
+        parts.append(f"{rank:+.2f} ({network_title(str(name))})")
+    return f"Rank correlation of average drop with coverage, over maps: {sentence_list(parts)}."
+
+
+def equal_coverage_sentence(table: pd.DataFrame) -> str:
+    """How far apart the two heads are where all maps keep the same share.
+
+    Args:
+        table: of :func:`drops_at_equal_coverage`.
+    """
+    shares = [column for column in table if str(column).startswith("keep")]
+    means = {head: rows[shares].mean() for head, rows in table.groupby("head")}
+    gaps = means["sigmoid"] - means["softmax"]
+    parts = [f"{gap:+.1f} points where maps {share}" for share, gap in gaps.items()]
+    return f"From softmax to sigmoid, average drop over all maps moves by {sentence_list(parts)} of the pixels."
+
+
+def overhead_sentence(table: pd.DataFrame, paper: pd.DataFrame) -> str:
+    """What the second head costs here, beside what the paper prints.
+
+    Args:
+        table: of :func:`sigcam_core.evaluate.overhead.overhead_rows`, with columns ``network, quantity, ratio``.
+        paper: the paper's Table 3.
+    """
+
+    def span(ratios: pd.Series[float]) -> str:
+        low, high = f"{ratios.min():.2f}", f"{ratios.max():.2f}"
+        return low if low == high else f"{low} to {high}"
+
+    ours = {name: rows["ratio"] for name, rows in table.groupby("quantity")}
+    theirs = paper[paper["quantity"] == "inference_time_with_cam"]
+    ratio = theirs["dual_branch"] / theirs["baseline"]
+    inside = ours["inference_time_with_cam"].between(ratio.min(), ratio.max())
+    beside = "inside" if inside.all() else "outside" if not inside.any() else "partly inside"
+    return (
+        f"With a second head, inference with a map takes {span(ours['inference_time_with_cam'])} times as long and "
+        f"parameters are {span(ours['parameters'])} times as many; the times are {beside} the range that the paper "
+        f"prints for its networks, {span(ratio)}."
+    )

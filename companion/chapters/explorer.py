@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import copy
 import io
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import matplotlib.pyplot as plt
@@ -17,13 +17,16 @@ from sigcam_core.cams.maps import MapOptions, maps_from_features, methods_of
 from sigcam_core.cams.score_maps import normalize_maps
 from sigcam_core.common.checks import check_class_idx
 from sigcam_core.common.errors import check_choice, fail
+from sigcam_core.common.titles import METHOD_TITLES
 from sigcam_core.dual.branch import HEADS, DualBranch
 from sigcam_core.dual.linear import linear_head_weight
 from sigcam_core.invariance import sign_collapse_delta
 from sigcam_core.prepare.images import load_images, normalize
 from sigcam_core.prepare.manifest import Manifest
 from sigcam_core.summarise.drawing import Panel, draw_panel, to_pictures
-from sigcam_core.summarise.style import COLORS, METHOD_TITLES, in_style
+from sigcam_core.summarise.style import COLORS, in_style
+
+from ..show.names import in_markdown
 
 
 def shift_heads(dual: DualBranch, class_idx: int, shift: float) -> DualBranch:
@@ -168,3 +171,20 @@ def explorer(
     draw()
     # The figure is an Image, not an Output widget: those hang now and then when a notebook runs in batch.
     return widgets.VBox([*controls, picture])
+
+
+def shift_sentence(class_name: str, before: Mapping[str, float], after: Mapping[str, float], shift: float) -> str:
+    """What a shift of both heads does to either probability.
+
+    Args:
+        class_name: that the map explains.
+        before: probability by head.
+        after: the same, after the shift.
+        shift: in units of the sign collapse.
+    """
+    stays = abs(after["softmax"] - before["softmax"]) <= 1e-4
+    return (
+        f"Shifted by {shift:g} times the sign collapse, the softmax probability of {in_markdown(class_name)} "
+        f"{'stays at' if stays else 'moves from ' + format(before['softmax'], '.3f') + ' to'} {after['softmax']:.3f}, "
+        f"and the sigmoid's moves from {before['sigmoid']:.3f} to {after['sigmoid']:.3f}."
+    )

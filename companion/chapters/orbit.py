@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import NamedTuple
 
 import numpy as np
@@ -169,3 +169,22 @@ def orbit_tables(orbit: Orbit) -> tuple[pd.DataFrame, pd.DataFrame]:
     scalars = [(titles[name], f"{value:.2g}") for name, value in scalar_changes(orbit).items()]
     columns = ["head", "probability", "largest change of any"]
     return pd.DataFrame(heads, columns=columns), pd.DataFrame(scalars, columns=["scalar", "largest change"])
+
+
+SAME_PROBABILITY = 1e-6
+"""The largest change of a probability that rounding may make."""
+
+
+def invariance_sentence(values: Mapping[str, Value]) -> str:
+    """One network, several heads: do they agree, and does a map turn into its negative?
+
+    Args:
+        values: of :func:`invariance_chapter`.
+    """
+    change, correlation = float(values["max_probability_difference"]), float(values["map_correlation_after_collapse"])
+    agree = "agree" if change <= SAME_PROBABILITY else "do not agree"
+    negative = "is the negative" if correlation < -0.999 else "is not the negative"
+    return (
+        f"Five heads {agree} on all {values['num_classes']:,} probabilities of a photo (the largest change is "
+        f"{change:.0e}), and draw five maps, one of which {negative} of the first (correlation {correlation:.3f})."
+    )

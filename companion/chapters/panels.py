@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 import numpy as np
 import pandas as pd
@@ -11,13 +11,15 @@ from torch import Tensor
 
 from sigcam_core.cams.maps import cam_maps
 from sigcam_core.cams.score_maps import normalize_maps
+from sigcam_core.common.titles import METHOD_TITLES
 from sigcam_core.dual.branch import HEADS, DualBranch
 from sigcam_core.fidelity.scores import explain_images
 from sigcam_core.localization.protocol import gt_loc_box, gt_loc_iou
 from sigcam_core.prepare.images import load_images, normalize, scaled_boxes
 from sigcam_core.prepare.manifest import Manifest
 from sigcam_core.summarise.drawing import Panel, to_pictures
-from sigcam_core.summarise.style import METHOD_TITLES
+
+from ..show.shown import sentence_list
 
 HIT = 0.5
 """IoU from which a box counts as found."""
@@ -161,3 +163,41 @@ def denormalize(images: Tensor, mean: Sequence[float], std: Sequence[float]) -> 
     """
     scaled = images * torch.tensor(std).view(-1, 1, 1) + torch.tensor(mean).view(-1, 1, 1)
     return (255 * scaled).round().clamp(0, 255).to(torch.uint8)
+
+
+def boxes_sentence(hits: Mapping[str, tuple[int, int]]) -> str:
+    """How many of the boxes that a figure shows are right.
+
+    Args:
+        hits: by map, how many of its boxes have an IoU of at least 0.5 with a true one, and of how many.
+    """
+    parts = [f"{hit} of {count} ({name})" for name, (hit, count) in hits.items()]
+    return (
+        f"Of the images below, drawn at random, the dashed box meets the object (IoU ≥ 0.5) in {sentence_list(parts)}."
+    )
+
+
+def likeness_sentence(likeness: Mapping[str, float], count: int) -> str:
+    """How alike the maps of a figure are to the last of each row.
+
+    Args:
+        likeness: by map, its mean correlation with the last.
+        count: images.
+    """
+    parts = [f"{value:.2f} with {name}" for name, value in likeness.items()]
+    return f"On these {count} photos the sigmoid head's map has a mean correlation of {sentence_list(parts)}."
+
+
+def explained_sentence(scores: pd.DataFrame) -> str:
+    """What is left of the probability when only what a map shows is kept.
+
+    Args:
+        scores: columns ``head, before, after``, one row a map.
+    """
+    before = float(scores["before"].mean())
+    softmax, sigmoid = (float(scores["after"][scores["head"] == head].mean()) for head in ("softmax", "sigmoid"))
+    more = "more of it than" if sigmoid > softmax else "less of it than" if sigmoid < softmax else "as much of it as"
+    return (
+        f"Of a mean probability of {before:.2f}, the explained images below keep {softmax:.2f} by maps "
+        f"of the softmax head and {sigmoid:.2f} by those of the sigmoid head, which keeps {more} softmax does."
+    )

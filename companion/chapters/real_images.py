@@ -15,6 +15,7 @@ from sigcam_core.localization.evidence import WSOL_METRICS
 from ..controls.maps import NO_HEAD, SHIFTED, WRONG_CLASS
 from ..paper.beside import beside_paper, gains_beside_paper
 from ..show.results import Measured, Overhead, figures_with_intervals, provenance_line, usual_rows
+from ..show.sentences import count_words, sides
 from ..show.shown import show
 from .chapters import SHOWN_COVERAGES, at_coverages
 
@@ -200,3 +201,33 @@ def sources(measured: Mapping[str, Measured], overhead: Mapping[str, Overhead]) 
         ]
     lines += [f"overhead, {device}\n  {provenance_line(record)}" for device, (_, _, record) in overhead.items()]
     return "\n".join(lines)
+
+
+def real_images_sentence(measured: Mapping[str, Measured]) -> str:
+    """How the sigmoid head's CAM stands to softmax's by MaxBoxAccV2 over data sets and networks, and if both are cut.
+
+    Args:
+        measured: experiments on photographs.
+    """
+
+    def gains(method: str) -> str:
+        tables = [usual_rows(one.tables["wsol_differences"]) for one in measured.values()]
+        table = pd.concat(tables, ignore_index=True)
+        rows = table[(table["method"] == method) & (table["metric"] == "maxboxacc_v2")]
+        told = count_words(sides(rows, "maxboxacc_v2"), ("higher", "lower", "not told apart"))
+        return f"{told.removesuffix(' rows')} ({_span(rows['difference'])} points)"
+
+    return (
+        f"Over data sets and networks, MaxBoxAccV2 of the sigmoid head's CAM against softmax's is {gains('cam')}; "
+        f"where the weights of both heads are truncated (Layer-CAM), it is {gains('layercam')}."
+    )
+
+
+def _span(values: pd.Series[float]) -> str:
+    """The least and the greatest of some differences, to one decimal, without a minus before a zero.
+
+    >>> _span(pd.Series([1.26, -0.04]))
+    '+0.0 to +1.3'
+    """
+    low, high = (round(float(value), 1) + 0.0 for value in (values.min(), values.max()))
+    return f"{low:+.1f}" if low == high else f"{low:+.1f} to {high:+.1f}"

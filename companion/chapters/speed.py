@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -146,3 +147,36 @@ def speed_figure(result: dict[str, Any]) -> Figure:
     ax.grid(axis="x", alpha=0.3)
     figure.legend(loc="outside upper right", ncols=2, fontsize=9)
     return figure
+
+
+def speed_sentence(rows: Sequence[Mapping[str, Any]], head: Sequence[Mapping[str, Any]] = ()) -> str:
+    """How many goals of speed are met, and which are not.
+
+    Args:
+        rows: of the benchmarks, each with ``task, peer, speed_up, goal``; without a goal where ``None``.
+        head: of the training of a head, the same.
+    """
+    with_goal = [row for row in [*rows, *head] if row["goal"] is not None]
+    missed = [row for row in with_goal if row["speed_up"] < row["goal"]]
+    best = max(rows, key=lambda row: float(row["speed_up"]))
+    text = (
+        f"{len(with_goal) - len(missed)} of {len(with_goal)} goals of speed are met; the largest gain is "
+        f"{best['speed_up']:.0f} times ({best['task']}, against {best['peer']})"
+    )
+    tasks = {row["task"]: [other for other in missed if other["task"] == row["task"]] for row in missed}
+    names = [
+        f"{task}, {_from_to(own, 'speed_up')} times where {_from_to(own, 'goal')} {'was' if len(own) == 1 else 'were'} "
+        "aimed at"
+        for task, own in tasks.items()
+    ]
+    return text + (f"; missed: {'; '.join(names)}." if names else ".")
+
+
+def _from_to(rows: Sequence[Mapping[str, Any]], key: str) -> str:
+    """A number of some rows, from the least to the greatest.
+
+    >>> _from_to([{"goal": 12.0}, {"goal": 20.0}], "goal"), _from_to([{"goal": 0.83}], "goal")
+    ('12 to 20', '0.83')
+    """
+    ends = [f"{value:.3g}" for value in (min(row[key] for row in rows), max(row[key] for row in rows))]
+    return ends[0] if ends[0] == ends[1] else " to ".join(ends)

@@ -17,8 +17,8 @@ from typing import Any, Literal
 
 import pandas as pd
 
-from sigcam_core.cams.methods import CAM_METHODS
 from sigcam_core.common.errors import check_choice
+from sigcam_core.common.titles import METHOD_TITLES
 
 from ..controls.tables import COMPARISONS, TITLES
 from .verdicts import RULES, Sign
@@ -174,7 +174,7 @@ def _expand(evidence: Mapping[str, Any], content: Mapping[str, Any]) -> list[Tes
             label = TITLES[check_choice("metric", where["metric"], TITLES)]
             compared = COMPARISONS[check_choice("comparison", where["comparison"], COMPARISONS)].words
         elif "method" in each:
-            label = f"{label} of {CAM_METHODS[where['method']].title}"
+            label = f"{label} of {METHOD_TITLES[where['method']]}"
         tests += [
             Test(
                 experiment=name,

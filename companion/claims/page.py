@@ -152,7 +152,7 @@ def verdict_values(judged: Sequence[Judged]) -> dict[str, Value]:
     return values
 
 
-def of_verdicts(judged: Sequence[Judged]) -> str:
+def verdicts_sentence(judged: Sequence[Judged]) -> str:
     """How many of the paper's claims hold, hold under a condition, do not, or were not tested.
 
     Args:

@@ -8,8 +8,7 @@ from typing import Any
 
 import pandas as pd
 
-from sigcam_core.evaluate.schema import METRIC_TITLES
-from sigcam_core.summarise.style import METHOD_TITLES
+from sigcam_core.common.titles import METHOD_TITLES, METRIC_TITLES
 
 from ..show.names import QUANTITY_TITLES, UNIT_NAMES, data_set_title, network_title
 from ..show.results import decimals_of

@@ -14,12 +14,11 @@ from matplotlib.lines import Line2D
 from matplotlib.ticker import LogLocator, NullFormatter
 
 from sigcam_core.common.errors import fail
-from sigcam_core.evaluate.schema import METRIC_TITLES
+from sigcam_core.common.titles import METHOD_TITLES, METRIC_TITLES
 from sigcam_core.summarise.drawing import Panel, draw_panel
 from sigcam_core.summarise.style import (
     COLORS,
     METHOD_MARKERS,
-    METHOD_TITLES,
     SEVERAL,
     in_style,
 )

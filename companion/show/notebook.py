@@ -68,3 +68,14 @@ def _check(name: str, value: Any, kind: Any, allowed: Collection[Any] | None) ->
     if allowed is not None and value not in allowed:
         low_to_high = isinstance(allowed, range) and f"{words} from {allowed[0]} to {allowed[-1]}"
         fail(f"parameter {name} is {value!r}: give {low_to_high or 'one of ' + ', '.join(map(repr, allowed))}.")
+
+
+def bold(sentence: str) -> Any:
+    """The sentence that opens a page, as a notebook shows it and the book at the top of the page.
+
+    Args:
+        sentence: plain text, or Markdown.
+    """
+    from IPython.display import Markdown  # comes with the notebooks
+
+    return Markdown(f"**{sentence}**")  # type: ignore[no-untyped-call]

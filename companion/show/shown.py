@@ -15,9 +15,8 @@ from matplotlib.figure import Figure
 from pandas.io.formats.style import Styler
 
 from sigcam_core.common.errors import fail
-from sigcam_core.evaluate.schema import METRIC_TITLES
+from sigcam_core.common.titles import METHOD_TITLES, METRIC_TITLES
 from sigcam_core.summarise.csv import csv_text
-from sigcam_core.summarise.style import METHOD_TITLES
 
 from .names import QUANTITY_TITLES, SCALAR_TITLES, UNIT_NAMES, data_set_title, network_title
 from .saved import save_figure

@@ -17,11 +17,11 @@ from ..cams.maps import MapOptions, maps_from_features, methods_of
 from ..cams.score_maps import normalize_maps
 from ..common.errors import check_choice, fail
 from ..common.files import write_atomically
+from ..common.titles import METHOD_TITLES
 from ..dual.branch import HEADS, DualBranch
 from ..dual.shipped import SHIPPED_HEADS, shipped_dual
 from ..prepare.images import load_images, normalize
 from ..summarise.drawing import Panel, panel_grid, to_pictures
-from ..summarise.style import METHOD_TITLES
 from .photo import photo_manifest
 
 MOST_LIKELY = 5

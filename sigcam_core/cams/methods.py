@@ -174,7 +174,6 @@ class Method:
     Attributes:
         function: of feature maps (N, K, h, w), of what it needs, and of ``truncated``, to maps (N, h, w); where it
             needs passes, a function with the arguments of :func:`sigcam_core.cams.score_cam.scorecam`.
-        title: as people write it.
         needs: ``"weights"``, the scalar's weights (N, K) in a head of global average pooling and one linear layer, for
             a logit the class's row; ``"gradients"``, those of the scalar, (N, K, h, w) or (N, K, 1, 1); or
             ``"passes"``, more passes of the network over the images.
@@ -182,21 +181,21 @@ class Method:
     """
 
     function: Callable[..., Any]
-    title: str
     needs: Literal["weights", "gradients", "passes"]
     is_of_paper: bool = False
 
 
 CAM_METHODS: dict[str, Method] = {
-    "cam": Method(cam, "CAM", "weights", is_of_paper=True),
-    "gradcam": Method(gradcam, "Grad-CAM", "gradients", is_of_paper=True),
-    "gradcam++": Method(gradcam_plus_plus, "Grad-CAM++", "gradients", is_of_paper=True),
-    "xgradcam": Method(xgradcam, "XGrad-CAM", "gradients", is_of_paper=True),
-    "layercam": Method(layercam, "Layer-CAM", "gradients", is_of_paper=True),
-    "hirescam": Method(hirescam, "HiResCAM", "gradients"),
-    "scorecam": Method(scorecam, "Score-CAM", "passes"),
+    "cam": Method(cam, "weights", is_of_paper=True),
+    "gradcam": Method(gradcam, "gradients", is_of_paper=True),
+    "gradcam++": Method(gradcam_plus_plus, "gradients", is_of_paper=True),
+    "xgradcam": Method(xgradcam, "gradients", is_of_paper=True),
+    "layercam": Method(layercam, "gradients", is_of_paper=True),
+    "hirescam": Method(hirescam, "gradients"),
+    "scorecam": Method(scorecam, "passes"),
 }
-"""Every method by name. To add one, write its function and its line here; everything else reads this table."""
+"""Every method by name. To add one, write its function, its line here, and its title in
+:data:`sigcam_core.common.titles.METHOD_TITLES`; everything else reads these tables."""
 METHODS: tuple[str, ...] = tuple(name for name, method in CAM_METHODS.items() if method.is_of_paper)
 """Names of the methods of the paper. ``"cam"`` needs a head of global average pooling and one linear layer."""
 EXTRA_METHODS: tuple[str, ...] = tuple(name for name in CAM_METHODS if name not in METHODS)

@@ -30,10 +30,6 @@ SCHEMA = pa.schema(
 )
 """Columns of the evidence. Localisation and pointing are of the map of the label, fidelity is of that of the predicted
 class."""
-METRIC_TITLES = {name: title for family in FAMILIES for name, title in family.titles.items()}
-"""Of every metric that tables show, as people write it."""
-
-
 NEEDS = {name: need for family in FAMILIES for name, need in family.needs.items()}
 """What an image must have for a metric, where that is more than the image itself."""
 

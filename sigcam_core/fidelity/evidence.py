@@ -20,6 +20,7 @@ from ..cams.score_maps import normalize_maps
 from ..common.errors import check_choice, fail
 from ..common.families import MetricFamily
 from ..common.resampling import FloatArray, Statistics
+from ..common.titles import FIDELITY_TITLES, PERTURBATION_TITLES
 from ..dual.branch import HEADS, DualBranch
 from .explained import MapsToScore, score_distinct_maps
 from .perturbation import deletion_auc, insertion_auc, perturbation_curves
@@ -33,13 +34,6 @@ COLUMNS = (
     ("coherency", pa.float32()),
     *((f"{kind}_score_{scorer}", pa.float64()) for scorer in SCORERS for kind in ("image", "explained")),
 )
-TITLES = {
-    "average_drop": "average drop",
-    "increase_in_confidence": "increase in confidence",
-    "coverage": "coverage",
-    "coherency": "coherency",
-    "adcc": "ADCC",
-}
 FIDELITY_METRICS = ("average_drop", "increase_in_confidence", "coverage")
 """Columns of the paper's Table 2, and coverage, without which they cannot be read."""
 ADCC_METRICS = ("coherency", "coverage", "average_drop", "adcc")
@@ -52,7 +46,6 @@ PERTURBATION_COLUMNS = (
     ("insertion_fractions", pa.list_(pa.float32())),
     ("insertion_curve", pa.list_(pa.float32())),
 )
-PERTURBATION_TITLES = {"insertion_auc": "insertion AUC", "deletion_auc": "deletion AUC"}
 PERTURBATION_METRICS = tuple(PERTURBATION_TITLES)
 
 
@@ -153,7 +146,7 @@ FIDELITY = MetricFamily(
     COLUMNS,
     measure,
     fidelity_statistics,
-    TITLES,
+    FIDELITY_TITLES,
     variant="scorer",
     variants=SCORERS,
     makes_passes=True,

@@ -19,6 +19,7 @@ from ..common.errors import check_choice
 from ..common.families import MetricFamily, Need
 from ..common.packed import PACKED, is_packed, pack, unpack
 from ..common.resampling import FloatArray, Statistics, drawn_images
+from ..common.titles import WSOL_TITLES
 from .contours import NUM_LEVELS, BoxArray
 from .hits import hit_rates, in_ten_thousandths, max_box_acc, pack_hits
 from .protocol import (
@@ -44,14 +45,7 @@ COLUMNS = (
     ("object_histogram", PACKED),
     ("background_histogram", PACKED),
 )
-TITLES = {
-    "top1_cls": "Top-1 Cls",
-    "top1_loc": "Top-1 Loc",
-    "gt_loc": "GT-Loc",
-    "maxboxacc_v2": "MaxBoxAccV2",
-    "pxap": "PxAP",
-}
-WSOL_METRICS = tuple(TITLES)
+WSOL_METRICS = tuple(WSOL_TITLES)
 """Columns of the paper's Table 1."""
 BOXES, MASKS = Need("boxes", "best_iou_multi"), Need("masks", "object_histogram")
 BOX_METRICS = ("top1_loc", "gt_loc", *(f"maxboxacc@{percentage}" for percentage in IOU_PERCENTAGES), "maxboxacc_v2")
@@ -175,7 +169,7 @@ LOCALIZATION = MetricFamily(
     COLUMNS,
     measure,
     wsol_statistics,
-    TITLES,
+    WSOL_TITLES,
     needs={**dict.fromkeys(BOX_METRICS, BOXES), "pxap": MASKS},
     variant="protocol",
     variants=PROTOCOLS,

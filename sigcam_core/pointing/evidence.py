@@ -17,6 +17,7 @@ from ..cams.score_maps import resize_maps
 from ..common.checks import IGNORE, OBJECT
 from ..common.families import MetricFamily, Need
 from ..common.resampling import FloatArray, Statistics, drawn_images
+from ..common.titles import POINTING_TITLES
 from ..localization.contours import BoxArray
 from ..localization.evidence import measure_once
 from ..localization.protocol import MAP_SIZE
@@ -29,12 +30,7 @@ COLUMNS = (
     ("energy_in_box", pa.float32()),
     ("energy_in_mask", pa.float32()),
 )
-TITLES = {
-    "pointing_game": "pointing game",
-    "energy_pointing": "energy in box",
-    "energy_pointing_mask": "energy in mask",
-}
-POINTING_METRICS = tuple(TITLES)
+POINTING_METRICS = tuple(POINTING_TITLES)
 NEEDS = {
     metric: Need(what, column)
     for metric, what, (column, _) in zip(POINTING_METRICS, ("boxes", "boxes", "masks"), COLUMNS, strict=True)
@@ -92,4 +88,4 @@ def pointing_statistics(rows: pd.DataFrame, weights: FloatArray) -> Statistics:
     return statistics
 
 
-POINTING = MetricFamily("pointing", COLUMNS, measure, pointing_statistics, TITLES, NEEDS)
+POINTING = MetricFamily("pointing", COLUMNS, measure, pointing_statistics, POINTING_TITLES, NEEDS)

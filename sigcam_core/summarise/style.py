@@ -9,7 +9,7 @@ from typing import Any, ParamSpec, TypeVar
 
 import matplotlib.pyplot as plt
 
-from ..cams.methods import CAM_METHODS
+from ..common.titles import METHOD_TITLES
 
 Arguments = ParamSpec("Arguments")
 Result = TypeVar("Result")
@@ -20,8 +20,7 @@ SEVERAL = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#56B4E9")
 OURS, PEER = COLORS["softmax"], COLORS["sigmoid"]
 TRUE_BOX, ESTIMATED_BOX = "white", "#E69F00"
 MAP_COLORS = "viridis"
-METHOD_TITLES = {name: method.title for name, method in CAM_METHODS.items()}
-METHOD_MARKERS = dict(zip(CAM_METHODS, cycle("os^DvPX*<>"), strict=False))
+METHOD_MARKERS = dict(zip(METHOD_TITLES, cycle("os^DvPX*<>"), strict=False))
 """By a method's place in the table, so that whatever is added gets a name and a marker by itself."""
 STYLE: dict[str, Any] = {
     "font.family": "sans-serif",

@@ -15,7 +15,7 @@ from hostile_names import HOSTILE
 from myst_parser.parsers.docutils_ import Parser
 from playwright.sync_api import Browser
 
-from companion.show.sentences import of_shift
+from companion.chapters.explorer import shift_sentence
 from companion.show.shown import fold, show
 from sigcam_core.summarise.drawing import Panel, panel_grid
 
@@ -25,7 +25,7 @@ PROBABILITIES = {"softmax": 0.5, "sigmoid": 0.5}
 
 def opening(name: str) -> str:
     """The sentence that opens a page, as the book renders it."""
-    text = of_shift(name, PROBABILITIES, PROBABILITIES, 1.0)
+    text = shift_sentence(name, PROBABILITIES, PROBABILITIES, 1.0)
     return str(publish_parts(f"> {text}", parser=Parser(), writer_name="html5")["body"])
 
 

@@ -19,9 +19,10 @@ from companion.show.figures import (
     training_figure,
 )
 from sigcam_core import EXTRA_METHODS, METHODS, SigcamError
+from sigcam_core.common.titles import METHOD_TITLES
 from sigcam_core.dual.branch import HEADS
 from sigcam_core.summarise.drawing import Panel, draw_panel, panel_grid
-from sigcam_core.summarise.style import COLORS, METHOD_MARKERS, METHOD_TITLES
+from sigcam_core.summarise.style import COLORS, METHOD_MARKERS
 
 IMAGE = np.full((8, 10, 3), 128, dtype=np.uint8)
 SCORE_MAP = np.linspace(0, 1, 80).reshape(8, 10)

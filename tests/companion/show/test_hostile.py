@@ -21,11 +21,11 @@ from myst_parser.parsers.docutils_ import Parser
 from papermill.translators import translate_parameters
 from PIL import Image
 
+from companion.chapters.explorer import shift_sentence
 from companion.show.figures import invariance_figure
 from companion.show.names import in_markdown
 from companion.show.notebook import check_parameters
 from companion.show.saved import save_values
-from companion.show.sentences import of_shift
 from companion.show.shown import fold, show
 from data_scripts.__main__ import main as data_scripts
 from sigcam_core.common.errors import SigcamError
@@ -82,7 +82,7 @@ def test_tables_of_notebooks_hold_text_and_no_tags() -> None:
 
 @pytest.mark.parametrize("name", HOSTILE)
 def test_an_opening_in_markdown_holds_text_and_no_tags(name: str) -> None:
-    text = of_shift(name, {"softmax": 0.5, "sigmoid": 0.5}, {"softmax": 0.5, "sigmoid": 0.1}, 1.0)
+    text = shift_sentence(name, {"softmax": 0.5, "sigmoid": 0.5}, {"softmax": 0.5, "sigmoid": 0.1}, 1.0)
     assert "\n" not in text
     settings: dict[str, Any] = {"myst_enable_extensions": ["dollarmath", "amsmath", "colon_fence", "deflist"]}
     body = publish_parts(f"> **{text}**", parser=Parser(), writer_name="html5", settings_overrides=settings)["body"]

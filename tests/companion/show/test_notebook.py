@@ -86,7 +86,7 @@ def test_sources_are_kept_without_outputs_and_every_figure_with_words(path: Path
 def test_every_page_opens_with_one_sentence_made_from_its_numbers(path: Path) -> None:
     cells = nbformat.read(path, as_version=4).cells
     (opening,) = [cell for cell in cells if "opening" in cell.metadata.get("tags", [])]
-    assert "openings.told(" in opening.source
+    assert "bold(" in opening.source
     first_fold = next((i for i, cell in enumerate(cells) if "fold(" in cell.source), len(cells))
     first_figure = next((i for i, cell in enumerate(cells) if "show_figure(" in cell.source), 0)
     assert first_figure <= first_fold  # a figure shows it before tables do

@@ -6,9 +6,12 @@ from typing import Any
 import pandas as pd
 import pytest
 
+from companion.chapters import chapters, explorer, orbit, panels, real_images, speed
+from companion.claims import page
+from companion.controls import comparisons
 from companion.controls.maps import CENTRE, NO_HEAD
 from companion.paper.tables import paper_table
-from companion.show import sentences as openings
+from companion.show import notebook, sentences
 from companion.show.results import Measured
 
 UP, DOWN, BOTH = (1.0, 2.0), (-2.0, -1.0), (-1.0, 1.0)
@@ -20,10 +23,12 @@ def differences(metric: str, *intervals: tuple[float, float]) -> pd.DataFrame:
 
 def test_heads_agree_or_do_not() -> None:
     values = {"max_probability_difference": 1e-16, "map_correlation_after_collapse": -1.0, "num_classes": 1000}
-    sentence = openings.of_invariance(values)
+    sentence = orbit.invariance_sentence(values)
     assert "Five heads agree on all 1,000 probabilities" in sentence
     assert "one of which is the negative" in sentence
-    turned = openings.of_invariance(values | {"max_probability_difference": 0.1, "map_correlation_after_collapse": 0.9})
+    turned = orbit.invariance_sentence(
+        values | {"max_probability_difference": 0.1, "map_correlation_after_collapse": 0.9}
+    )
     assert "do not agree" in turned
     assert "is not the negative" in turned
 
@@ -34,17 +39,17 @@ def test_heads_agree_or_do_not() -> None:
 def test_the_second_head_classifies_as_it_does(sigmoid: tuple[float, float], way: str) -> None:
     names = ["network", "softmax branch, test Top-1 (%)", "sigmoid branch, test Top-1 (%)"]
     table = pd.DataFrame(zip(["small_cnn-gap", "small_cnn-mlp"], [90.0, 90.0], sigmoid, strict=True), columns=names)
-    sentence = openings.of_training(table, 100)
+    sentence = chapters.training_sentence(table, 100)
     assert f"classifies {way} than softmax" in sentence
     assert f"by at most {max(abs(value - 90) for value in sigmoid):.0f} of 100 test images" in sentence
 
 
 def test_better_and_worse_trade_places_where_lower_is_better() -> None:
     table = differences("average_drop", UP, UP, DOWN, BOTH)
-    assert openings.sides(table, "average_drop") == (2, 1, 1)
-    assert openings.sides(table, "average_drop", lower_is_better=True) == (1, 2, 1)
+    assert sentences.sides(table, "average_drop") == (2, 1, 1)
+    assert sentences.sides(table, "average_drop", lower_is_better=True) == (1, 2, 1)
     nothing = pd.concat([table, differences("average_drop", (float("nan"), float("nan")))])
-    assert openings.sides(nothing, "average_drop") == (2, 1, 1)
+    assert sentences.sides(nothing, "average_drop") == (2, 1, 1)
 
 
 def test_localisation_counts_sides_and_sets_them_beside_the_centre() -> None:
@@ -52,13 +57,17 @@ def test_localisation_counts_sides_and_sets_them_beside_the_centre() -> None:
         [("cam", "softmax", 60.0), ("cam", "sigmoid", 70.0), (CENTRE, NO_HEAD, 50.0), ("class-free", "softmax", 1.0)],
         columns=["method", "head", "maxboxacc_v2"],
     )
-    sentence = openings.of_localization(differences("maxboxacc_v2", UP, DOWN, BOTH, BOTH), table, ["stanford_cars"])
+    sentence = chapters.localization_sentence(
+        differences("maxboxacc_v2", UP, DOWN, BOTH, BOTH), table, ["stanford_cars"]
+    )
     assert sentence.startswith("On Stanford Cars, MaxBoxAccV2 of the sigmoid head's map is higher than softmax's in 1")
     assert "lower in 1 and not told apart in 2 of 4 rows" in sentence
     assert "has 50.0 %, below them all." in sentence
     table.loc[table["method"] == CENTRE, "maxboxacc_v2"] = 65.0
-    assert "above some of them" in openings.of_localization(differences("maxboxacc_v2", UP), table, ["shapes"])
-    assert "lower in 1 of 1 rows" in openings.of_localization(differences("maxboxacc_v2", DOWN), table, ["shapes"])
+    assert "above some of them" in chapters.localization_sentence(differences("maxboxacc_v2", UP), table, ["shapes"])
+    assert "lower in 1 of 1 rows" in chapters.localization_sentence(
+        differences("maxboxacc_v2", DOWN), table, ["shapes"]
+    )
 
 
 def test_fidelity_turns_with_the_sign_of_the_drop() -> None:
@@ -67,16 +76,18 @@ def test_fidelity_turns_with_the_sign_of_the_drop() -> None:
         (UP, DOWN, ("worse in 1", "less in 1")),
     ):
         table = pd.concat([differences("average_drop", drop), differences("coverage", keep)])
-        sentence = openings.of_fidelity(table, "softmax")
+        sentence = chapters.fidelity_sentence(table, "softmax")
         assert all(word in sentence for word in words)
 
 
 def test_coverage_and_equal_coverage_are_told_with_their_signs() -> None:
     table = pd.DataFrame({"network": "vgg16", "coverage": [1.0, 2.0, 3.0], "average_drop": [30.0, 20.0, 10.0]})
-    assert "-1.00 (VGG-16)" in openings.of_trend(table)
-    assert "+1.00 (VGG-16)" in openings.of_trend(table.assign(average_drop=[1.0, 2.0, 3.0]))
+    assert "-1.00 (VGG-16)" in chapters.trend_sentence(table)
+    assert "+1.00 (VGG-16)" in chapters.trend_sentence(table.assign(average_drop=[1.0, 2.0, 3.0]))
     equal = pd.DataFrame({"head": ["softmax", "sigmoid"], "keep 10 %": [50.0, 45.0], "keep 50 %": [20.0, 21.0]})
-    assert "-5.0 points where maps keep 10 % and +1.0 points where maps keep 50 %" in openings.of_equal_coverage(equal)
+    assert "-5.0 points where maps keep 10 % and +1.0 points where maps keep 50 %" in chapters.equal_coverage_sentence(
+        equal
+    )
 
 
 @pytest.mark.parametrize(
@@ -84,23 +95,25 @@ def test_coverage_and_equal_coverage_are_told_with_their_signs() -> None:
 )
 def test_times_lie_where_they_lie_beside_the_papers(ratios: tuple[float, float], word: str) -> None:
     rows = [("inference_time_with_cam", ratio) for ratio in ratios] + [("parameters", 1.05), ("parameters", 1.05)]
-    sentence = openings.of_overhead(pd.DataFrame(rows, columns=["quantity", "ratio"]), paper_table("table3_overhead"))
+    sentence = chapters.overhead_sentence(
+        pd.DataFrame(rows, columns=["quantity", "ratio"]), paper_table("table3_overhead")
+    )
     assert f"the times are {word} the range that the paper prints for its networks, 1.14 to 1.19" in sentence
     assert "parameters are 1.05 times as many" in sentence
 
 
 def test_pictures_are_told_by_what_they_show() -> None:
-    assert "3 of 5 (CAM, softmax) and 4 of 5" in openings.of_boxes({"CAM, softmax": (3, 5), "CAM, sigmoid": (4, 5)})
+    assert "3 of 5 (CAM, softmax) and 4 of 5" in panels.boxes_sentence({"CAM, softmax": (3, 5), "CAM, sigmoid": (4, 5)})
     scores = pd.DataFrame({"head": ["softmax", "sigmoid"], "before": [0.8, 0.8], "after": [0.2, 0.5]})
-    assert "which keeps more of it than softmax does" in openings.of_explained(scores)
-    assert "less of it than" in openings.of_explained(scores.assign(after=[0.5, 0.2]))
+    assert "which keeps more of it than softmax does" in panels.explained_sentence(scores)
+    assert "less of it than" in panels.explained_sentence(scores.assign(after=[0.5, 0.2]))
     still, moved = {"softmax": 0.7, "sigmoid": 0.9}, {"softmax": 0.7, "sigmoid": 0.1}
-    assert "stays at 0.700" in openings.of_shift("cat", still, moved, 1)
-    assert "moves from 0.700 to 0.300" in openings.of_shift("cat", still, moved | {"softmax": 0.3}, 1)
+    assert "stays at 0.700" in explorer.shift_sentence("cat", still, moved, 1)
+    assert "moves from 0.700 to 0.300" in explorer.shift_sentence("cat", still, moved | {"softmax": 0.3}, 1)
 
 
 def test_likeness_is_told_map_by_map() -> None:
-    sentence = openings.of_likeness({"CAM, softmax": 0.614, "Layer-CAM, softmax": 0.95}, 7)
+    sentence = panels.likeness_sentence({"CAM, softmax": 0.614, "Layer-CAM, softmax": 0.95}, 7)
     assert "On these 7 photos" in sentence
     assert "0.61 with CAM, softmax and 0.95 with Layer-CAM, softmax." in sentence
 
@@ -111,12 +124,12 @@ def test_a_goal_that_is_missed_is_named() -> None:
         {"task": "b", "peer": "y", "speed_up": 9.0, "goal": None},
     ]
     head = [{"task": "head", "peer": "z", "speed_up": 0.5, "goal": 0.8}]
-    assert openings.of_speed(rows).startswith(
+    assert speed.speed_sentence(rows).startswith(
         "1 of 1 goals of speed are met; the largest gain is 9 times (b, against y)"
     )
-    assert "missed: head, 0.5 times where 0.8 was aimed at" in openings.of_speed(rows, head)
+    assert "missed: head, 0.5 times where 0.8 was aimed at" in speed.speed_sentence(rows, head)
     twice = [*head, head[0] | {"speed_up": 0.7}]
-    assert "missed: head, 0.5 to 0.7 times where 0.8 were aimed at" in openings.of_speed(rows, twice)
+    assert "missed: head, 0.5 to 0.7 times where 0.8 were aimed at" in speed.speed_sentence(rows, twice)
 
 
 def experiment(low: float) -> Measured:
@@ -127,9 +140,9 @@ def experiment(low: float) -> Measured:
 
 
 def test_real_images_give_the_gain_and_what_is_left_when_both_are_cut() -> None:
-    sentence = openings.of_real_images({"a": experiment(2.0), "b": experiment(0.5)})
+    sentence = real_images.real_images_sentence({"a": experiment(2.0), "b": experiment(0.5)})
     assert sentence.count("is higher in 2 of 2 (+1.5 to +3.0 points)") == 2
-    turned = openings.of_real_images({"a": experiment(-5.0), "b": experiment(-1.0)})
+    turned = real_images.real_images_sentence({"a": experiment(-5.0), "b": experiment(-1.0)})
     assert "CAM against softmax's is lower in 1 and not told apart in 1 of 2 (-4.0 to +0.0 points);" in turned
 
 
@@ -145,13 +158,13 @@ def crossed(centre: float, box: tuple[float, float], grid: tuple[float, float]) 
 
 
 def test_controls_count_data_sets_by_their_intervals() -> None:
-    sentence = openings.of_controls({"a": crossed(70.0, UP, DOWN), "b": crossed(50.0, BOTH, BOTH)})
+    sentence = comparisons.controls_sentence({"a": crossed(70.0, UP, DOWN), "b": crossed(50.0, BOTH, BOTH)})
     assert "every map of every head in 1 of 2 measurements; truncating" in sentence
     assert (
         "raises MaxBoxAccV2 in 1 of 2, and lowers the share of evidence in the right cell of a grid in 1 of 2"
         in sentence
     )
-    turned = openings.of_controls({"a": crossed(50.0, DOWN, UP)})
+    turned = comparisons.controls_sentence({"a": crossed(50.0, DOWN, UP)})
     assert "in 0 of 1 measurements; truncating" in turned
     assert "raises MaxBoxAccV2 in 0 of 1" in turned
 
@@ -162,5 +175,5 @@ def judged(word: str, wording: str = "paraphrase") -> Any:
 
 def test_verdicts_are_counted_of_the_papers_claims_alone() -> None:
     claims = [judged("holds"), judged("does not hold"), judged("does not hold"), judged("holds", "ours")]
-    assert openings.of_verdicts(claims) == "Of the paper's 3 claims, 1 holds and 2 do not hold."
-    assert openings.told("a sentence")._repr_markdown_() == "**a sentence**"
+    assert page.verdicts_sentence(claims) == "Of the paper's 3 claims, 1 holds and 2 do not hold."
+    assert notebook.bold("a sentence")._repr_markdown_() == "**a sentence**"
