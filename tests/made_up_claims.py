@@ -5,7 +5,7 @@ from pathlib import Path
 import pandas as pd
 
 from companion.claims.claims import load_claims
-from companion.controls.tables import COMPARISONS, TITLES
+from companion.controls.names import COMPARISONS, TITLES
 from sigcam_core.common.files import write_json
 from sigcam_core.summarise.csv import write_csv
 

@@ -14,8 +14,7 @@ from matplotlib.lines import Line2D
 from sigcam_core.common.errors import fail
 from sigcam_core.summarise.style import SEVERAL, in_style
 
-from ..controls.maps import CLASS_FREE, NO_HEAD
-from ..controls.tables import COMPARISONS, TITLES
+from ..controls.names import CLASS_FREE, COMPARISONS, NO_HEAD, TITLES
 from ..show.names import SCALAR_TITLES
 from ..show.results import Measured, provenance_line
 from ..show.saved import Value

@@ -15,7 +15,7 @@ from matplotlib.figure import Figure
 
 from sigcam_core.summarise.style import SEVERAL, in_style
 
-from ..controls.tables import GAINS
+from ..controls.names import GAINS
 from ..show.results import Measured
 from ..show.shown import sentence_list
 from .crossed import HEAD_TITLES, MARKERS, SHORT, data_set_handles, difference_texts

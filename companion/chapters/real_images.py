@@ -12,7 +12,7 @@ from pandas.io.formats.style import Styler
 from sigcam_core.fidelity.evidence import FIDELITY_METRICS, PERTURBATION_METRICS
 from sigcam_core.localization.evidence import WSOL_METRICS
 
-from ..controls.maps import NO_HEAD, SHIFTED, WRONG_CLASS
+from ..controls.names import NO_HEAD, SHIFTED, WRONG_CLASS
 from ..paper.beside import beside_paper, gains_beside_paper
 from ..show.results import Measured, Overhead, figures_with_intervals, provenance_line, usual_rows
 from ..show.sentences import count_words, sides

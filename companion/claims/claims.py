@@ -20,7 +20,7 @@ import pandas as pd
 from sigcam_core.common.errors import check_choice
 from sigcam_core.common.titles import METHOD_TITLES
 
-from ..controls.tables import COMPARISONS, TITLES
+from ..controls.names import COMPARISONS, TITLES
 from .verdicts import RULES, Sign
 
 

@@ -23,8 +23,9 @@ from sigcam_core.localization.protocol import GT_LOC_IOU, MAP_SIZE, pixel_averag
 from sigcam_core.prepare.images import has_masks, image_batches, known_masks, scaled_boxes
 from sigcam_core.prepare.manifest import Manifest
 
-from .maps import BASELINES, CENTRE, NO_HEAD, SHIFTED, WEIGHTS, WRONG_CLASS, Control, LinearHead
+from .maps import Control, LinearHead
 from .measured import ControlBatch, have_boxes, have_masks, locate_controls
+from .names import BASELINES, CENTRE, NO_HEAD, SHIFTED, WEIGHTS, WRONG_CLASS
 from .shards import Arrays
 
 SHIFTS = (-4.0, -2.0, -1.0, -0.5, 0.0, 0.25, 0.5, 1.0, 2.0, 4.0, 8.0)

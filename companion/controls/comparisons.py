@@ -11,7 +11,7 @@ from sigcam_core.common.errors import fail
 from sigcam_core.common.resampling import FloatArray, interval
 
 from ..show.results import Measured
-from .maps import CENTRE, NO_HEAD
+from .names import CENTRE, NO_HEAD
 from .simultaneous import simultaneous_intervals
 
 COLUMNS = ["comparison", "first", "second", "metric", "difference", "low", "high", "low_all", "high_all"]

@@ -17,23 +17,10 @@ from torch import Tensor
 from sigcam_core.cams.scalars import SCALARS, coefficients, scalar_of_head
 from sigcam_core.common.errors import check_choice, fail
 
-NO_HEAD = "none"
-"""The head of a map that has none."""
-WEIGHTS = ("signed", "truncated")
-"""Negative channel weights as they are, or cut to zero, as Oh and Noh 2025 do with those of the sigmoid head."""
-SHIFTED = "best shift"
-"""The logit of weights that are all shifted by one constant."""
-WRONG_CLASS = "wrong class"
-"""The logit of a random other class."""
+from .names import BASELINES, CENTRE, CLASS_FREE, NO_HEAD, RANDOM_POSITIVE, SHIFTED, WEIGHTS, WRONG_CLASS
+
 HEAD_SCALARS = (*SCALARS, SHIFTED, WRONG_CLASS)
 """What may be explained of a head, a scalar of its logits or one of the two above."""
-CENTRE = "centre"
-"""A Gaussian at the centre, the same for every image."""
-CLASS_FREE = "class-free"
-"""The sum of the feature maps."""
-RANDOM, RANDOM_POSITIVE = "random weights", "random positive weights"
-BASELINES = (CENTRE, CLASS_FREE, RANDOM, RANDOM_POSITIVE)
-"""Maps without a head, with the random sums of feature maps."""
 CENTRE_WIDTH = 0.25  # standard deviation, of the side; the boxes are the same squares for any width
 
 

@@ -30,7 +30,8 @@ from sigcam_core.localization.protocol import MAP_SIZE, NUM_BINS
 from sigcam_core.pointing.grids import GridBatch
 from sigcam_core.pointing.scores import boxes_to_masks, cell_shares, energy_shares, pointing_hits
 
-from .maps import CENTRE, WRONG_CLASS, Control, LinearHead, control_maps
+from .maps import Control, LinearHead, control_maps
+from .names import CENTRE, WRONG_CLASS
 from .shards import Arrays
 
 PERTURBATION_STEPS = 4  # points at 25, 50 and 75 % of the pixels

@@ -40,8 +40,9 @@ from ..heads import run_of, train_heads
 from .baselines import shift_table, shifted_heads
 from .comparisons import differences_table
 from .heads import ControlHeads, control_heads
-from .maps import BASELINES, CLASS_FREE, NO_HEAD, SHIFTED, WEIGHTS, WRONG_CLASS, Control, LinearHead
+from .maps import Control, LinearHead
 from .measured import ControlBatch, grid_controls, have_boxes, locate_controls, perturb_controls, score_controls
+from .names import BASELINES, CLASS_FREE, NO_HEAD, SHIFTED, WEIGHTS, WRONG_CLASS
 from .shards import Arrays, in_shards, seconds_of
 from .tables import (
     ControlEvidence,

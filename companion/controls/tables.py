@@ -15,114 +15,13 @@ from sigcam_core.localization.hits import best_levels, box_acc_at, hit_rates, ma
 from sigcam_core.localization.protocol import GT_LOC_IOU, IOU_PERCENTAGES, pixel_average_precision
 
 from .comparisons import differences_table
-from .maps import CENTRE, CLASS_FREE, NO_HEAD, RANDOM_POSITIVE, SHIFTED, WEIGHTS, WRONG_CLASS, Control
+from .maps import Control
 from .measured import have_boxes, have_masks
+from .names import COMPARISONS, GAINS, NO_HEAD, SIGMOID, SOFTMAX, WRONG_CLASS
 from .shards import Arrays
 
-TITLES = {
-    "maxboxacc_v2": "MaxBoxAccV2",
-    "maxboxacc_v2_held_out": "MaxBoxAccV2, held-out threshold",
-    "gt_loc": "GT-Loc",
-    "pxap": "PxAP",
-    "pointing_game": "pointing game",
-    "energy_pointing": "energy in box",
-    "grid_2x2": "grid 2 × 2",
-    "grid_3x3": "grid 3 × 3",
-    "average_drop": "average drop",
-    "increase_in_confidence": "increase in confidence",
-    "coverage": "coverage",
-    "drop_at_50": "drop at half the pixels",
-    "insertion_auc": "insertion",
-    "deletion_auc": "deletion",
-}
-"""Metrics of the crossed controls, as people write them."""
 NEED_BOXES = ("maxboxacc_v2", "maxboxacc_v2_held_out", "gt_loc", "pointing_game", "energy_pointing")
 """Metrics of those images alone that have boxes; PxAP is of those that have masks."""
-SOFTMAX, SIGMOID = "softmax", "sigmoid"  # in the table below, the two that are compared: at their optimum, or given
-Row = tuple[str, str, str]
-
-
-@dataclass(frozen=True)
-class Comparison:
-    """Two rows of control maps.
-
-    Attributes:
-        first: head, scalar and weights of the row that is subtracted.
-        second: of the row from which it is subtracted.
-        words: what the difference is, in words.
-    """
-
-    first: Row
-    second: Row
-    words: str
-
-
-_PUBLISHED, _SIGNED = (SIGMOID, "logit", "truncated"), (SOFTMAX, "logit", "signed")
-COMPARISONS: dict[str, Comparison] = {
-    # The paper's printed gain mixes two changes, the head and the truncation; then each of them alone.
-    "sigmoid_as_published": Comparison(_SIGNED, _PUBLISHED, "truncated sigmoid minus signed softmax"),
-    "sigmoid_vs_softmax_signed": Comparison(
-        _SIGNED, (SIGMOID, "logit", "signed"), "signed sigmoid minus signed softmax"
-    ),
-    "sigmoid_vs_softmax_truncated": Comparison(
-        (SOFTMAX, "logit", "truncated"), _PUBLISHED, "truncated sigmoid minus truncated softmax"
-    ),
-    "truncation_softmax": Comparison(_SIGNED, (SOFTMAX, "logit", "truncated"), "truncated minus signed, softmax head"),
-    "truncation_sigmoid": Comparison((SIGMOID, "logit", "signed"), _PUBLISHED, "truncated minus signed, sigmoid head"),
-    # What needs no second head: the softmax head's own contrasts, which its predictions do fix.
-    "centring_softmax": Comparison(_SIGNED, (SOFTMAX, "centred", "signed"), "centred minus as trained, softmax head"),
-    "centring_softmax_truncated": Comparison(
-        (SOFTMAX, "logit", "truncated"),
-        (SOFTMAX, "centred", "truncated"),
-        "centred minus as trained, both truncated, softmax head",
-    ),
-    "log_odds_softmax": Comparison(_SIGNED, (SOFTMAX, "log_odds", "signed"), "log-odds minus logit, softmax head"),
-    "finer_softmax": Comparison(_SIGNED, (SOFTMAX, "finer", "signed"), "Finer-CAM minus CAM, softmax head"),
-    "sigmoid_vs_softmax_centred": Comparison(
-        (SOFTMAX, "centred", "signed"), _PUBLISHED, "truncated sigmoid minus centred softmax"
-    ),
-    "sigmoid_signed_vs_softmax_centred": Comparison(
-        (SOFTMAX, "centred", "signed"), (SIGMOID, "logit", "signed"), "signed sigmoid minus centred softmax"
-    ),
-    "sigmoid_vs_softmax_centred_truncated": Comparison(
-        (SOFTMAX, "centred", "truncated"), _PUBLISHED, "truncated sigmoid minus centred and truncated softmax"
-    ),
-    "sigmoid_signed_vs_log_odds": Comparison(
-        (SOFTMAX, "log_odds", "signed"), (SIGMOID, "logit", "signed"), "signed sigmoid minus softmax log-odds"
-    ),
-    # What knows no class, or nothing at all.
-    "best_shift_vs_sigmoid_truncated": Comparison(
-        (SOFTMAX, SHIFTED, "signed"), _PUBLISHED, "truncated sigmoid minus shifted softmax"
-    ),
-    "class_free_vs_sigmoid_truncated": Comparison(
-        (NO_HEAD, CLASS_FREE, "signed"), _PUBLISHED, "truncated sigmoid minus sum of the feature maps"
-    ),
-    "class_free_vs_sigmoid_signed": Comparison(
-        (NO_HEAD, CLASS_FREE, "signed"), (SIGMOID, "logit", "signed"), "signed sigmoid minus sum of the feature maps"
-    ),
-    "random_positive_vs_sigmoid_truncated": Comparison(
-        (NO_HEAD, RANDOM_POSITIVE, "signed"), _PUBLISHED, "truncated sigmoid minus random positive weights"
-    ),
-    "centre_vs_sigmoid_truncated": Comparison(
-        (NO_HEAD, CENTRE, "signed"), _PUBLISHED, "truncated sigmoid minus one centred square"
-    ),
-    **{
-        f"wrong_class_{name}_{weights}": Comparison(
-            (head, "logit", weights),
-            (head, WRONG_CLASS, weights),
-            f"wrong class minus right class, {weights} {name}",
-        )
-        for name, head in (("softmax", SOFTMAX), ("sigmoid", SIGMOID))
-        for weights in WEIGHTS
-    },
-}
-"""Comparisons by name. Heads stand for the two that are compared; claims and tables take them from here."""
-GAINS = {
-    "centring": "centring",
-    "truncation": "truncation",
-    "sigmoid": "the truncated sigmoid map instead",
-}
-"""Changes of any softmax head's signed map, in words."""
 
 
 @dataclass(frozen=True, eq=False)

@@ -12,7 +12,7 @@ import pandas as pd
 
 from sigcam_core.localization.evidence import WSOL_METRICS
 
-from ..controls.maps import CENTRE, CLASS_FREE, NO_HEAD
+from ..controls.names import CENTRE, CLASS_FREE, NO_HEAD
 from ..matrix import DATA_SETS
 from ..show.names import data_set_title, network_title
 from ..show.results import Measured, Overhead, read_measured, read_overhead

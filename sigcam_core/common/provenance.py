@@ -8,9 +8,10 @@ import platform
 import subprocess
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-import torch
+if TYPE_CHECKING:
+    import torch
 
 RECORDED_PACKAGES = ("torch", "torchvision", "torchmetrics", "timm", "numpy", "opencv-python-headless", "pandas")
 
@@ -39,8 +40,9 @@ def git_commit(folder: Path | None = None) -> str:
 
 def device_name(device: torch.device | str) -> str:
     """A name that a reader can compare with their own machine: the GPU's, or the CPU's with its cores."""
-    device = torch.device(device)
-    if device.type == "cuda":
+    if str(device).startswith("cuda"):
+        import torch  # whoever writes a table on a CPU need not wait for it
+
         return torch.cuda.get_device_name(device)
     model = platform.processor() or platform.machine()
     cpuinfo = Path("/proc/cpuinfo")
@@ -72,4 +74,6 @@ def provenance(**facts: Any) -> dict[str, Any]:
 
 def best_device() -> torch.device:
     """CUDA where there is one, else the CPU: where networks are evaluated and measured."""
+    import torch
+
     return torch.device("cuda" if torch.cuda.is_available() else "cpu")

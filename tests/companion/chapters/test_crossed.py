@@ -25,7 +25,7 @@ from companion.chapters.crossed import (
     scorer_figures,
 )
 from companion.chapters.real_images import localization_figures, with_baselines
-from companion.controls.tables import COMPARISONS
+from companion.controls.names import COMPARISONS
 from companion.show.results import Measured
 from sigcam_core.common.errors import SigcamError
 from sigcam_core.summarise.csv import write_csv

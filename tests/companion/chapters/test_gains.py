@@ -8,7 +8,8 @@ import pandas as pd
 import pytest
 
 from companion.chapters.gains import METRIC, gain_figure, gains_figures, gains_told
-from companion.controls.tables import GAINS, gains_table
+from companion.controls.names import GAINS
+from companion.controls.tables import gains_table
 from companion.show.results import Measured
 from sigcam_core.common.resampling import FloatArray
 

@@ -7,7 +7,7 @@ import pytest
 
 from companion.claims.claims import LAYOUTS, Claim, load_claims, untested_cells
 from companion.claims.verdicts import RULES
-from companion.controls.tables import COMPARISONS, TITLES
+from companion.controls.names import COMPARISONS, TITLES
 from companion.experiments import EXPERIMENTS, OVERHEAD
 from companion.paper.tables import paper_table
 from sigcam_core.common.errors import SigcamError

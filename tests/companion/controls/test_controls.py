@@ -10,10 +10,7 @@ from small_networks import seeded_images
 from torch import Tensor, nn
 
 from companion.controls.maps import (
-    BASELINES,
     HEAD_SCALARS,
-    NO_HEAD,
-    WEIGHTS,
     Control,
     LinearHead,
     centre_of,
@@ -21,6 +18,7 @@ from companion.controls.maps import (
     control_maps,
     other_classes,
 )
+from companion.controls.names import BASELINES, NO_HEAD, WEIGHTS
 from sigcam_core.backbones.small_cnn import small_cnn
 from sigcam_core.cams.maps import cam_maps
 from sigcam_core.common.errors import SigcamError

@@ -8,7 +8,7 @@ import torch
 from small_networks import seeded_images
 from torch import Tensor, nn
 
-from companion.controls.maps import BASELINES, NO_HEAD, Control, LinearHead
+from companion.controls.maps import Control, LinearHead
 from companion.controls.measured import (
     ControlBatch,
     grid_controls,
@@ -18,6 +18,7 @@ from companion.controls.measured import (
     perturb_controls,
     score_controls,
 )
+from companion.controls.names import BASELINES, NO_HEAD
 from sigcam_core.backbones.small_cnn import small_cnn
 from sigcam_core.cams.maps import cam_maps
 from sigcam_core.cams.score_maps import normalize_maps, resize_maps

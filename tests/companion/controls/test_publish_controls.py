@@ -14,9 +14,9 @@ from small_measurement import TINY, Made, copy_of
 
 from companion.controls import study as controls
 from companion.controls.heads import control_heads, log_odds_likeness
-from companion.controls.maps import SHIFTED, LinearHead, control_maps
+from companion.controls.maps import LinearHead, control_maps
+from companion.controls.names import COMPARISONS, SHIFTED
 from companion.controls.study import control_rows, publish_controls
-from companion.controls.tables import COMPARISONS
 from sigcam_core.backbones import input_format
 from sigcam_core.common.errors import SigcamError
 from sigcam_core.common.files import read_json

@@ -8,9 +8,9 @@ import numpy as np
 import pytest
 
 from companion.controls.comparisons import differences_table
-from companion.controls.maps import NO_HEAD, Control
+from companion.controls.maps import Control
+from companion.controls.names import COMPARISONS, NO_HEAD
 from companion.controls.tables import (
-    COMPARISONS,
     NEED_BOXES,
     ControlEvidence,
     comparison_pairs,

@@ -9,7 +9,7 @@ import pytest
 from companion.chapters import chapters, explorer, orbit, panels, real_images, speed
 from companion.claims import page
 from companion.controls import comparisons
-from companion.controls.maps import CENTRE, NO_HEAD
+from companion.controls.names import CENTRE, NO_HEAD
 from companion.paper.tables import paper_table
 from companion.show import notebook, sentences
 from companion.show.results import Measured
