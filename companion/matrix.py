@@ -229,6 +229,19 @@ def profile_of(name: str) -> Profile:
     return PROFILES[check_choice("profile", name, tuple(PROFILES))]
 
 
+def form_of(method: str) -> str:
+    """The form of the paper's networks that its rows of a method are of.
+
+    Raises:
+        SigcamError: for a method that the paper's tables do not have.
+
+    >>> form_of("cam"), form_of("layercam")
+    ('cam', 'gradient')
+    """
+    forms = {name: form for form, methods in METHODS_OF_FORM.items() for name in methods}
+    return forms[check_choice("method of the paper", method, list(forms))]
+
+
 def filled_by(dataset: str, backbone: str, method: str = CAM, profile: str = "paper") -> Entry:
     """The entry that fills a row of the paper's Table 1 or 2; a row of Table 3 names no method and is of the CAM form.
 
@@ -245,10 +258,9 @@ def filled_by(dataset: str, backbone: str, method: str = CAM, profile: str = "pa
     'cub-vgg16-mlp-finetune-paper-seed0-paper-vgg16-gradcam'
     """
     own = DATA_SETS[check_choice("data set of the paper", dataset, tuple(DATA_SETS))]
-    forms = [form for form, methods in METHODS_OF_FORM.items() if method in methods]
-    check_choice("method of the paper", method, [name for methods in METHODS_OF_FORM.values() for name in methods])
+    form = form_of(method)
     for entry in profile_of(profile).entries():
-        if (entry.dataset, entry.network, entry.form) == (own, backbone, forms[0]):
+        if (entry.dataset, entry.network, entry.form) == (own, backbone, form):
             return entry
     fail(f"profile {profile!r} has no {backbone} on {own}: choose another profile.")
 

@@ -1,11 +1,12 @@
 """Every published cell beside ours: value and gain of the paper, what was measured here, on what, and what is missing.
 
-Where the paper's own data and networks were not measured, another run stands in, and the row says which.
+A cell takes the best that was measured: an experiment on the paper's own data and network, then one on the same data
+with another network, then one on other data, whose difference from the paper's value would mean nothing.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 
 import pandas as pd
@@ -13,19 +14,20 @@ import pandas as pd
 from sigcam_core.localization.evidence import WSOL_METRICS
 
 from ..controls.names import CENTRE, CLASS_FREE, NO_HEAD
-from ..matrix import DATA_SETS
+from ..experiments import CROSSED, EXPERIMENTS
+from ..matrix import DATA_SETS, NETWORKS, form_of
 from ..show.names import data_set_title, network_title
 from ..show.results import Measured, Overhead, read_measured, read_overhead
 from .centre import read_centre
 from .tables import PAPER_TABLES, paper_table
 
-STAND_INS = {
-    "imagenet-1k": "tiny_imagenet-efficientnet_lite0-restricted",
-    "openimages-30k": "shapes-small_cnn-scratch",
-    "cub-200-2011": "stanford_cars-efficientnet_lite0-probe",
-    "stanford-cars": "stanford_cars-efficientnet_lite0-probe",
+NEAREST_DATA = {
+    "imagenet": ("tiny_imagenet",),
+    "openimages": ("shapes",),  # the only other one with masks
+    "cub": ("stanford_cars",),
+    "stanford_cars": ("cub",),
 }
-"""The experiment that stands in for each of the paper's data sets, the nearest that two CPU cores could measure."""
+"""Data sets that stand in for each of the paper's, the nearest first."""
 OVERHEAD = "overhead"  # the folder of Table 3
 FIDELITY_OF_PAPER = ("average_drop", "increase_in_confidence")
 MEASURED_HERE, OTHER_NETWORK, OTHER_DATA, NOT_MEASURED = (
@@ -75,7 +77,7 @@ def committed_cells(results: Path, job_of: JobOf) -> pd.DataFrame:
         results: folder of all that was measured, such as :data:`companion.show.results.MEASURED`.
         job_of: such as :func:`companion.matrix.job_of`.
     """
-    measured = read_measured(results, list(dict.fromkeys(STAND_INS.values())))
+    measured = read_measured(results, list(EXPERIMENTS))
     return paper_cells(measured, read_overhead(results / OVERHEAD), job_of)
 
 
@@ -85,8 +87,28 @@ def committed_baselines(results: Path) -> pd.DataFrame:
     Args:
         results: folder of all that was measured.
     """
-    names = [f"controls-{name}" for name in dict.fromkeys(STAND_INS.values())]
-    return baseline_rows(read_measured(results, names), results)
+    return baseline_rows(read_measured(results, list(CROSSED)), results)
+
+
+def ranked(measured: Mapping[str, Measured], dataset: str, backbone: str = "") -> list[Measured]:
+    """Experiments that may fill a row of the paper, the best first: same data and network, same data, nearest data.
+
+    Args:
+        measured: experiments by name, in the order of their table.
+        dataset: as the paper names it.
+        backbone: of the row's form, as :data:`companion.matrix.NETWORKS` names it; empty for any.
+    """
+    own = DATA_SETS[dataset]
+
+    def rank(one: Measured) -> int | None:
+        experiment = one.record["experiment"]
+        if experiment["dataset"] == own:
+            return 0 if experiment["backbone"] == backbone else 1
+        nearest = NEAREST_DATA[own]
+        return 2 + nearest.index(experiment["dataset"]) if experiment["dataset"] in nearest else None
+
+    ranks = [(place, number, one) for number, one in enumerate(measured.values()) if (place := rank(one)) is not None]
+    return [one for _, _, one in sorted(ranks, key=lambda entry: entry[:2])]
 
 
 def paper_cells(
@@ -99,7 +121,7 @@ def paper_cells(
     two scorers, and has no paired interval.
 
     Args:
-        measured: experiments by name; those of :data:`STAND_INS` are used.
+        measured: experiments by name; each row takes the best that has it, see :func:`ranked`.
         overhead: of :func:`companion.show.results.read_overhead`.
         job_of: see there.
         profile: of the workflow that makes the jobs.
@@ -116,46 +138,61 @@ def _rows_of_maps(measured: Mapping[str, Measured], job_of: JobOf, profile: str)
         baseline = table[table["head"] == "softmax"].set_index(["dataset", "backbone", "method"]).to_dict("index")
         for row in table.to_dict("records"):
             keys = (row["dataset"], row["backbone"], row["method"])
+            backbone = NETWORKS[keys[1]][form_of(keys[2])].backbone
             for metric in (metric for metric in metrics if pd.notna(row[metric])):
                 gain = row[metric] - baseline[keys][metric] if row["head"] == "sigmoid" else None
                 rows.append(
                     {"table": f"Table {number}", "dataset": keys[0], "network": keys[1], "method": keys[2]}
                     | {"head": row["head"], "metric": metric, "unit": "%", "paper": row[metric], "paper_gain": gain}
-                    | our_cell(measured.get(STAND_INS[keys[0]]), keys[0], keys[2], row["head"], metric, row[metric])
+                    | our_cell(
+                        ranked(measured, keys[0], backbone), *keys[:2], keys[2], row["head"], metric, row[metric]
+                    )
                     | _how(job_of(*keys), profile)
                 )
     return rows
 
 
 def our_cell(
-    one: Measured | None, dataset: str, method: str, head: str, metric: str, paper: float = float("nan")
+    candidates: Sequence[Measured],
+    dataset: str,
+    network: str,
+    method: str,
+    head: str,
+    metric: str,
+    paper: float = float("nan"),
 ) -> dict[str, object]:
-    """What a stand-in has for one of the paper's cells, with its interval and its gain over softmax.
+    """What the first experiment that has one of the paper's cells has for it, with interval and gain over softmax.
 
     Args:
-        one: the experiment, or ``None`` where there is none.
+        candidates: experiments, the best first, see :func:`ranked`.
         dataset: as the paper names it.
+        network: as the paper names it.
         method: of the map.
         head: that draws it.
         metric: of the figure.
         paper: the paper's figure.
     """
     kind, variant = ("wsol", "protocol") if metric in WSOL_METRICS else ("fidelity", "scorer")
-    nothing: dict[str, object] = {"status": NOT_MEASURED, "ours_on": "", "measured_by": "", "page": "", "scored_by": ""}
-    if one is None:
-        return nothing
     scorer = head if kind == "fidelity" else ""
-    table = one.tables[kind]
-    table = table[(table["method"] == method) & (table["metric"] == metric)]
-    by_head = {
-        name: table[(table["head"] == name) & (table[variant] == (name if scorer else "standard"))]
-        for name in ("softmax", "sigmoid")
-    }
-    if by_head[head].empty:
-        return nothing
+    for one in candidates:
+        table = one.tables[kind]
+        table = table[(table["method"] == method) & (table["metric"] == metric)]
+        by_head = {
+            name: table[(table["head"] == name) & (table[variant] == (name if scorer else "standard"))]
+            for name in ("softmax", "sigmoid")
+        }
+        if len(by_head[head]):
+            break
+    else:
+        return {"status": NOT_MEASURED, "ours_on": "", "measured_by": "", "page": "", "scored_by": ""}
+    experiment = one.record["experiment"]
+    is_same_data = experiment["dataset"] == DATA_SETS[dataset]
+    is_same_network = experiment["backbone"] == NETWORKS[network][form_of(method)].backbone
+    status = (MEASURED_HERE if is_same_network else OTHER_NETWORK) if is_same_data else OTHER_DATA
     figure = by_head[head].iloc[0]
     cell: dict[str, object] = {"ours": figure["value"], "low": figure["low"], "high": figure["high"]}
-    cell["difference"] = figure["value"] - paper
+    if is_same_data:
+        cell["difference"] = figure["value"] - paper
     if head == "sigmoid" and not by_head["softmax"].empty:
         cell["our_gain"] = figure["value"] - by_head["softmax"].iloc[0]["value"]
         if not scorer:
@@ -163,9 +200,8 @@ def our_cell(
             paired = paired[(paired["method"] == method) & (paired["metric"] == metric)]
             row = paired[paired["protocol"] == "standard"].iloc[0]
             cell |= {"gain_low": row["low"], "gain_high": row["high"]}
-    is_same_data = one.record["experiment"]["dataset"] == DATA_SETS[dataset]
     return cell | {
-        "status": OTHER_NETWORK if is_same_data else OTHER_DATA,
+        "status": status,
         "ours_on": one.title,
         "scored_by": f"{scorer} branch" if scorer else "",
         "measured_by": f"python -m sigcam_core publish {one.name}",
@@ -181,7 +217,7 @@ def _page(one: Measured, section: str) -> str:
 
 
 def with_own(cells: pd.DataFrame, own: pd.DataFrame) -> pd.DataFrame:
-    """The cells with the figures of runs on the paper's own data and networks in place of what stood in.
+    """The cells with the values of a profile's runs in place of what stood in; an experiment's have intervals and stay.
 
     Args:
         cells: of :func:`paper_cells`.
@@ -196,7 +232,7 @@ def with_own(cells: pd.DataFrame, own: pd.DataFrame) -> pd.DataFrame:
     for row in cells.to_dict("records"):
         key = tuple(row[name] for name in keys)
         figure = values.get(key, {}).get(row["metric"])
-        if figure is not None and pd.notna(figure):
+        if figure is not None and pd.notna(figure) and row["status"] != MEASURED_HERE:
             softmax = values.get((*key[:3], "softmax"), {}).get(row["metric"])
             gain = figure - softmax if row["head"] == "sigmoid" and softmax is not None else None
             nothing = dict.fromkeys(("low", "high", "gain_low", "gain_high"))
@@ -272,10 +308,8 @@ def baseline_rows(crossed: Mapping[str, Measured], results: Path) -> pd.DataFram
                 | {"status": MEASURED_HERE, "measured_by": "python -m sigcam_core publish centre"}
                 | {"page": "03_table1_wsol.html#what-a-map-that-knows-nothing-scores"}
             )
-    for dataset, name in STAND_INS.items():
-        one = crossed.get(f"controls-{name}")
-        if one is None:
-            continue
+    best = {dataset: ranked(crossed, dataset)[:1] for dataset in DATA_SETS}
+    for dataset, one in ((dataset, one) for dataset, few in best.items() for one in few):
         table = one.tables["figures"]
         shown = WSOL_METRICS[2:] if dataset in ("imagenet-1k", "openimages-30k") else FIDELITY_OF_PAPER
         chosen = table[(table["head"] == NO_HEAD) & table["scalar"].isin((CENTRE, CLASS_FREE))]

@@ -1,5 +1,6 @@
 """Every published cell is there with its gain, what stands in is named, and the job is the one of the matrix."""
 
+import shutil
 from pathlib import Path
 
 import pandas as pd
@@ -9,9 +10,11 @@ from companion.matrix import filled_by, job_of
 from companion.paper import cells as module
 from companion.paper.tables import PAPER_TABLES, paper_table
 from companion.show.results import MEASURED, read_measured
+from sigcam_core.common.files import read_json, write_json
 
 CELLS = module.committed_cells(MEASURED, job_of)
 KEYS = ["table", "dataset", "network", "method", "head", "metric"]
+OWN_KEYS = ["dataset", "network", "method", "head"]
 
 
 def cell(*key: str) -> pd.Series:
@@ -38,18 +41,56 @@ def test_a_cell_has_the_papers_value_and_gain_by_hand() -> None:
 
 def test_ours_is_of_the_experiment_that_stands_in_and_says_so() -> None:
     row = cell("Table 1", "imagenet-1k", "vgg16", "cam", "sigmoid", "maxboxacc_v2")
-    one = read_measured(MEASURED, [module.STAND_INS["imagenet-1k"]])[module.STAND_INS["imagenet-1k"]]
+    name = "tiny_imagenet-efficientnet_lite0-restricted"
+    one = read_measured(MEASURED, [name])[name]
     wsol = one.tables["wsol"].query("method == 'cam' and metric == 'maxboxacc_v2' and protocol == 'standard'")
     by_head = wsol.set_index("head")["value"]
     assert row["ours"] == by_head["sigmoid"]
     assert row["our_gain"] == pytest.approx(by_head["sigmoid"] - by_head["softmax"])
     assert row["gain_low"] < row["our_gain"] < row["gain_high"]
-    assert row["difference"] == pytest.approx(row["ours"] - row["paper"])
+    assert pd.isna(row["difference"])  # of other data it would mean nothing
     assert (row["status"], row["ours_on"]) == (module.OTHER_DATA, one.title)
     assert row["measured_by"] == f"python -m sigcam_core publish {one.name}"
     cars = cell("Table 2", "stanford-cars", "vgg16", "layercam", "sigmoid", "average_drop")
     assert (cars["status"], cars["scored_by"]) == (module.OTHER_NETWORK, "sigmoid branch")
+    assert cars["difference"] == pytest.approx(cars["ours"] - cars["paper"])
     assert pd.isna(cars["gain_low"])  # it mixes two scorers
+
+
+def with_made_up(results: Path, experiment: dict[str, object]) -> pd.DataFrame:
+    """The cells where an experiment with the tables of Stanford Cars is in a copy of what is committed."""
+    for path in MEASURED.iterdir():
+        (results / path.name).symlink_to(path)
+    folder = results / "-".join(str(experiment[key]) for key in ("dataset", "backbone", "origin"))
+    shutil.copytree(MEASURED / "stanford_cars-efficientnet_lite0-probe", folder)
+    record = read_json(folder / "record.json")
+    write_json(folder / "record.json", record | {"experiment": record["experiment"] | experiment})
+    return module.committed_cells(results, job_of)
+
+
+@pytest.mark.parametrize(
+    ("backbone", "methods"), [("vgg16", {"cam"}), ("vgg16_mlp", {"gradcam", "gradcam++", "xgradcam", "layercam"})]
+)
+def test_a_measurement_on_the_papers_data_and_network_fills_its_cells(
+    backbone: str, methods: set[str], tmp_path: Path
+) -> None:
+    cells = with_made_up(tmp_path, {"dataset": "cub", "backbone": backbone, "origin": "finetune"})
+    rows = cells[(cells["dataset"] == "cub-200-2011") & (cells["network"] == "vgg16")]
+    measured = rows[rows["status"] == module.MEASURED_HERE]
+    assert set(measured["method"]) == methods
+    assert set(measured["metric"]) == set(module.FIDELITY_OF_PAPER)
+    assert set(measured["head"]) == {"softmax", "sigmoid"}
+    assert (measured["low"] <= measured["ours"]).all()
+    assert (measured["ours"] <= measured["high"]).all()
+    assert measured["difference"].to_numpy() == pytest.approx((measured["ours"] - measured["paper"]).to_numpy())
+    assert set(measured["measured_by"]) == {f"python -m sigcam_core publish cub-{backbone}-finetune"}
+    # Other networks of the same data now have it for their stand-in, before that on other data.
+    resnet = cells[(cells["dataset"] == "cub-200-2011") & (cells["network"] == "resnet50")]
+    assert set(resnet["status"]) == {module.OTHER_NETWORK}
+    untouched = cells[cells["dataset"] != "cub-200-2011"]
+    pd.testing.assert_frame_equal(untouched, CELLS.loc[untouched.index])
+    own = pd.DataFrame([("cub", "vgg16", next(iter(methods)), "softmax", 1.0)], columns=[*OWN_KEYS, "average_drop"])
+    pd.testing.assert_frame_equal(module.with_own(cells, own), cells)  # what has an interval stays
 
 
 def test_what_was_not_measured_says_so_and_how_to_get_it() -> None:
@@ -57,7 +98,7 @@ def test_what_was_not_measured_says_so_and_how_to_get_it() -> None:
     missing = CELLS[CELLS["status"] == module.NOT_MEASURED]
     assert set(missing["metric"]) == {"training_time"}
     assert missing["ours"].isna().all()
-    everything_missing = module.our_cell(None, "imagenet-1k", "cam", "sigmoid", "gt_loc")
+    everything_missing = module.our_cell([], "imagenet-1k", "vgg16", "cam", "sigmoid", "gt_loc")
     assert everything_missing["status"] == module.NOT_MEASURED
 
 
