@@ -6,6 +6,7 @@ from typing import Any
 import pandas as pd
 import pytest
 
+from companion.claims.page import of_verdicts
 from companion.controls.maps import CENTRE, NO_HEAD
 from companion.paper.tables import paper_table
 from companion.show import sentences as openings
@@ -162,5 +163,5 @@ def judged(word: str, wording: str = "paraphrase") -> Any:
 
 def test_verdicts_are_counted_of_the_papers_claims_alone() -> None:
     claims = [judged("holds"), judged("does not hold"), judged("does not hold"), judged("holds", "ours")]
-    assert openings.of_verdicts(claims) == "Of the paper's 3 claims, 1 holds and 2 do not hold."
+    assert of_verdicts(claims) == "Of the paper's 3 claims, 1 holds and 2 do not hold."
     assert openings.told("a sentence")._repr_markdown_() == "**a sentence**"
