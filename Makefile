@@ -55,12 +55,12 @@ help: ## list the targets
 setup: $(VENV)/.ready-$(TORCH) ## make the virtual environment from the lock file
 
 reproduce: setup ## run the whole pipeline and build the book, then print the headline figures
-	$(if $(CHOSEN),@"$(BIN)/python" -m sigcam_core plan --profile $(PROFILE) --work-dir $(WORK))
+	$(if $(CHOSEN),@"$(BIN)/python" -m companion plan --profile $(PROFILE) --work-dir $(WORK))
 	@$(SNAKEMAKE) --quiet host reason rules $(CHOSEN)
-	@"$(BIN)/python" -m sigcam_core summarise --profile $(PROFILE) --work-dir $(WORK)
+	@"$(BIN)/python" -m companion summarise --profile $(PROFILE) --work-dir $(WORK)
 
 plan: setup ## show what `make reproduce` would cost, and its steps
-	@"$(BIN)/python" -m sigcam_core plan --profile $(PROFILE) --work-dir $(WORK)
+	@"$(BIN)/python" -m companion plan --profile $(PROFILE) --work-dir $(WORK)
 	@$(SNAKEMAKE) --dry-run $(if $(CHOSEN),--quiet rules $(CHOSEN))
 
 book: setup ## build the book again from what is already there
@@ -100,7 +100,7 @@ faults: setup ## break runs on purpose, at up to 50 moments of each kind (an hou
 	@$(MAKE) reproduce
 
 publish: setup ## measure an experiment anew, EXPERIMENT=name; RESULTS=results puts it in place of what is committed
-	@$(KEEP_MEMORY) "$(BIN)/python" -m sigcam_core publish $(EXPERIMENT) $(if $(RESULTS),--results $(RESULTS))
+	@$(KEEP_MEMORY) "$(BIN)/python" -m companion publish $(EXPERIMENT) $(if $(RESULTS),--results $(RESULTS))
 
 lab: setup ## open the notebooks in JupyterLab
 	@PATH="$(BIN):$$PATH" "$(BIN)/jupyter" lab notebooks

@@ -1,6 +1,6 @@
 """Published experiments, measured once more: ``python -m benchmarks.published``.
 
-Two folders of results of ``python -m sigcam_core publish`` are compared: what is committed, and what was measured anew.
+Two folders of results of ``python -m companion publish`` are compared: what is committed, and what was measured anew.
 Of each experiment that both hold: what its evaluation took, and how far its figures are apart. Nothing is measured
 here, so the times are those of whole evaluations as a user makes them.
 """
@@ -57,7 +57,7 @@ def compare(before: Path, now: Path) -> list[dict[str, Any]]:
     pairs = {name: [read_json(folder / name / "record.json") for folder in (before, now)] for name in names}
     pairs = {name: pair for name, pair in pairs.items() if all("evidence" in record for record in pair)}
     if not pairs:
-        fail(f"{now} has no experiment that {before} has: run `python -m sigcam_core publish NAME` first.")
+        fail(f"{now} has no experiment that {before} has: run `python -m companion publish NAME` first.")
     return [
         {
             "name": name,

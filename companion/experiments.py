@@ -1,6 +1,6 @@
 """The experiments whose tables are measured on real data and committed: a table to read, and to add a line to.
 
-``python -m sigcam_core publish NAME`` measures one anew. Costs are seconds on two cores of an AMD EPYC, as the records
+``python -m companion publish NAME`` measures one anew. Costs are seconds on two cores of an AMD EPYC, as the records
 in ``results/`` give them: of a head on cached features, and of the evaluation of the test split. The first run of a
 backbone over a data set, which makes the features, comes on top.
 """

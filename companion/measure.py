@@ -1,6 +1,6 @@
 """Measuring: all that an experiment needs is made, and its tables are written with their provenance.
 
-``python -m sigcam_core publish NAME`` writes them to ``results/NAME/`` in the work dir; with ``--results results`` to
+``python -m companion publish NAME`` writes them to ``results/NAME/`` in the work dir; with ``--results results`` to
 what is committed: numbers, never images.
 """
 

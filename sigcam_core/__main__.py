@@ -1,4 +1,4 @@
-"""The five stations by hand, and what is asked of photos of one's own: ``python -m sigcam_core VERB``.
+"""The stations by hand, and what is asked of photos of one's own: ``python -m sigcam_core VERB``.
 
 What a verb needs is imported when it runs, so that help is there at once.
 """
@@ -13,12 +13,8 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-from companion.experiments import MEASUREMENTS
-from companion.matrix import PROFILES, USUAL, Profile, profile_of, told
-from companion.plan import ASSUMED_GPU_TFLOPS, print_plan
-
 from .common.errors import CommandLine, fail, run_command_line
-from .prepare.command import data_scripts_command
+from .prepare.command import command_of
 from .run import Extent, Run, default_work_dir
 from .train.recipes import (
     CLASSIFIER_RECIPES,
@@ -33,17 +29,15 @@ STATIONS = {
     "prepare": "prepare a data set and its manifest, as `python -m data_scripts` does",
     "train": "train the softmax classifier, or the sigmoid head on the frozen classifier",
     "evaluate": "evaluate the test split",
-    "summarise": "print the headline figures of the summary that the notebooks saved",
-    "publish": "measure an experiment and write its tables",
 }
-AHEAD = {"plan": "print what a profile of the matrix costs, before anything starts"}
-"""Verbs that come before the stations."""
 OF_ONES_OWN = {
     "explain": "draw the map of a class on a photo of your own",
     "report": "train both heads on your own folders of images, and measure their maps",
 }
 """Verbs for photos and folders of one's own."""
-VERBS = STATIONS | AHEAD | OF_ONES_OWN
+VERBS = STATIONS | OF_ONES_OWN
+OF_COMPANION = ("plan", "summarise", "publish")
+"""Verbs of ``python -m companion``, to which they are handed on."""
 TRAINED = {
     "classifier": "train the softmax classifier",
     "sigmoid-head": "train the sigmoid head on the frozen classifier",
@@ -53,16 +47,23 @@ TRAINED = {
 def main() -> None:
     """Run the station that the command line names; finished files are kept."""
     given = sys.argv[1:]
-    if given[:1] == ["prepare"]:  # ahead of the parser, which would take the other program's options for its own
-        prepare(given[1:])
-        return
-    options = _parser().parse_args(given)
-    options.run(options)
+    # Ahead of the parser, which would take the other programs' options for its own.
+    if given[:1] == ["prepare"]:
+        hand_on("data_scripts", given[1:])
+    elif given and given[0] in OF_COMPANION:
+        hand_on("companion", given)
+    else:
+        options = _parser().parse_args(given)
+        options.run(options)
 
 
-def prepare(arguments: Sequence[str]) -> None:
-    """Hand the arguments on to the other half of the first station, whose exit code becomes ours."""
-    command, environment = data_scripts_command(arguments)
+def hand_on(package: str, arguments: Sequence[str]) -> None:
+    """Hand the arguments on to the command of a package beside this one, whose exit code becomes ours.
+
+    Raises:
+        SigcamError: if the package is not there.
+    """
+    command, environment = command_of(package, arguments)
     done = subprocess.run(command, env=environment, check=False)
     if done.returncode:
         sys.exit(done.returncode)
@@ -110,25 +111,6 @@ def evaluate(options: Namespace) -> None:
     ensure_evidence(_run(options), measured, Part.parse(options.part))
 
 
-def summarise(options: Namespace) -> None:
-    """Print the headline figures, or how many rows of the paper's tables a profile has filled."""
-    from companion.chapters.several import print_filled
-    from companion.show.saved import print_headline
-
-    profile = profile_of(options.profile)
-    if profile.name == USUAL:
-        print_headline(options.work_dir or default_work_dir())
-    else:
-        print_filled(profile_work_dir(profile, options.work_dir), told(profile.name))
-
-
-def publish(options: Namespace) -> None:
-    """Measure an experiment, and say where its tables are."""
-    from companion.measure import publish as measure
-
-    print(f"saved to {measure(options.name, options.work_dir, options.results, only=options.only)}")
-
-
 def explain(options: Namespace) -> None:
     """Draw the map of a class beside a photo, and print the likeliest classes."""
     from .ask.explain import Question, explain_photo
@@ -149,19 +131,11 @@ def report(options: Namespace) -> None:
         print(f"\n{name}\n{table.to_string(index=False)}")
 
 
-def plan(options: Namespace) -> None:
-    """Print what a profile costs."""
-    profile = profile_of(options.profile)
-    print_plan(profile, profile_work_dir(profile, options.work_dir), options.gpu_tflops)
-
-
-def profile_work_dir(profile: Profile, work_dir: Path | None) -> Path:
-    """The work dir of a profile: the one that is named, or its own below the usual one."""
-    return work_dir or (default_work_dir() / profile.folder)
-
-
 def _parser() -> CommandLine:
-    parser = CommandLine(prog="python -m sigcam_core", description="Run one station; finished files are kept.")
+    others = "Verbs of `python -m companion`, in a checkout of the project: " + ", ".join(OF_COMPANION)
+    parser = CommandLine(
+        prog="python -m sigcam_core", description="Run one station; finished files are kept.", epilog=others
+    )
     verbs = parser.add_subparsers(dest="verb", metavar="VERB", required=True, help=", ".join(VERBS))
     verbs.add_parser("prepare", help=VERBS["prepare"])  # for the list; see main()
     trained = verbs.add_parser("train", help=VERBS["train"], description=VERBS["train"])
@@ -171,19 +145,10 @@ def _parser() -> CommandLine:
         command.set_defaults(run=train)
         _add_run_options(command)
         _add_training_options(command)
-    for verb, run in (("evaluate", evaluate), ("summarise", summarise), ("publish", publish)):
-        command = verbs.add_parser(verb, help=VERBS[verb], description=VERBS[verb])
-        command.set_defaults(run=run)
-        if verb == "evaluate":
-            _add_run_options(command)
-            _add_evaluation_options(command)
-        elif verb == "summarise":
-            _add_profile(command)
-        else:
-            _add_work_dir(command)
-            command.add_argument("name", metavar="NAME", help=", ".join(MEASUREMENTS))
-            command.add_argument("--results", type=Path, help="folder of the tables, default: results in the work dir")
-            command.add_argument("--only", default="", help="a further comparison of the experiment, such as freezing")
+    command = verbs.add_parser("evaluate", help=VERBS["evaluate"], description=VERBS["evaluate"])
+    command.set_defaults(run=evaluate)
+    _add_run_options(command)
+    _add_evaluation_options(command)
     _add_explain(verbs.add_parser("explain", help=VERBS["explain"], description=VERBS["explain"]))
     command = verbs.add_parser("report", help=VERBS["report"], description=VERBS["report"])
     command.set_defaults(run=report)
@@ -191,11 +156,6 @@ def _parser() -> CommandLine:
     command.add_argument("folder", type=Path, help="with one folder of images a class, or such in train, val and test")
     command.add_argument("--model", default="efficientnet_lite0", help="with ImageNet weights, default: %(default)s")
     command.add_argument("--seed", type=int, default=0, help="of split and training, default: %(default)s")
-    command = verbs.add_parser("plan", help=VERBS["plan"], description=VERBS["plan"])
-    command.set_defaults(run=plan)
-    _add_profile(command)
-    help_ = "TFLOP/s that your GPU sustains in training, default: %(default)g, an assumption"
-    command.add_argument("--gpu-tflops", type=float, default=ASSUMED_GPU_TFLOPS, help=help_)
     return parser
 
 
@@ -209,12 +169,6 @@ def _add_explain(command: CommandLine) -> None:
     command.add_argument("--scalar", default="logit", help="what is explained: logit, log_odds, ...; default: logit")
     command.add_argument("--truncated", action="store_true", help="cut negative weights to zero")
     command.add_argument("--out", type=Path, help="picture to write, default: the photo's name with -map.png, here")
-
-
-def _add_profile(command: CommandLine) -> None:
-    command.add_argument("--profile", default=USUAL, help=f"{', '.join(PROFILES)}; default: %(default)s")
-    help_ = "folder of everything that is made, default: that of the profile within the usual one"
-    command.add_argument("--work-dir", type=Path, help=help_)
 
 
 def _add_evaluation_options(command: CommandLine) -> None:

@@ -345,7 +345,7 @@ def bias_figures(results: Path) -> pd.DataFrame:
 def _committed(results: Path, name: str, table: str) -> pd.DataFrame:
     path = results / name / f"{table}.csv"
     if not path.exists():
-        fail(f"{path} does not exist: run `python -m sigcam_core publish {name} --results {results}`.")
+        fail(f"{path} does not exist: run `python -m companion publish {name} --results {results}`.")
     return pd.read_csv(path)
 
 

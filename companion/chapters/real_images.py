@@ -184,7 +184,7 @@ def not_measured(missing: Sequence[str]) -> pd.DataFrame:
     Returns:
         Columns ``experiment, result, command``.
     """
-    rows = [(name, "not measured", f"python -m sigcam_core publish {name.split()[0]}") for name in missing]
+    rows = [(name, "not measured", f"python -m companion publish {name.split()[0]}") for name in missing]
     return pd.DataFrame(rows, columns=["experiment", "result", "command"])
 
 

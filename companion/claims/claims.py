@@ -97,7 +97,7 @@ class Test:
     @property
     def command(self) -> str:
         """What measures it."""
-        return f"python -m sigcam_core publish {self.experiment}"
+        return f"python -m companion publish {self.experiment}"
 
 
 @dataclass(frozen=True)

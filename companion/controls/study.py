@@ -1,6 +1,6 @@
 """What the maps know: every head, scalar and treatment of weights crossed, beside maps that know nothing.
 
-``python -m sigcam_core publish controls-NAME`` measures the controls of an experiment whose heads are linear. Feature
+``python -m companion publish controls-NAME`` measures the controls of an experiment whose heads are linear. Feature
 maps are cached; localisation, pointing and fidelity are kept shard by shard, so that a run that was stopped goes on.
 """
 

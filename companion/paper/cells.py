@@ -204,7 +204,7 @@ def our_cell(
         "status": status,
         "ours_on": one.title,
         "scored_by": f"{scorer} branch" if scorer else "",
-        "measured_by": f"python -m sigcam_core publish {one.name}",
+        "measured_by": f"python -m companion publish {one.name}",
         "page": _page(one, "fidelity" if scorer else "localisation"),
     }
 
@@ -274,7 +274,7 @@ def _rows_of_overhead(overhead: Mapping[str, Overhead], job_of: JobOf, profile: 
                     "our_gain": one["dual_branch"] - one["baseline"] if head == "sigmoid" else None,
                     "ours_on": f"{network_title(row['backbone'])}, {where}",
                     "status": MEASURED_HERE if row["quantity"] == "parameters" else OTHER_DATA,
-                    "measured_by": "python -m sigcam_core publish overhead",
+                    "measured_by": "python -m companion publish overhead",
                     "page": "10_real_images.html#table-3-for-the-paper-s-three-networks",
                 }
             rows.append(cell | _how(job_of(row["dataset"], row["backbone"], "cam"), profile))
@@ -305,7 +305,7 @@ def baseline_rows(crossed: Mapping[str, Measured], results: Path) -> pd.DataFram
                 {"table": "Table 1", "dataset": paper_name[row["dataset"]], "network": "none", "method": CENTRE}
                 | {"metric": row["metric"], "ours": row["value"], "low": row["low"], "high": row["high"]}
                 | {"ours_on": f"{data_set_title(row['dataset'])}, {row['images']:,} published boxes", "head": "none"}
-                | {"status": MEASURED_HERE, "measured_by": "python -m sigcam_core publish centre"}
+                | {"status": MEASURED_HERE, "measured_by": "python -m companion publish centre"}
                 | {"page": "03_table1_wsol.html#what-a-map-that-knows-nothing-scores"}
             )
     best = {dataset: ranked(crossed, dataset)[:1] for dataset in DATA_SETS}
@@ -320,7 +320,7 @@ def baseline_rows(crossed: Mapping[str, Measured], results: Path) -> pd.DataFram
                 {"table": f"Table {number}", "dataset": dataset, "network": "none", "method": row["scalar"]}
                 | {"metric": row["metric"], "ours": row["value"], "low": row["low"], "high": row["high"]}
                 | {"ours_on": one.title, "status": OTHER_NETWORK if is_same else OTHER_DATA, "head": "none"}
-                | {"measured_by": f"python -m sigcam_core publish {one.name}"}
+                | {"measured_by": f"python -m companion publish {one.name}"}
                 | {"page": "11_what_maps_know.html#what-a-map-that-knows-nothing-scores"}
             )
     same = {"unit": "%", "scored_by": "", "job": "", "command": ""}

@@ -38,7 +38,7 @@ def read_centre(folder: Path) -> tuple[pd.DataFrame, dict[str, Any]]:
     """
     path = folder / CENTRE / "centre.csv"
     if not path.exists():
-        fail(f"the centre was not measured in {folder}: run `python -m sigcam_core publish {CENTRE}`.")
+        fail(f"the centre was not measured in {folder}: run `python -m companion publish {CENTRE}`.")
     record: dict[str, Any] = read_json(path.with_name("record.json"))
     return pd.read_csv(path), record
 

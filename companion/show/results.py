@@ -85,7 +85,7 @@ def read_measured(folder: Path, names: Sequence[str]) -> dict[str, Measured]:
             tables = {path.stem: pd.read_csv(path) for path in sorted((folder / name).glob("*.csv"))}
             found[name] = Measured(name, tables, read_json(folder / name / "record.json"))
     if not found:
-        fail(f"nothing that was measured is in {folder}: run `python -m sigcam_core publish {names[0]}`.")
+        fail(f"nothing that was measured is in {folder}: run `python -m companion publish {names[0]}`.")
     return found
 
 
@@ -157,7 +157,7 @@ def read_overhead(folder: Path) -> dict[str, Overhead]:
     """
     names = [name for name in ("cpu", "cuda") if (folder / f"{name}.json").exists()]
     if not names:
-        fail(f"there are no measurements of overhead in {folder}: run `python -m sigcam_core publish {folder.name}`.")
+        fail(f"there are no measurements of overhead in {folder}: run `python -m companion publish {folder.name}`.")
     return {
         name: (
             pd.read_csv(folder / f"{name}.csv"),

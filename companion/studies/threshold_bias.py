@@ -2,7 +2,7 @@
 
 MaxBoxAcc is a maximum over thresholds, so it and its resamples lean upwards. How much, and what helps, is measured
 here: the test images of a run are taken for the population, data sets are drawn from them, and every estimator is
-judged by what the population has. ``python -m sigcam_core publish threshold_bias`` does that for each experiment whose
+judged by what the population has. ``python -m companion publish threshold_bias`` does that for each experiment whose
 crossed controls, or else whose evidence, is in the work dir, and writes ``bias.csv``.
 
 What this project makes of it:
@@ -95,7 +95,7 @@ def publish_threshold_bias(
     simulation = simulation or Simulation()
     found = {name: pairs for name, run in runs.items() if (pairs := located_pairs(run) or _pairs_of_evidence(run))}
     if not found:
-        fail(f"nothing was measured to draw from: run `python -m sigcam_core publish {next(iter(runs))}` first.")
+        fail(f"nothing was measured to draw from: run `python -m companion publish {next(iter(runs))}` first.")
     tables = []
     for name, pairs in found.items():
         for method, (softmax, sigmoid) in pairs.items():

@@ -1,6 +1,6 @@
 """The first station as the command that it is: ``python -m data_scripts``, in a process of its own.
 
-``data_scripts`` builds on this package, so this package does not import it.
+``data_scripts`` and ``companion`` build on this package, so this package does not import them.
 """
 
 from __future__ import annotations
@@ -18,11 +18,22 @@ from ..common.progress import print_to_stderr
 PROJECT = Path(__file__).resolve().parents[2]
 
 
-def data_scripts_command(arguments: Sequence[str]) -> tuple[list[str], dict[str, str]]:
-    """``python -m data_scripts`` with these arguments, and the environment in which it is found."""
+def command_of(package: str, arguments: Sequence[str]) -> tuple[list[str], dict[str, str]]:
+    """``python -m package`` with these arguments, and the environment in which it is found.
+
+    Args:
+        package: that lies beside this one, ``data_scripts`` or ``companion``.
+        arguments: of its command.
+
+    Raises:
+        SigcamError: if it is not there, as ``companion`` where this package was installed from a wheel.
+    """
+    if not (PROJECT / package / "__main__.py").is_file():
+        asked = " ".join(["python -m", package, *arguments[:1]])
+        fail(f"package {package} is not beside {PROJECT / 'sigcam_core'}: run `{asked}` in a checkout of the project.")
     # The path finds the package beside this one, installed or not; -P keeps out what lies in the current folder.
     paths = os.pathsep.join(filter(None, [str(PROJECT), os.environ.get("PYTHONPATH")]))
-    return [sys.executable, "-P", "-m", "data_scripts", *arguments], {**os.environ, "PYTHONPATH": paths}
+    return [sys.executable, "-P", "-m", package, *arguments], {**os.environ, "PYTHONPATH": paths}
 
 
 def run_first_station(arguments: Sequence[str]) -> None:
@@ -34,7 +45,7 @@ def run_first_station(arguments: Sequence[str]) -> None:
     Raises:
         SigcamError: with the command's own sentence, if it refuses.
     """
-    command, environment = data_scripts_command(arguments)
+    command, environment = command_of("data_scripts", arguments)
     options: dict[str, Any] = {"stdout": subprocess.PIPE, "stderr": subprocess.STDOUT, "text": True}
     last = ""
     with subprocess.Popen(command, env=environment, **options) as process:

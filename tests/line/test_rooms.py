@@ -30,6 +30,7 @@ ORDER = (
     "run",
     "stations",
     "ask",
+    "__main__",
     "data_scripts",
     "companion/matrix",
     "companion/plan",
@@ -44,7 +45,7 @@ ORDER = (
     "companion/chapters",
     "companion/studies",
     "companion/measure",
-    "__main__",
+    "companion/__main__",
 )
 """Lowest first: a room may import those before it."""
 FRONT_DOORS = ("__init__", "companion/__init__")  # for users of the packages: no room imports them
@@ -62,6 +63,12 @@ def test_every_room_has_its_place_and_every_place_its_room() -> None:
 def test_imports_go_downwards(room: str) -> None:
     allowed = ORDER[: ORDER.index(room)] if room in ORDER else ORDER
     assert imports()[room] <= set(allowed), f"{room} may import {', '.join(allowed) or 'no room'}"
+
+
+def test_the_package_never_imports_the_publication_or_the_data_sets() -> None:
+    own = [room for room in rooms() if not room.startswith("companion/") and room != "data_scripts"]
+    assert "stations" in own
+    assert not [other for room in own for other in imports()[room] if other not in own]
 
 
 def test_no_circle() -> None:

@@ -177,7 +177,7 @@ def test_bias_is_told_of_the_estimators_at_what_they_aim_at(tmp_path: Path) -> N
     shown = bias_figures(tmp_path)
     assert shown["estimator"].tolist() == ["maximum percentile", "held out percentile"]
     assert shown["bias"].tolist() == ["+0.90", "-0.01"]
-    with pytest.raises(SigcamError, match=r"cue/shares.csv does not exist: run `python -m sigcam_core publish cue"):
+    with pytest.raises(SigcamError, match=r"cue/shares.csv does not exist: run `python -m companion publish cue"):
         read_cue(tmp_path)
 
 

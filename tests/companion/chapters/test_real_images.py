@@ -97,7 +97,7 @@ def test_what_is_left_to_measure_comes_with_its_command() -> None:
     table = page.not_measured(["cub-vgg16-probe", f"{OVERHEAD} (GPU)"])
     assert table["experiment"].tolist() == ["cub-vgg16-probe", "overhead (GPU)"]
     assert table["command"].tolist() == [
-        f"python -m sigcam_core publish {name}" for name in ("cub-vgg16-probe", OVERHEAD)
+        f"python -m companion publish {name}" for name in ("cub-vgg16-probe", OVERHEAD)
     ]
 
 

@@ -119,7 +119,7 @@ def test_evidence_stands_for_every_experiment_and_combination() -> None:
     (claim,) = load_claims(FILE.replace('["one"]', '["one", "one"]'))
     assert [test.where["metric"] for test in claim.tests] == ["gt_loc", "gt_loc", "pxap", "pxap"]
     assert claim.tests[0].place == "A (probe)"
-    assert claim.tests[0].command == "python -m sigcam_core publish one"
+    assert claim.tests[0].command == "python -m companion publish one"
 
 
 @pytest.mark.parametrize(

@@ -84,7 +84,7 @@ def test_what_was_not_measured_is_told_and_does_not_fail(tmp_path: Path) -> None
         assert one.verdict.word == ("holds" if one.claim.kind == "theorem" else "not tested")
         assert set(one.rows.get("decision", [])) <= {"missing"}
     localises = next(one for one in judged if one.claim.id == "localises_better")
-    command = f"not measured yet: python -m sigcam_core publish {CONTROLS[1]} and 2 more"
+    command = f"not measured yet: python -m companion publish {CONTROLS[1]} and 2 more"
     assert localises.verdict.detail == command
 
 

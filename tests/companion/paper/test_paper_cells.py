@@ -50,7 +50,7 @@ def test_ours_is_of_the_experiment_that_stands_in_and_says_so() -> None:
     assert row["gain_low"] < row["our_gain"] < row["gain_high"]
     assert pd.isna(row["difference"])  # of other data it would mean nothing
     assert (row["status"], row["ours_on"]) == (module.OTHER_DATA, one.title)
-    assert row["measured_by"] == f"python -m sigcam_core publish {one.name}"
+    assert row["measured_by"] == f"python -m companion publish {one.name}"
     cars = cell("Table 2", "stanford-cars", "vgg16", "layercam", "sigmoid", "average_drop")
     assert (cars["status"], cars["scored_by"]) == (module.OTHER_NETWORK, "sigmoid branch")
     assert cars["difference"] == pytest.approx(cars["ours"] - cars["paper"])

@@ -82,5 +82,5 @@ def test_what_is_committed_is_what_the_published_boxes_give() -> None:
 
 
 def test_what_was_not_measured_is_asked_for(tmp_path: Path) -> None:
-    with pytest.raises(SigcamError, match="run `python -m sigcam_core publish centre`"):
+    with pytest.raises(SigcamError, match="run `python -m companion publish centre`"):
         read_centre(tmp_path)

@@ -65,7 +65,7 @@ def test_what_was_measured_is_read_in_the_order_of_the_names(tmp_path: Path) -> 
     for name, table in result.tables.items():
         pd.testing.assert_frame_equal(found[NAME].tables[name], table)
     with pytest.raises(
-        SigcamError, match=r"nothing that was measured is in .*: run `python -m sigcam_core publish never`"
+        SigcamError, match=r"nothing that was measured is in .*: run `python -m companion publish never`"
     ):
         read_measured(tmp_path, ["never", "unfinished"])
 
@@ -173,9 +173,7 @@ def test_a_head_without_gauge_has_no_gauge_energy() -> None:
 
 def test_overhead_is_read_for_each_device_that_was_measured(tmp_path: Path) -> None:
     folder = tmp_path / "overhead"
-    with pytest.raises(
-        SigcamError, match=r"no measurements of overhead in .*: run `python -m sigcam_core publish over"
-    ):
+    with pytest.raises(SigcamError, match=r"no measurements of overhead in .*: run `python -m companion publish over"):
         read_overhead(folder)
     rows, training = pd.DataFrame({"ratio": [1.5]}), pd.DataFrame({"cached_passes": [2.5]})
     write_csv(folder / "cuda.csv", rows)

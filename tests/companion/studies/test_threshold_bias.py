@@ -181,7 +181,7 @@ def test_crossed_controls_are_drawn_from_where_they_were_measured(tmp_path: Path
 
 
 def test_without_evidence_a_sentence_says_what_makes_it(tmp_path: Path) -> None:
-    with pytest.raises(SigcamError, match="run `python -m sigcam_core publish one` first"):
+    with pytest.raises(SigcamError, match="run `python -m companion publish one` first"):
         publish_threshold_bias({"one": Run("shapes", "small_cnn", work_dir=tmp_path)}, tmp_path / "results", print)
     assert not (tmp_path / "results").exists()
 
