@@ -5,7 +5,7 @@ from __future__ import annotations
 import argparse
 import errno
 import sys
-from collections.abc import Callable, Collection
+from collections.abc import Callable, Collection, Iterable
 from typing import NoReturn
 
 OUT_OF_MEMORY = ("can't allocate memory", "out of memory")
@@ -39,6 +39,21 @@ def check_choice(kind: str, value: str, choices: Collection[str]) -> str:
     if value not in choices:
         fail(f"unknown {kind} {value!r}: choose one of {', '.join(choices)}.")
     return value
+
+
+def checked_names(kind: str, names: str | Iterable[str], choices: Collection[str]) -> tuple[str, ...]:
+    """Return names that are all among ``choices``; one name alone is a tuple of one.
+
+    Raises:
+        SigcamError: if one is not, there is none, or what is given holds no names.
+
+    >>> checked_names("method", "cam", ["cam", "gradcam"])
+    ('cam',)
+    """
+    several = (names,) if isinstance(names, str) or not isinstance(names, Iterable) else tuple(names)
+    if not several:
+        fail(f"no {kind} is named: choose among {', '.join(choices)}.")
+    return tuple(check_choice(kind, name, choices) for name in several)
 
 
 class CommandLine(argparse.ArgumentParser):
