@@ -6,7 +6,8 @@ import argparse
 import errno
 import sys
 from collections.abc import Callable, Collection, Iterable
-from typing import NoReturn
+from pathlib import Path
+from typing import Any, NoReturn
 
 OUT_OF_MEMORY = ("can't allocate memory", "out of memory")
 """What torch says where a processor or a GPU has too little."""
@@ -56,8 +57,21 @@ def checked_names(kind: str, names: str | Iterable[str], choices: Collection[str
     return tuple(check_choice(kind, name, choices) for name in several)
 
 
+def _path(text: str) -> Path:
+    from .paths import user_path  # which builds on this module
+
+    try:
+        return user_path(text)
+    except SigcamError as error:
+        raise argparse.ArgumentTypeError(str(error).rstrip(".")) from None
+
+
 class CommandLine(argparse.ArgumentParser):
-    """A parser of arguments whose complaints are sentences like all others."""
+    """A parser of arguments whose complaints are sentences like all others, and whose paths may begin with ``~``."""
+
+    def __init__(self, *arguments: Any, **options: Any) -> None:
+        super().__init__(*arguments, **options)
+        self.register("type", Path, _path)  # of every option that says type=Path
 
     def error(self, message: str) -> NoReturn:
         """Refuse the arguments."""

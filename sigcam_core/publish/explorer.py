@@ -19,6 +19,7 @@ from ..cams.maps import MapOptions, maps_from_features, methods_of
 from ..cams.score_maps import normalize_maps
 from ..common.checks import check_class_idx
 from ..common.errors import check_choice, fail
+from ..common.paths import user_path
 from ..dual.branch import HEADS, DualBranch
 from ..dual.linear import linear_head_weight
 from ..invariance import sign_collapse_delta
@@ -29,6 +30,9 @@ from ..summarise.figures import Panel, draw_panel
 from ..summarise.panels import to_pictures
 from ..summarise.style import COLORS, METHOD_TITLES, in_style
 
+LARGEST_SHIFT = 100.0
+"""In units of the sign collapse. Beyond it, rounding in float32 moves the softmax probability that should stay."""
+
 
 def shift_heads(dual: DualBranch, class_idx: int, shift: float) -> DualBranch:
     """A copy of the network whose heads are both shifted by delta_i = -2 ``shift`` w_ik, w of the softmax head.
@@ -37,8 +41,11 @@ def shift_heads(dual: DualBranch, class_idx: int, shift: float) -> DualBranch:
     sigmoid outputs do not.
 
     Raises:
-        SigcamError: if the head is not global average pooling and one linear layer.
+        SigcamError: if the head is not global average pooling and one linear layer, or the shift is not a number that
+            float32 can take.
     """
+    if not abs(shift) <= LARGEST_SHIFT:
+        fail(f"a shift of {shift} is out of range: give a number from {-LARGEST_SHIFT:g} to {LARGEST_SHIFT:g}.")
     heads: dict[str, nn.Module] = {name: copy.deepcopy(dual.head(name)) for name in HEADS}
     weights = {name: linear_head_weight(head) for name, head in heads.items()}
     if weights["softmax"] is None:
@@ -128,6 +135,7 @@ def photo_manifest(path: Path, class_names: Sequence[str]) -> Manifest:
     Raises:
         SigcamError: if the file is missing, is no image of such a format, or is too large.
     """
+    path = user_path(path)
     remedy = "give the path of a photo, such as a JPEG or PNG file"
     width, height = image_size(path, f"image {path}", remedy, upright=True)
     row = {"image_id": path.stem, "path": path.name, "label": 0, "split": "test", "width": width, "height": height}

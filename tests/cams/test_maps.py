@@ -502,7 +502,7 @@ def test_a_size_that_is_none_is_said(size: object) -> None:
 
 @pytest.mark.parametrize("shape", [(3, 3), (1, 0, 3), (1, 3, 0), (1, 1, 3, 3)])
 def test_maps_of_another_shape_are_said(shape: tuple[int, ...]) -> None:
-    with pytest.raises(SigcamError, match=r"^maps must have shape \(N, height, width\), got .*: give each at least one"):
+    with pytest.raises(SigcamError, match=r"^maps must have shape \(N, height, width\), got .*: give each at least"):
         normalize_maps(torch.zeros(shape), 4)
 
 
