@@ -2,6 +2,7 @@
 
 import json
 import os
+import shlex
 import shutil
 import signal
 import subprocess
@@ -163,3 +164,37 @@ def test_a_second_run_in_the_same_folder_is_refused_and_a_dead_one_forgotten(tmp
         assert not (work_dir / "data").exists()
     run(work_dir, "--until", "shapes")
     assert (work_dir / "data" / "shapes" / "manifest.parquet").exists()
+
+
+@pytest.mark.parametrize("work_dir", ["2024", "true", "1.5"])
+def test_a_work_dir_that_is_read_as_no_text_gets_a_sentence(work_dir: str, tmp_path: Path) -> None:
+    options = [
+        "--snakefile",
+        str(PROJECT / "Snakefile"),
+        "--directory",
+        str(tmp_path),
+        "-n",
+        "--cores",
+        "1",
+        "--config",
+    ]
+    snakemake = [sys.executable, "-m", "snakemake", *options]
+    refused = subprocess.run([*snakemake, f"work_dir={work_dir}"], capture_output=True, text=True, check=False)
+    assert refused.returncode != 0
+    assert "which is no text: give a folder of such a name as work_dir=./NAME." in refused.stderr
+    assert "Traceback" not in refused.stderr
+
+
+@pytest.mark.parametrize(("given", "folder"), [("./2024", "2024"), ("~/of mine", "home/of mine")])
+def test_paths_reach_notebooks_as_text(given: str, folder: str, tmp_path: Path) -> None:
+    options = ["--snakefile", str(PROJECT / "Snakefile"), "--directory", str(tmp_path), "-n", "-p", "--cores", "1"]
+    command = [sys.executable, "-m", "snakemake", *options, "--config", f"work_dir={given}"]
+    environment = os.environ | {"HOME": str(tmp_path / "home")}
+    planned = subprocess.run(command, capture_output=True, text=True, check=True, env=environment).stdout
+    (words,) = [
+        shlex.split(line) for line in planned.splitlines() if "08_explorer.ipynb" in line and "papermill" in line
+    ]
+    place = words.index("work_dir")
+    assert words[place - 1] == "-r"
+    assert tmp_path / words[place + 1] == tmp_path / folder
+    assert words[words.index("seed") - 1] == "-p"

@@ -98,7 +98,7 @@ def cost_of(run: Run, manifest: Manifest, perturbed_images: int) -> str:
     split = f"{manifest.name}: {train} images to train on, {val} held out, {test} to test"
     part = f"{perturbations:,} of them for" if perturbations else "without"
     cost = f"at most {passes:,} passes of {run.backbone}, {part} insertion and deletion"
-    return f"{split}; {cost}: about {duration} on this machine, as busy as it is, after some of loading."
+    return f"{split}; {cost}: about {duration} here and now, and some for loading."
 
 
 @torch.no_grad()

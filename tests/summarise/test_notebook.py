@@ -55,7 +55,7 @@ def test_wrong_parameters_get_one_sentence(wrong: dict[str, object], sentence: s
 
 def test_what_papermill_injected_is_what_is_checked() -> None:
     cells = ["", "# Parameters\nold = 1\n", "debug = True", "# Parameters\nsed = 1\nhead = 'gap'\n", "check()"]
-    with pytest.raises(SigcamError, match="^unknown parameter 'sed': choose one of seed, scale"):
+    with pytest.raises(SigcamError, match=r"^unknown parameter 'sed': choose one of seed, scale"):
         check_parameters(NAMESPACE | {"sed": 1, "In": cells}, **ALLOWED)
     assert check_parameters(NAMESPACE | {"In": [*cells, "# Parameters\nseed = 1\n"]}, **ALLOWED) == GOOD
 
