@@ -166,34 +166,26 @@ def test_a_second_run_in_the_same_folder_is_refused_and_a_dead_one_forgotten(tmp
     assert (work_dir / "data" / "shapes" / "manifest.parquet").exists()
 
 
-@pytest.mark.parametrize("work_dir", ["2024", "true", "1.5"])
+def dry_run(directory: Path, work_dir: str, **environment: str) -> subprocess.CompletedProcess[str]:
+    """What the workflow plans, with the commands of its steps."""
+    command = [sys.executable, "-m", "snakemake", "--snakefile", str(PROJECT / "Snakefile"), "--dry-run"]
+    command += ["--printshellcmds", "--cores", "1", "--directory", str(directory), "--config", f"work_dir={work_dir}"]
+    return subprocess.run(command, capture_output=True, text=True, check=False, env=os.environ | environment)
+
+
+@pytest.mark.parametrize("work_dir", ["2024", "True", "1.5"])
 def test_a_work_dir_that_is_read_as_no_text_gets_a_sentence(work_dir: str, tmp_path: Path) -> None:
-    options = [
-        "--snakefile",
-        str(PROJECT / "Snakefile"),
-        "--directory",
-        str(tmp_path),
-        "-n",
-        "--cores",
-        "1",
-        "--config",
-    ]
-    snakemake = [sys.executable, "-m", "snakemake", *options]
-    refused = subprocess.run([*snakemake, f"work_dir={work_dir}"], capture_output=True, text=True, check=False)
+    refused = dry_run(tmp_path, work_dir)
     assert refused.returncode != 0
-    assert "which is no text: give a folder of such a name as work_dir=./NAME." in refused.stderr
-    assert "Traceback" not in refused.stderr
+    said = refused.stdout + refused.stderr
+    assert f"configuration work_dir is read as {work_dir}, which is no text: give a folder of such a name as" in said
+    assert "Traceback" not in said
 
 
 @pytest.mark.parametrize(("given", "folder"), [("./2024", "2024"), ("~/of mine", "home/of mine")])
 def test_paths_reach_notebooks_as_text(given: str, folder: str, tmp_path: Path) -> None:
-    options = ["--snakefile", str(PROJECT / "Snakefile"), "--directory", str(tmp_path), "-n", "-p", "--cores", "1"]
-    command = [sys.executable, "-m", "snakemake", *options, "--config", f"work_dir={given}"]
-    environment = os.environ | {"HOME": str(tmp_path / "home")}
-    planned = subprocess.run(command, capture_output=True, text=True, check=True, env=environment).stdout
-    (words,) = [
-        shlex.split(line) for line in planned.splitlines() if "08_explorer.ipynb" in line and "papermill" in line
-    ]
+    planned = dry_run(tmp_path, given, HOME=str(tmp_path / "home")).stdout.splitlines()
+    (words,) = [shlex.split(line) for line in planned if "08_explorer.ipynb" in line and "papermill" in line]
     place = words.index("work_dir")
     assert words[place - 1] == "-r"
     assert tmp_path / words[place + 1] == tmp_path / folder
