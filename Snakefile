@@ -18,6 +18,7 @@ from rooms import files_behind, parameters_of_notebook, rooms, rooms_of_notebook
 from upkeep import incomplete, list_of, make_due, mend_dates, named_files
 from sigcam_core.common.errors import SigcamError
 from sigcam_core.common.files import try_lock
+from sigcam_core.common.paths import user_path
 from companion.matrix import USUAL, profile_of
 from sigcam_core.run import manifest_path
 
@@ -30,6 +31,11 @@ DEFAULTS |= dict.fromkeys(("train", "val", "test", "epochs"))  # the programs' o
 if unknown := set(config) - set(DEFAULTS):
     raise WorkflowError(f"unknown configuration {', '.join(sorted(unknown))}: choose among {', '.join(DEFAULTS)}.")
 settings = DEFAULTS | config
+if not isinstance(settings["work_dir"], str):
+    raise WorkflowError(
+        f"configuration work_dir is read as {settings['work_dir']!r}, which is no text: give a folder of such a name as "
+        "work_dir=./NAME."
+    )
 for name, value in settings.items():
     if name in ("profile", "work_dir") or value is None:
         continue
@@ -38,13 +44,13 @@ for name, value in settings.items():
 
 try:
     PROFILE = profile_of(settings["profile"]).from_seed(settings["seed"])
+    WORK = user_path(settings["work_dir"] or Path("build", PROFILE.folder))
 except SigcamError as error:
     raise WorkflowError(str(error))
 IS_USUAL = PROFILE.name == USUAL
 if PROFILE.is_miniature and settings["devices"] > 1:
     raise WorkflowError(f"profile {PROFILE.name} trains on one device: leave out devices, or choose another profile.")
 
-WORK = Path(settings["work_dir"] or Path("build", PROFILE.folder))
 SEED = settings["seed"]
 SHOWN = {one.run: one for one in PROFILE.shown(WORK)}
 RUNS = {run.network if IS_USUAL else run.full_name: run for run in SHOWN}
@@ -156,7 +162,9 @@ def parameters(notebook):
         given |= {"profile": PROFILE.name, "batch_size": PROFILE.batch_size}
         given |= {"repeats": PROFILE.repeats} if PROFILE.repeats else {}
     declared = parameters_of_notebook(NOTEBOOKS[notebook])
-    return " ".join(f"-p {name} {value}" for name, value in given.items() if name in declared)
+    # papermill reads text that looks like a number as one, unless it is given raw.
+    kinds = {name: "-r" if isinstance(value, str) else "-p" for name, value in given.items()}
+    return " ".join(f"{kinds[name]} {name} {value}" for name, value in given.items() if name in declared)
 
 
 HELD = []  # the lock, as long as this process lives
@@ -305,7 +313,7 @@ rule notebook:
     shell:
         NOTING + "OMP_NUM_THREADS={threads} MPLBACKEND=module://matplotlib_inline.backend_inline"
         " {PYTHON:q} -m papermill --no-progress-bar --log-level WARNING {input.notebook:q} {output:q}.part.ipynb"
-        " -p work_dir {WORK:q} {params.given}"
+        " -r work_dir {WORK:q} {params.given}"
         # ipykernel warns at every start that a kernel on this machine talks to itself unencrypted.
         " 2> >(grep -v IPKernelApp >&2) && mv {output:q}.part.ipynb {output:q}" + SETTLING
 

@@ -18,6 +18,7 @@ from data_scripts.archive import ARCHIVES, ARCHIVES_VARIABLE, archive_folders, i
 from data_scripts.verify import missing_files, verify
 from sigcam_core.common.errors import CommandLine, SigcamError, check_choice, fail, run_command_line
 from sigcam_core.common.files import read_object
+from sigcam_core.common.paths import refuse_overwriting, user_path
 from sigcam_core.prepare.contents import replaced_files
 from sigcam_core.prepare.manifest import Manifest, read_manifest
 
@@ -94,6 +95,8 @@ def main(arguments: Sequence[str] | None = None) -> None:
     manifest = root / (options["folder"] or name) / "manifest.parquet"
     if options.pop("generated_only") and is_archived(name) and not manifest.exists():
         fail(f"{manifest} does not exist: run `python -m data_scripts {name} --root {root}` first.")
+    if source := options.get("source"):
+        refuse_overwriting(manifest.parent, user_path(str(source)))
     if options.pop("force"):
         _remove(manifest.parent)
     is_verified = options.pop("verify")

@@ -26,6 +26,7 @@ from rich.markup import escape
 from data_scripts.download import download
 from sigcam_core.common.errors import SigcamError, fail
 from sigcam_core.common.files import sync_all
+from sigcam_core.common.paths import user_path
 
 # Folders where archives lie already, separated like those of PATH.
 ARCHIVES_VARIABLE = "SIGCAM_DATA"
@@ -88,7 +89,7 @@ def archive_folders(given: Sequence[Path], folder: Path) -> list[Path]:
     Raises:
         SigcamError: if a folder that was named does not exist.
     """
-    variable = [Path(name) for name in os.environ.get(ARCHIVES_VARIABLE, "").split(os.pathsep) if name]
+    variable = [user_path(name) for name in os.environ.get(ARCHIVES_VARIABLE, "").split(os.pathsep) if name]
     for origin, named in (("--archives", given), (ARCHIVES_VARIABLE, variable)):
         for path in named:
             if not path.is_dir():

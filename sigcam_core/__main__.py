@@ -127,7 +127,8 @@ def report(options: Namespace) -> None:
     """Measure maps on folders of images, and print the tables."""
     from .ask.report import report_on_folder
 
-    for name, table in report_on_folder(options.folder, options.model, options.work_dir, options.seed).items():
+    names = ("folder", "model", "work_dir", "seed", "name", "perturbed_images")
+    for name, table in report_on_folder(**{name: getattr(options, name) for name in names}).items():
         print(f"\n{name}\n{table.to_string(index=False)}")
 
 
@@ -156,6 +157,10 @@ def _parser() -> CommandLine:
     command.add_argument("folder", type=Path, help="with one folder of images a class, or such in train, val and test")
     command.add_argument("--model", default="efficientnet_lite0", help="with ImageNet weights, default: %(default)s")
     command.add_argument("--seed", type=int, default=0, help="of split and training, default: %(default)s")
+    help_ = "of the data set and of what is made from it, default: the folder's, with what tells it from others"
+    command.add_argument("--name", default="", help=help_)
+    help_ = "how many images get insertion and deletion, by far the most passes; default: none"
+    command.add_argument("--perturbed-images", type=int, help=help_)
     return parser
 
 

@@ -11,10 +11,11 @@ from typing import NamedTuple
 import torch
 from torch import Tensor
 
+from .common.checks import Array, to_tensor
 from .common.errors import fail
 
 
-def shift_weights(weight: Tensor, delta: Tensor) -> Tensor:
+def shift_weights(weight: Array, delta: Array) -> Tensor:
     """Add ``delta`` to the weights of every class.
 
     Args:
@@ -31,13 +32,13 @@ def shift_weights(weight: Tensor, delta: Tensor) -> Tensor:
     tensor([[1., 2., 3.],
             [1., 2., 3.]])
     """
-    _check_weight(weight)
+    weight, delta = _checked_weight(weight), to_tensor(delta)
     if delta.shape != weight.shape[1:]:
         fail(f"delta must have shape ({weight.shape[1]},), one number a channel, got {tuple(delta.shape)}.")
     return weight + delta
 
 
-def center_weights(weight: Tensor) -> Tensor:
+def center_weights(weight: Array) -> Tensor:
     """Return the canonical member of the head's orbit: weights that sum to zero over the classes.
 
     It is the one member of least Frobenius norm, and it needs no training.
@@ -48,11 +49,11 @@ def center_weights(weight: Tensor) -> Tensor:
     Returns:
         (C, K) weights ``weight - weight.mean(0)``.
     """
-    _check_weight(weight)
+    weight = _checked_weight(weight)
     return weight - weight.mean(dim=0, keepdim=True)
 
 
-def gauge_energy(weight: Tensor) -> float:
+def gauge_energy(weight: Array) -> float:
     """Fraction of a head's squared norm that softmax cannot see: C ||mean_k w||^2 / ||W||_F^2.
 
     0 for centred weights, 1 for weights that are equal for all classes, 1/C expected for independent,
@@ -64,15 +65,14 @@ def gauge_energy(weight: Tensor) -> float:
     Raises:
         SigcamError: if all weights are zero, since the fraction is then undefined.
     """
-    _check_weight(weight)
-    weight = weight.detach().double()
+    weight = _checked_weight(weight).detach().double()
     total = weight.square().sum()
     if total == 0:
         fail("gauge_energy is undefined for a head whose weights are all zero.")
     return float(weight.shape[0] * weight.mean(dim=0).square().sum() / total)
 
 
-def sign_collapse_delta(weight: Tensor, class_idx: int) -> Tensor:
+def sign_collapse_delta(weight: Array, class_idx: int) -> Tensor:
     """The shift delta_i = -2 w_ik, which turns CAM_k into -CAM_k and leaves every probability as it was.
 
     Args:
@@ -82,13 +82,13 @@ def sign_collapse_delta(weight: Tensor, class_idx: int) -> Tensor:
     Returns:
         (K,) shift.
     """
-    _check_weight(weight)
+    weight = _checked_weight(weight)
     if not 0 <= class_idx < weight.shape[0]:
         fail(f"class index {class_idx} is out of range: there are {weight.shape[0]} classes.")
     return -2 * weight[class_idx]
 
 
-def erasing_delta(weight: Tensor) -> Tensor:
+def erasing_delta(weight: Array) -> Tensor:
     """The shift delta_i = -max_k w_ik: no weight of any class stays positive, so ReLU erases every map.
 
     Args:
@@ -101,13 +101,15 @@ def erasing_delta(weight: Tensor) -> Tensor:
     tensor([[ 0., -1.],
             [-1.,  0.]])
     """
-    _check_weight(weight)
+    weight = _checked_weight(weight)
     return -weight.max(dim=0).values
 
 
-def _check_weight(weight: Tensor) -> None:
-    if weight.ndim != 2:
-        fail(f"the weights of a linear head must be a (C, K) matrix, got shape {tuple(weight.shape)}.")
+def _checked_weight(weight: Array) -> Tensor:
+    tensor = to_tensor(weight)
+    if tensor.ndim != 2:
+        fail(f"the weights of a linear head must be a (C, K) matrix, got shape {tuple(tensor.shape)}.")
+    return tensor
 
 
 class ShiftedHead(NamedTuple):

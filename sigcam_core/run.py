@@ -10,6 +10,7 @@ from typing import NamedTuple
 
 from .backbones.formats import MLP, check_backbone
 from .common.errors import check_choice, fail
+from .common.paths import user_path
 from .train.recipes import CLASSIFIER_RECIPES, ORIGINS, SIGMOID_RECIPES
 
 CONVOLUTIONS_FROM = {"small_cnn_mlp": "small_cnn"}
@@ -20,7 +21,7 @@ time that the embedded default may take."""
 def default_work_dir() -> Path:
     """``SIGCAM_WORK_DIR`` if it is set, else ``build`` in the project that encloses the current folder."""
     if chosen := os.environ.get("SIGCAM_WORK_DIR"):
-        return Path(chosen)
+        return user_path(chosen)
     here = Path.cwd()
     project = next((folder for folder in (here, *here.parents) if (folder / "pyproject.toml").exists()), here)
     return project / "build"
@@ -28,7 +29,7 @@ def default_work_dir() -> Path:
 
 def resolve_work_dir(work_dir: str) -> Path:
     """The folder that a notebook's parameter names; empty means :func:`default_work_dir`."""
-    return Path(work_dir) if work_dir else default_work_dir()
+    return user_path(work_dir) if work_dir else default_work_dir()
 
 
 def manifest_path(dataset: str, work_dir: Path) -> Path:

@@ -9,7 +9,6 @@ is made of the notebooks alone, are left out.
 
 from __future__ import annotations
 
-import argparse
 import importlib.metadata
 import mimetypes
 import shlex
@@ -26,7 +25,7 @@ from rocrate.rocrate import ROCrate
 
 from companion.matrix import PROFILES, USUAL, profile_of
 from run_records import Step, finished_steps
-from sigcam_core.common.errors import fail, run_command_line
+from sigcam_core.common.errors import CommandLine, fail, run_command_line
 from sigcam_core.common.files import atomic_path, read_json, sha256_of_file
 
 PROJECT = Path(__file__).resolve().parent.parent
@@ -230,12 +229,12 @@ def _words(step: Step) -> list[str]:
 
 
 def _parameters(crate: ROCrate, position: int, step: Step) -> list[ContextEntity]:
-    """The options of a step's command, ``--name value`` of a program and ``-p name value`` of a notebook."""
+    """The options of a step's command, ``--name value`` of a program, ``-p`` or ``-r name value`` of a notebook."""
     words = _words(step)
     found = dict[str, str]()
     for place, word in enumerate(words):
         rest = words[place + 1 : place + 3]
-        if word == "-p" and len(rest) == 2:
+        if word in ("-p", "-r") and len(rest) == 2:
             found[rest[0]] = rest[1]
         elif word.startswith("--"):
             found[word[2:]] = rest[0] if rest and not rest[0].startswith("-") else "true"
@@ -260,7 +259,7 @@ def _environment(crate: ROCrate, position: int, step: Step) -> list[ContextEntit
 
 def main() -> None:
     """Write the crate, and say where it is."""
-    parser = argparse.ArgumentParser(description=main.__doc__)
+    parser = CommandLine(description=main.__doc__)
     parser.add_argument("--work-dir", type=Path, default=Path("build"))
     parser.add_argument("--profile", default=USUAL, choices=PROFILES)
     options = parser.parse_args()

@@ -5,7 +5,6 @@
 
 from __future__ import annotations
 
-import argparse
 import base64
 import re
 from collections.abc import Mapping
@@ -14,7 +13,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
-from sigcam_core.common.errors import fail, run_command_line
+from sigcam_core.common.errors import CommandLine, fail, run_command_line
 from sigcam_core.common.files import read_json, sha256_of_file
 
 RECORDS = Path(".snakemake", "metadata")
@@ -101,7 +100,7 @@ def _step(record: Mapping[str, Any], folder: Path, made: list[Path]) -> Step:
 
 def main() -> None:
     """Say how many steps a finished run had, and when."""
-    parser = argparse.ArgumentParser(description=main.__doc__)
+    parser = CommandLine(description=main.__doc__)
     parser.add_argument("--work-dir", type=Path, default=Path("build"))
     steps = finished_steps(Path.cwd(), parser.parse_args().work_dir.resolve())
     ended = max(step.ended for step in steps)

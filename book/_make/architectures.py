@@ -7,7 +7,6 @@ the same release of the library, are left as they are unless ``--anew`` asks for
 
 from __future__ import annotations
 
-import argparse
 import re
 import resource
 import signal
@@ -22,7 +21,7 @@ import torch
 from torch import nn
 
 from sigcam_core.cams.maps import methods_of
-from sigcam_core.common.errors import SigcamError, check_choice, fail, run_command_line
+from sigcam_core.common.errors import CommandLine, SigcamError, check_choice, fail, run_command_line
 from sigcam_core.common.files import read_json, write_json
 from sigcam_core.common.provenance import provenance
 from sigcam_core.dual.branch import DualBranch
@@ -252,7 +251,7 @@ def compare(results: Path, committed: Path, libraries: list[str]) -> None:
 
 def main() -> None:
     """Command line of the module."""
-    parser = argparse.ArgumentParser(description="Split one small network of every family, and write what comes of it.")
+    parser = CommandLine(description="Split one small network of every family, and write what comes of it.")
     parser.add_argument("--results", type=Path, default=Path("build/results"), help="folder (default: build/results)")
     parser.add_argument("--library", action="append", help=f"{', '.join(LIBRARIES)} (default: all)")
     parser.add_argument("--family", action="append", help="of the library (default: all)")

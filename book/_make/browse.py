@@ -16,6 +16,7 @@ from typing import Any
 from playwright.sync_api import Browser, sync_playwright
 
 from sigcam_core.common.errors import fail
+from sigcam_core.common.paths import user_path
 
 LOCAL = "127.0.0.1"
 BROWSERS = ("chromium", "chromium-browser", "google-chrome", "google-chrome-stable")
@@ -61,7 +62,9 @@ def served(folder: Path) -> Iterator[str]:
 
 def find_chromium() -> str | None:
     """The executable that SIGCAM_BROWSER names, or the first one on the PATH."""
-    return os.environ.get("SIGCAM_BROWSER") or next(filter(None, map(shutil.which, BROWSERS)), None)
+    if named := os.environ.get("SIGCAM_BROWSER"):
+        return str(user_path(named))
+    return next(filter(None, map(shutil.which, BROWSERS)), None)
 
 
 @contextmanager

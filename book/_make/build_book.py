@@ -8,7 +8,6 @@ of the paper's tables alone, behind a first page that says what was run.
 
 from __future__ import annotations
 
-import argparse
 import hashlib
 import os
 import shutil
@@ -30,7 +29,7 @@ from faults_page import write_faults_page
 from launch import repository_address, write_buttons
 from paper_values import write_paper_values
 from profile_page import write_profile
-from sigcam_core.common.errors import fail, run_command_line
+from sigcam_core.common.errors import CommandLine, fail, run_command_line
 from sigcam_core.common.files import note_made
 from stage_notebook import stage_notebook
 
@@ -163,9 +162,7 @@ def build_book(work_dir: Path, book: Path = BOOK, profile: str = USUAL, jobs: in
 
 def main() -> None:
     """Command line of the module."""
-    parser = argparse.ArgumentParser(
-        description="Build the book from the executed notebooks and the values they saved."
-    )
+    parser = CommandLine(description="Build the book from the executed notebooks and the values they saved.")
     parser.add_argument("--work-dir", type=Path, default=Path("build"), help="folder of the workflow (default: build)")
     parser.add_argument("--profile", default=USUAL, help=f"{', '.join(PROFILES)} (default: {USUAL})")
     parser.add_argument("--cores", type=int, default=os.cpu_count() or 1, help="how many to use (default: all)")

@@ -5,7 +5,6 @@ For a job that runs now and then, with a network; a build does not depend on oth
 
 from __future__ import annotations
 
-import argparse
 import re
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
@@ -13,7 +12,7 @@ from pathlib import Path
 import requests
 
 from browse import built_site
-from sigcam_core.common.errors import fail, run_command_line
+from sigcam_core.common.errors import CommandLine, fail, run_command_line
 
 LINK = re.compile(r'<a [^>]*href="(https?://[^"#]+)')
 # Publishers that refuse programs, whatever they ask for: an answer of theirs, even a refusal, is one.
@@ -41,7 +40,7 @@ def fault_of(link: str) -> str:
 
 def main() -> None:
     """Try every link of the built book to another host, and name those that do not answer."""
-    parser = argparse.ArgumentParser(description=main.__doc__)
+    parser = CommandLine(description=main.__doc__)
     parser.add_argument("--work-dir", type=Path, default=Path("build"))
     links = links_of(built_site(parser.parse_args().work_dir))
     with ThreadPoolExecutor(8) as pool:

@@ -7,7 +7,6 @@ which take a second, always.
 
 from __future__ import annotations
 
-import argparse
 import json
 import shutil
 import subprocess
@@ -35,7 +34,7 @@ from explorer_data import (
 from explorer_model import export_backbone, run_backbone
 from sigcam_core.backbones.formats import IMAGENET_CLASSES
 from sigcam_core.cams.score_maps import normalize_maps
-from sigcam_core.common.errors import fail, run_command_line
+from sigcam_core.common.errors import CommandLine, fail, run_command_line
 from sigcam_core.common.files import read_json, sha256_of_file, write_json
 from sigcam_core.dual.branch import DualBranch
 from sigcam_core.dual.shipped import SHIPPED_HEADS, shipped_card
@@ -199,7 +198,7 @@ def save_page_values(work_dir: Path, folder: Path, facts: dict[str, Any], made_o
 
 def main() -> None:
     """Command line of the module."""
-    parser = argparse.ArgumentParser(description="Make the files of the pages that compute where they are read.")
+    parser = CommandLine(description="Make the files of the pages that compute where they are read.")
     parser.add_argument("--work-dir", type=Path, default=Path("build"), help="folder of the workflow (default: build)")
     print(ensure_explorer(parser.parse_args().work_dir))
 

@@ -8,7 +8,6 @@ and so do those that papermill runs.
 
 from __future__ import annotations
 
-import argparse
 import json
 import os
 import re
@@ -19,7 +18,7 @@ from typing import Any
 
 import yaml
 
-from sigcam_core.common.errors import fail, run_command_line
+from sigcam_core.common.errors import CommandLine, fail, run_command_line
 
 PROJECT = Path(__file__).resolve().parents[2]
 BRANCH = "launch"
@@ -87,7 +86,7 @@ def with_cell(notebook: dict[str, Any], address: str) -> dict[str, Any]:
 
 def main() -> None:
     """Put the cell for Colab in front of all notebooks of a folder."""
-    parser = argparse.ArgumentParser(description=main.__doc__)
+    parser = CommandLine(description=main.__doc__)
     parser.add_argument("--notebooks", type=Path, required=True, help="folder of notebooks, which are changed")
     folder = parser.parse_args().notebooks
     address = repository_address()

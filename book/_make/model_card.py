@@ -5,12 +5,11 @@ Weights, the record that lies beside them, and a card in Markdown whose numbers 
 
 from __future__ import annotations
 
-import argparse
 import shutil
 from pathlib import Path
 from typing import Any
 
-from sigcam_core.common.errors import run_command_line
+from sigcam_core.common.errors import CommandLine, run_command_line
 from sigcam_core.common.files import read_json
 
 WEIGHTS = Path(__file__).resolve().parents[2] / "sigcam_core" / "dual" / "weights"
@@ -82,7 +81,7 @@ def write_model(out: Path, name: str = NAME) -> None:
 
 def main() -> None:
     """Write the shipped head as a folder for a model hub."""
-    parser = argparse.ArgumentParser(description=main.__doc__)
+    parser = CommandLine(description=main.__doc__)
     parser.add_argument("--out", type=Path, default=Path("build/hub"))
     out = parser.parse_args().out
     write_model(out)

@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-import argparse
 import re
 from pathlib import Path
 
 from playwright.sync_api import PdfMargins
 
 from browse import built_site, chromium, served
-from sigcam_core.common.errors import run_command_line
+from sigcam_core.common.errors import CommandLine, run_command_line
 
 NAME = "beyond-softmax-reproduced.pdf"
 # Pages in the order of the first page's list, each article behind the one before, with anchors of its own.
@@ -63,7 +62,7 @@ def print_book(site: Path, target: Path) -> int:
 
 def main() -> None:
     """Print the built book to one PDF beside it."""
-    parser = argparse.ArgumentParser(description=main.__doc__)
+    parser = CommandLine(description=main.__doc__)
     parser.add_argument("--work-dir", type=Path, default=Path("build"))
     work_dir = parser.parse_args().work_dir
     target = work_dir / "book" / NAME

@@ -6,7 +6,6 @@ that compresses sends about a quarter of the text among them. Times are of this 
 
 from __future__ import annotations
 
-import argparse
 from pathlib import Path
 from typing import NamedTuple
 from urllib.parse import unquote, urlsplit
@@ -14,7 +13,7 @@ from urllib.parse import unquote, urlsplit
 from playwright.sync_api import Browser
 
 from browse import built_site, chromium, served
-from sigcam_core.common.errors import run_command_line
+from sigcam_core.common.errors import CommandLine, run_command_line
 
 KINDS = {".html": "page", ".css": "style", ".js": "script", ".mjs": "script", ".woff": "font", ".woff2": "font"}
 
@@ -52,7 +51,7 @@ def weigh(browser: Browser, site: Path, address: str, page: str) -> Weight:
 
 def main() -> None:
     """Print a table of all pages, the heaviest first."""
-    parser = argparse.ArgumentParser(description=main.__doc__)
+    parser = CommandLine(description=main.__doc__)
     parser.add_argument("--work-dir", type=Path, default=Path("build"))
     site = built_site(parser.parse_args().work_dir)
     pages = sorted(str(path.relative_to(site)) for path in site.rglob("*.html") if "_static" not in path.parts)

@@ -28,6 +28,9 @@ from sigcam_core.summarise.style import COLORS, in_style
 
 from ..show.names import in_markdown
 
+LARGEST_SHIFT = 100.0
+"""In units of the sign collapse. Beyond it, rounding in float32 moves the softmax probability that should stay."""
+
 
 def shift_heads(dual: DualBranch, class_idx: int, shift: float) -> DualBranch:
     """A copy of the network whose heads are both shifted by delta_i = -2 ``shift`` w_ik, w of the softmax head.
@@ -36,8 +39,11 @@ def shift_heads(dual: DualBranch, class_idx: int, shift: float) -> DualBranch:
     sigmoid outputs do not.
 
     Raises:
-        SigcamError: if the head is not global average pooling and one linear layer.
+        SigcamError: if the head is not global average pooling and one linear layer, or the shift is not a number that
+            float32 can take.
     """
+    if not abs(shift) <= LARGEST_SHIFT:
+        fail(f"a shift of {shift} is out of range: give a number from {-LARGEST_SHIFT:g} to {LARGEST_SHIFT:g}.")
     heads: dict[str, nn.Module] = {name: copy.deepcopy(dual.head(name)) for name in HEADS}
     weights = {name: linear_head_weight(head) for name, head in heads.items()}
     if weights["softmax"] is None:

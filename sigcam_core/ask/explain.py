@@ -17,6 +17,7 @@ from ..cams.maps import MapOptions, maps_from_features, methods_of
 from ..cams.score_maps import normalize_maps
 from ..common.errors import check_choice, fail
 from ..common.files import write_atomically
+from ..common.paths import refuse_overwriting, user_path
 from ..common.titles import METHOD_TITLES
 from ..dual.branch import HEADS, DualBranch
 from ..dual.shipped import SHIPPED_HEADS, shipped_dual
@@ -73,14 +74,17 @@ def explain_photo(photo: Path, picture: Path, question: Question = Question()) -
     """Draw the map of a class beside a photo, and say what the network sees.
 
     Args:
-        photo: image file; it is shown upright, squashed to the square that the network takes.
+        photo: image file, which is never written; it is shown upright, squashed to the square that the network takes.
         picture: file to write, whose ending names its format, such as ``.png``, ``.svg`` or ``.pdf``.
         question: network, class and method.
 
     Raises:
         SigcamError: for an unknown name, a class that is not found or not unique, a head that the model has not, a
-            photo that cannot be read, weights that cannot be downloaded, or an unknown ending.
+            photo that cannot be read, a picture that is the photo itself, weights that cannot be downloaded, or an
+            unknown ending.
     """
+    photo, picture = user_path(photo), user_path(picture)
+    refuse_overwriting(picture, photo)
     endings = tuple(f".{kind}" for kind in sorted(FigureCanvasBase.get_supported_filetypes()))
     check_choice("ending of the picture", picture.suffix, endings)
     check_choice("head", question.head, HEADS)

@@ -7,6 +7,7 @@ from pathlib import Path
 
 import pandas as pd
 
+from ..common.paths import user_path
 from ..prepare.decode import image_size
 from ..prepare.manifest import Manifest, manifest_checksum
 
@@ -21,6 +22,7 @@ def photo_manifest(path: Path, class_names: Sequence[str]) -> Manifest:
     Raises:
         SigcamError: if the file is missing, is no image of such a format, or is too large.
     """
+    path = user_path(path)
     remedy = "give the path of a photo, such as a JPEG or PNG file"
     width, height = image_size(path, f"image {path}", remedy, upright=True)
     row = {"image_id": path.stem, "path": path.name, "label": 0, "split": "test", "width": width, "height": height}

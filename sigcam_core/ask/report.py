@@ -5,47 +5,140 @@
 
 from __future__ import annotations
 
+import hashlib
 import re
+import time
 from pathlib import Path
 
 import pandas as pd
+import torch
 
-from ..common.errors import fail
+from ..backbones.formats import input_format
+from ..backbones.networks import build
+from ..cams.methods import METHODS
+from ..common.errors import SigcamError, fail
+from ..common.files import read_object
+from ..common.paths import refuse_overwriting, user_path
+from ..common.progress import print_to_stderr
+from ..common.provenance import best_device
+from ..dual.branch import HEADS
 from ..evaluate.schema import read_evidence
 from ..prepare.command import run_first_station
-from ..run import Run
-from ..stations import ensure_evidence
+from ..prepare.manifest import Manifest, read_manifest
+from ..run import Extent, Run
+from ..stations import ensure_evidence, record_of
 from ..summarise.csv import write_csv
 from ..summarise.tables import tables_of
 
 RESAMPLES = 1000  # of the bootstrap over images
+TIMED = 8  # images of the pass that is timed
 
 
-def report_on_folder(folder: Path, model: str, work_dir: Path, seed: int = 0) -> dict[str, pd.DataFrame]:
+def report_on_folder(
+    folder: Path, model: str, work_dir: Path, seed: int = 0, name: str = "", perturbed_images: int | None = None
+) -> dict[str, pd.DataFrame]:
     """Train a softmax and a sigmoid head on a frozen network's features of a folder of images, and measure their maps.
 
-    What is there is not made again, so that a stopped call goes on, and a second returns at once.
+    What is there is not made again, so that a stopped call goes on, and a second returns at once. What the rest will
+    cost is said before it begins.
 
     Args:
-        folder: with one folder of images a class, or such in folders ``train``, ``val`` and ``test``.
+        folder: with one folder of images a class, or such in folders ``train``, ``val`` and ``test``; only read.
         model: a network with ImageNet weights, by a name that :func:`sigcam_core.backbones.networks.build` knows.
         work_dir: folder of everything that is made; the tables go into its ``reports``.
         seed: of the split and of training.
+        name: of the data set and of all that is made from it, of letters, digits and _. Empty for the folder's name,
+            with the seed where it is not 0, and with a digest of the whole path where another folder has that name.
+        perturbed_images: how many test images get insertion and deletion, which take nineteen passes a map where all
+            else takes one; ``None`` for none, or for as many as were measured already.
 
     Returns:
         Tables by name, with 95 % bootstrap intervals over images: accuracy, and the fidelity of every method and head.
 
     Raises:
-        SigcamError: for a folder without images of two classes, an image that cannot be read, an unknown network, or
-            weights that cannot be downloaded.
+        SigcamError: for a folder without images of two classes, an image that cannot be read, an unknown network,
+            weights that cannot be downloaded, or a folder or number that another report of this name has.
     """
+    folder, work_dir = user_path(folder), user_path(work_dir)
     if not folder.is_dir():
         fail(f"{folder} is no folder: give one that holds one folder of images a class.")
-    name = re.sub(r"\W+", "_", folder.resolve().name).strip("_") or "images"
-    place = ["--root", str(work_dir / "data"), "--name", name]
-    run_first_station(["image_folder", *place, "--source", str(folder), "--seed", str(seed)])
-    run = Run(name, model, seed, work_dir, "probe")
-    tables = tables_of(read_evidence(ensure_evidence(run)), RESAMPLES)
+    if perturbed_images is not None and perturbed_images < 0:
+        fail(f"cannot perturb {perturbed_images} images: give 0 or more.")
+    run = Run(name or _free_name(folder, work_dir, seed), model, seed, work_dir, "probe")
+    place = run.manifest.parent
+    refuse_overwriting(place, folder)
+    if _is_of_another(place, folder):
+        fail(f"{place} is a data set of other images than {folder}: choose another --name.")
+    names = ["--root", str(place.parent), "--name", place.name]
+    run_first_station(["image_folder", *names, "--source", str(folder), "--seed", str(seed)])
+    if run.evidence.exists():
+        _refuse_another_number(run, perturbed_images)
+    else:
+        print_to_stderr(cost_of(run, read_manifest(run.manifest), perturbed_images or 0))
+    tables = tables_of(read_evidence(ensure_evidence(run, Extent(perturbed_images=perturbed_images or 0))), RESAMPLES)
     for table_name, table in tables.items():
         write_csv(work_dir / "reports" / run.full_name.replace("/", "-") / f"{table_name}.csv", table)
     return tables
+
+
+def cost_of(run: Run, manifest: Manifest, perturbed_images: int) -> str:
+    """What a report costs, in a sentence: passes of the network, and what they take here and now.
+
+    Args:
+        run: whose network it is.
+        manifest: the images, with their splits.
+        perturbed_images: that get insertion and deletion.
+    """
+    train, val, test = (int((manifest.table["split"] == split).sum()) for split in ("train", "val", "test"))
+    maps, steps = len(METHODS) * len(HEADS), Extent().perturbation_steps
+    perturbations = (2 * steps - 1) * maps * min(perturbed_images, test)
+    passes = train + val + test * (1 + maps) + perturbations
+    seconds = passes * seconds_of_a_pass(run.backbone, manifest.num_classes)
+    duration = f"{seconds:.0f} seconds" if seconds < 100 else f"{seconds / 60:.0f} minutes"
+    split = f"{manifest.name}: {train} images to train on, {val} held out, {test} to test"
+    part = f"{perturbations:,} of them for" if perturbations else "without"
+    cost = f"at most {passes:,} passes of {run.backbone}, {part} insertion and deletion"
+    return f"{split}; {cost}: about {duration} here and now, and some for loading."
+
+
+@torch.no_grad()
+def seconds_of_a_pass(model: str, num_classes: int) -> float:
+    """Seconds that a network takes for one image of a batch, on this machine and beside all else that it does."""
+    form, device = input_format(model), best_device()
+    network = build(model, num_classes).to(device, memory_format=torch.channels_last)  # type: ignore[call-overload]
+    images = torch.zeros(TIMED, form.channels, form.size, form.size, device=device)
+    images = images.contiguous(memory_format=torch.channels_last)
+    float(network(images).sum())  # the first pass allocates
+    start = time.perf_counter()
+    float(network(images).sum())  # a number, for which a GPU is waited for
+    return (time.perf_counter() - start) / TIMED
+
+
+def _free_name(folder: Path, work_dir: Path, seed: int) -> str:
+    """A name of the data set that no other folder, and no other seed, has."""
+    source = folder.resolve()
+    name = re.sub(r"\W+", "_", source.name).strip("_") or "images"
+    name = f"{name}_seed{seed}" if seed else name
+    if not _is_of_another(work_dir / "data" / name, folder):
+        return name
+    return f"{name}_{hashlib.sha256(str(source).encode()).hexdigest()[:8]}"
+
+
+def _is_of_another(place: Path, folder: Path) -> bool:
+    """Whether a data set is there that was made from anything but the folder."""
+    if not (place / "manifest.parquet").exists():
+        return False
+    try:
+        source = read_object(place / "manifest.json").get("parameters", {}).get("source")
+    except SigcamError:  # it is prepared anew
+        return False
+    return bool(source != str(folder.resolve()))
+
+
+def _refuse_another_number(run: Run, perturbed_images: int | None) -> None:
+    measured = record_of(run.evidence).get("perturbation_images")
+    if perturbed_images not in (None, measured):
+        fail(
+            f"{run.evidence} has insertion and deletion of {measured} images, not {perturbed_images}: leave out "
+            "--perturbed-images, or choose another --name."
+        )

@@ -10,8 +10,8 @@ import torch
 from torch import Tensor, nn
 
 from ..common.checks import check_class_idx
-from ..common.errors import check_choice, fail
-from ..dual.branch import AUTOCAST_TYPES, HEADS, DualBranch
+from ..common.errors import check_choice, checked_names, fail
+from ..dual.branch import AUTOCAST_TYPES, HEADS, DualBranch, dual_branch_of
 from ..dual.linear import linear_head_weight
 from ..split.probe import evaluation_mode
 from .methods import CAM_METHODS, METHODS, gradcam_plus_plus
@@ -36,7 +36,7 @@ class MapOptions:
     """Which maps are made, and how. Names are checked here, once, and trusted afterwards.
 
     Attributes:
-        methods: names from :data:`sigcam_core.cams.methods.CAM_METHODS`.
+        methods: names from :data:`sigcam_core.cams.methods.CAM_METHODS`, or one name.
         heads: ``"softmax"``, ``"sigmoid"`` or both.
         evidence_only: truncation, cutting negative channel weights to zero: ``"paper"`` for the sigmoid head only, as
             Oh and Noh 2025 do; ``True`` for both heads; ``False`` for neither.
@@ -47,14 +47,16 @@ class MapOptions:
         contrast: how the scalars of Finer-CAM compare classes.
 
     Raises:
-        SigcamError: for an unknown name.
+        SigcamError: for an unknown name, or none at all.
 
+    >>> MapOptions("cam", "sigmoid").rows
+    (('sigmoid', 'cam'),)
     >>> MapOptions(("cam", "gradcam")).rows
     (('softmax', 'cam'), ('softmax', 'gradcam'), ('sigmoid', 'cam'), ('sigmoid', 'gradcam'))
     """
 
-    methods: Sequence[str] = METHODS
-    heads: Sequence[str] = HEADS
+    methods: str | Sequence[str] = METHODS
+    heads: str | Sequence[str] = HEADS
     evidence_only: bool | str = "paper"
     gradcam_plus_plus_eps: float = 0.0
     autocast: torch.dtype | None = None
@@ -65,10 +67,9 @@ class MapOptions:
     def __post_init__(self) -> None:
         if self.evidence_only not in ("paper", True, False):
             fail(f"unknown evidence_only {self.evidence_only!r}: choose 'paper', True or False.")
-        for method in self.methods:
-            check_choice("method", method, tuple(CAM_METHODS))
-        for head in self.heads:
-            check_choice("head", head, HEADS)
+        # Frozen for whoever uses it: here alone, one name becomes a sequence of one.
+        object.__setattr__(self, "methods", checked_names("method", self.methods, tuple(CAM_METHODS)))
+        object.__setattr__(self, "heads", checked_names("head", self.heads, HEADS))
         check_choice("scalar", self.scalar, SCALARS)
 
     @property
@@ -88,11 +89,11 @@ def methods_of(head: nn.Module) -> tuple[str, ...]:
 
 
 def cam_maps(
-    dual: DualBranch,
+    dual: nn.Module,
     images: Tensor,
     class_idx: Tensor | int,
-    methods: Sequence[str] | None = None,
-    heads: Sequence[str] = HEADS,
+    methods: str | Sequence[str] | None = None,
+    heads: str | Sequence[str] = HEADS,
     evidence_only: bool | str = "paper",
     gradcam_plus_plus_eps: float = 0.0,
     *,
@@ -104,11 +105,11 @@ def cam_maps(
     """Maps of every head and method from one forward pass of the backbone.
 
     Args:
-        dual: the network.
+        dual: the network, a :class:`~sigcam_core.dual.branch.DualBranch`, or what PyTorch wraps around one.
         images: (N, 3, H, W) normalised images.
         class_idx: (N,) classes to explain, or one class for all.
-        methods: names from :data:`sigcam_core.cams.methods.CAM_METHODS`; ``None`` takes those of the paper that the
-            head allows. ``"scorecam"`` alone takes more passes, one for every channel.
+        methods: names from :data:`sigcam_core.cams.methods.CAM_METHODS`, or one name; ``None`` takes those of the
+            paper that the head allows. ``"scorecam"`` alone takes more passes, one for every channel.
         heads: ``"softmax"``, ``"sigmoid"`` or both.
         evidence_only: cut negative channel weights to zero: ``"paper"`` for the sigmoid head only, as Oh and
             Noh do; ``True`` for both; ``False`` for neither.
@@ -125,8 +126,9 @@ def cam_maps(
         ``{(head, method): (N, h, w)}`` on the device of the images, not normalised.
 
     Raises:
-        SigcamError: for an unknown name, a class out of range, bad images, or ``"cam"`` on a head that is not
-            global average pooling and one linear layer; or a scalar that compares classes where there is only one.
+        SigcamError: for another network, an unknown name, a class out of range, bad images, or ``"cam"`` on a head
+            that is not global average pooling and one linear layer; or a scalar that compares classes where there is
+            only one.
 
     >>> from sigcam_core.backbones.small_cnn import small_cnn
     >>> dual = DualBranch.from_classifier(small_cnn(num_classes=8))
@@ -139,6 +141,7 @@ def cam_maps(
     >>> contrasts["softmax", "cam"].shape
     torch.Size([2, 12, 12])
     """
+    dual = dual_branch_of(dual)
     options = MapOptions(
         methods_of(dual.softmax_head) if methods is None else methods,
         heads,

@@ -5,64 +5,74 @@ Metrics that ask about the sign of a map take it resized in the same way, but no
 
 from __future__ import annotations
 
+import operator
+from collections.abc import Sequence
 from functools import lru_cache
+from numbers import Integral
+from typing import Any
 
 import torch
 from torch import Tensor
 from torch.nn.functional import interpolate
 
+from ..common.checks import Array, to_tensor
 from ..common.errors import fail
 
 
-def normalize_maps(maps: Tensor, size: tuple[int, int]) -> Tensor:
+def normalize_maps(maps: Array, size: int | Sequence[int]) -> Tensor:
     """Resize maps bicubically and stretch each to [0, 1] by its minimum and maximum, in float64.
 
     The order (resize, then stretch) and the interpolation are those of Choe et al. 2020.
 
     Args:
-        maps: (N, h, w).
-        size: (height, width) of the result.
+        maps: (N, h, w), whose gradient is kept.
+        size: (height, width) of the result, or one side of a square.
 
     Returns:
         (N, height, width) float64 score maps; a map that is constant or holds NaN becomes zeros.
 
     Raises:
-        SigcamError: if ``maps`` is not three-dimensional.
+        SigcamError: if ``maps`` is not three-dimensional, or the size is not in whole pixels.
 
     >>> normalize_maps(torch.tensor([[[1.0, 3.0], [5.0, 1.0]]]), size=(2, 2))
     tensor([[[0.0000, 0.5000],
              [1.0000, 0.0000]]], dtype=torch.float64)
     """
+    maps, size = _checked(maps), _sides(size)
     # Constant maps are found before resizing, whose rounding would otherwise be stretched to noise in [0, 1].
     resized = _resized(maps, _varies(maps), size)
     low = resized.amin(dim=(1, 2), keepdim=True)
     span = resized.amax(dim=(1, 2), keepdim=True) - low
-    return resized.sub_(low).div_(span.where(span > 0, 1.0))
+    span = span.where(span > 0, 1.0)
+    if resized.requires_grad:  # what is changed in place has no gradient
+        return (resized - low) / span
+    return resized.sub_(low).div_(span)
 
 
-def resize_maps(maps: Tensor, size: tuple[int, int]) -> Tensor:
+def resize_maps(maps: Array, size: int | Sequence[int]) -> Tensor:
     """Resize maps bicubically as :func:`normalize_maps` does, and leave their values: signs and scale are kept.
 
     Args:
-        maps: (N, h, w).
-        size: (height, width) of the result.
+        maps: (N, h, w), whose gradient is kept.
+        size: (height, width) of the result, or one side of a square.
 
     Returns:
         (N, height, width) float64; a constant map stays exactly constant, and one that holds NaN becomes zeros.
 
     Raises:
-        SigcamError: if ``maps`` is not three-dimensional.
+        SigcamError: if ``maps`` is not three-dimensional, or the size is not in whole pixels.
 
     >>> resize_maps(torch.tensor([[[1.0, -3.0]]]), size=(2, 2))
     tensor([[[ 1., -3.],
              [ 1., -3.]]], dtype=torch.float64)
     """
+    maps, size = _checked(maps), _sides(size)
     varies = _varies(maps)
     constant = maps[:, :1, :1].double().where(~varies[:, None, None], 0.0)
     return _resized(maps, varies, size) + constant.nan_to_num(0.0, 0.0, 0.0)
 
 
-def correlation_of_resized(maps: Tensor, others: Tensor, size: tuple[int, int]) -> Tensor:
+def correlation_of_resized(maps: Array, others: Array, size: int | Sequence[int]) -> Tensor:
     """Pearson's correlation over the pixels of two maps, as if both were resized as :func:`normalize_maps` does.
 
     Resizing is linear, X -> R X C' with weights R of rows and C of columns, so that the sum over pixels of one resized
@@ -72,18 +82,19 @@ def correlation_of_resized(maps: Tensor, others: Tensor, size: tuple[int, int]) 
     Args:
         maps: (N, h, w).
         others: (N, h, w).
-        size: (height, width) that both would be resized to.
+        size: (height, width) that both would be resized to, or one side of a square.
 
     Returns:
         (N,) float64 in [-1, 1]; NaN where a map is constant or holds NaN.
 
     Raises:
-        SigcamError: if the maps are not three-dimensional, or their shapes differ.
+        SigcamError: if the maps are not three-dimensional, their shapes differ, or the size is not in whole pixels.
 
     >>> ramp = torch.arange(4.0).view(1, 2, 2)
     >>> correlation_of_resized(ramp, 1 - 2 * ramp, size=(8, 8))
     tensor([-1.], dtype=torch.float64)
     """
+    maps, others, size = _checked(maps), _checked(others), _sides(size)
     if maps.shape != others.shape:
         fail(f"maps to correlate must have one shape, got {tuple(maps.shape)} and {tuple(others.shape)}.")
     varies = _varies(maps) & _varies(others)
@@ -103,10 +114,28 @@ def correlation_of_resized(maps: Tensor, others: Tensor, size: tuple[int, int]) 
     return correlation.clamp(-1, 1).where(varies, torch.nan)
 
 
+def _checked(maps: Array) -> Tensor:
+    """The maps as a tensor, if they are (N, h, w) with at least one pixel each."""
+    tensor = to_tensor(maps)
+    if tensor.ndim != 3 or 0 in tensor.shape[1:]:
+        fail(f"maps must have shape (N, height, width), got {tuple(tensor.shape)}: give each at least one pixel.")
+    return tensor
+
+
+def _sides(size: int | Sequence[int]) -> tuple[int, int]:
+    """Height and width; one number is the side of a square."""
+    sides: Any = (size, size) if isinstance(size, Integral) else size
+    try:
+        height, width = map(operator.index, sides)
+    except (TypeError, ValueError):
+        height = width = 0
+    if height < 1 or width < 1:
+        fail(f"maps cannot be resized to {size!r}: give (height, width), or the side of a square, in whole pixels.")
+    return height, width
+
+
 def _varies(maps: Tensor) -> Tensor:
     """Which of the maps (N, h, w) are finite and not constant, (N,)."""
-    if maps.ndim != 3:
-        fail(f"maps must have shape (N, height, width), got {tuple(maps.shape)}.")
     flat = maps.flatten(1)  # (N, h w)
     return flat.isfinite().all(dim=1) & (flat.amax(dim=1) > flat.amin(dim=1))
 

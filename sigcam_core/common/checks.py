@@ -17,6 +17,8 @@ OBJECT, BACKGROUND, IGNORE = 1, 0, 255
 Many masks elsewhere are black and white, 0 and 255, with the object in white. Here 255 says that a pixel does not
 count, so that such a mask would have no object, and no word would say so.
 """
+Array = Tensor | NDArray[Any]
+"""Numbers as they come from this package, or from other tools."""
 
 
 def check_class_idx(class_idx: Tensor, num_classes: int) -> None:
@@ -36,7 +38,7 @@ def check_class_idx(class_idx: Tensor, num_classes: int) -> None:
         )
 
 
-def check_score_maps(score_maps: Tensor) -> Tensor:
+def check_score_maps(score_maps: Array) -> Tensor:
     """Return the maps if they are (N, H, W), finite and within [0, 1]; half precision and whole numbers as float32.
 
     Raises:
@@ -55,8 +57,24 @@ def check_score_maps(score_maps: Tensor) -> Tensor:
 
 
 def to_tensor(values: Any) -> Tensor:
-    """A tensor as it is; anything else, such as a NumPy array or nested lists, as a tensor."""
-    return values if isinstance(values, Tensor) else torch.from_numpy(np.asarray(values))
+    """A tensor as it is; anything else, such as a NumPy array or nested lists, as a tensor on the CPU.
+
+    Arrays that PyTorch does not take as they are (mirrored, read-only, or in the byte order of other machines) are
+    copied.
+
+    Raises:
+        SigcamError: if the values are no numbers, or rows differ in length.
+
+    >>> to_tensor(np.array([1.0, 2.0])[::-1])
+    tensor([2., 1.], dtype=torch.float64)
+    """
+    if isinstance(values, Tensor):
+        return values
+    try:
+        array = np.asarray(values)
+        return torch.from_numpy(np.require(array, array.dtype.newbyteorder("="), ["C_CONTIGUOUS", "WRITEABLE"]))
+    except (RuntimeError, TypeError, ValueError):
+        fail(f"a {type(values).__name__} cannot be read as numbers: pass a tensor, or an array of numbers.")
 
 
 def check_object_value(mask: NDArray[Any], name: str) -> None:

@@ -5,8 +5,9 @@ from __future__ import annotations
 import argparse
 import errno
 import sys
-from collections.abc import Callable, Collection
-from typing import NoReturn
+from collections.abc import Callable, Collection, Iterable
+from pathlib import Path
+from typing import Any, NoReturn
 
 OUT_OF_MEMORY = ("can't allocate memory", "out of memory")
 """What torch says where a processor or a GPU has too little."""
@@ -41,8 +42,36 @@ def check_choice(kind: str, value: str, choices: Collection[str]) -> str:
     return value
 
 
+def checked_names(kind: str, names: str | Iterable[str], choices: Collection[str]) -> tuple[str, ...]:
+    """Return names that are all among ``choices``; one name alone is a tuple of one.
+
+    Raises:
+        SigcamError: if one is not, there is none, or what is given holds no names.
+
+    >>> checked_names("method", "cam", ["cam", "gradcam"])
+    ('cam',)
+    """
+    several = (names,) if isinstance(names, str) or not isinstance(names, Iterable) else tuple(names)
+    if not several:
+        fail(f"no {kind} is named: choose among {', '.join(choices)}.")
+    return tuple(check_choice(kind, name, choices) for name in several)
+
+
+def _path(text: str) -> Path:
+    from .paths import user_path  # which builds on this module
+
+    try:
+        return user_path(text)
+    except SigcamError as error:
+        raise argparse.ArgumentTypeError(str(error).rstrip(".")) from None
+
+
 class CommandLine(argparse.ArgumentParser):
-    """A parser of arguments whose complaints are sentences like all others."""
+    """A parser of arguments whose complaints are sentences like all others, and whose paths may begin with ``~``."""
+
+    def __init__(self, *arguments: Any, **options: Any) -> None:
+        super().__init__(*arguments, **options)
+        self.register("type", Path, _path)  # of every option that says type=Path
 
     def error(self, message: str) -> NoReturn:
         """Refuse the arguments."""

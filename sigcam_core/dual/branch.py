@@ -227,6 +227,23 @@ class DualBranch(nn.Module):
         return DualOutput(self.feature_maps(features), softmax_logits, self.sigmoid_head(features))
 
 
+def dual_branch_of(network: object) -> DualBranch:
+    """The dual branch in what PyTorch wraps around one, such as ``DataParallel`` or ``torch.compile``.
+
+    Raises:
+        SigcamError: for any other network, such as a classifier that was not split.
+
+    >>> dual_branch_of(nn.Linear(2, 2))
+    Traceback (most recent call last):
+    ...
+    sigcam_core.common.errors.SigcamError: Linear is no DualBranch: make one, DualBranch.from_classifier(classifier).
+    """
+    dual = unwrapped(network)  # type: ignore[arg-type]  # it may be anything, which is what is asked here
+    if not isinstance(dual, DualBranch):
+        fail(f"{type(dual).__name__} is no DualBranch: make one, DualBranch.from_classifier(classifier).")
+    return dual
+
+
 HEADS = ("softmax", "sigmoid")
 AUTOCAST_TYPES = (torch.float16, torch.bfloat16)
 

@@ -30,7 +30,7 @@ from ..common.errors import fail
 from ..common.families import MetricFamily
 from ..common.files import write_atomically
 from ..common.progress import Report, print_to_stderr, progress_bar
-from ..dual.branch import HEADS, DualBranch
+from ..dual.branch import HEADS, DualBranch, dual_branch_of
 from ..localization.evidence import LOCALIZATION
 from ..localization.protocol import MAP_SIZE
 from ..pointing.evidence import POINTING
@@ -49,8 +49,8 @@ class EvaluationOptions:
     """What is measured, and in what portions.
 
     Attributes:
-        methods: names from :data:`sigcam_core.cams.methods.CAM_METHODS`; ``None`` takes those of the paper that the
-            head allows.
+        methods: names from :data:`sigcam_core.cams.methods.CAM_METHODS`, or one name; ``None`` takes those of the
+            paper that the head allows.
         heads: the heads to evaluate.
         batch_size: images a batch, and a forward pass. More than 32 at 224 pixels gains nothing on a CPU and costs
             memory.
@@ -62,8 +62,8 @@ class EvaluationOptions:
         SigcamError: for counts out of range, or perturbation without fidelity.
     """
 
-    methods: Sequence[str] | None = None
-    heads: Sequence[str] = HEADS
+    methods: str | Sequence[str] | None = None
+    heads: str | Sequence[str] = HEADS
     batch_size: int = 32
     with_fidelity: bool = True
     perturbation_images: int = 0
@@ -148,6 +148,7 @@ def evaluate_shards(
     """
     if len(manifest) == 0:
         fail(f"there are no images to evaluate in {manifest.name}: choose a split that has some.")
+    dual = dual_branch_of(dual)
     methods = options.methods or methods_of(dual.softmax_head)
     map_options = MapOptions(methods, options.heads, batch_size=options.batch_size)
     digest = _digest(dual, manifest, network, options, map_options)

@@ -15,7 +15,7 @@ from ..cams.methods import CAM_METHODS
 from ..cams.score_maps import normalize_maps
 from ..common.checks import check_class_idx
 from ..common.errors import fail
-from ..dual.branch import HEADS, DualBranch
+from ..dual.branch import HEADS, DualBranch, dual_branch_of
 from .scores import coherency_of_maps, explain_images, softmax_of_class
 
 
@@ -71,6 +71,7 @@ def score_explained_images(
     Raises:
         SigcamError: if there are no maps, the counts differ, a class is out of range, or the batch size is below 1.
     """
+    dual = dual_branch_of(dual)
     shapes = {tuple(values.shape) for values in maps.values()}
     counts = {shape[:1] for shape in shapes} | {tuple(class_idx.shape), tuple(images.shape[:1])}
     if len(shapes) != 1 or counts != {(max(1, len(images)),)}:

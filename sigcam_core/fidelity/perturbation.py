@@ -13,6 +13,7 @@ from typing import NamedTuple
 import torch
 from torch import Tensor
 
+from ..common.checks import Array, to_tensor
 from ..common.errors import fail
 from .scores import average_drop
 
@@ -32,7 +33,7 @@ class PerturbationCurves(NamedTuple):
 def perturbation_curves(
     score: Score,
     images: Tensor,
-    score_maps: Tensor,
+    score_maps: Array,
     steps: int = 20,
     baseline: Tensor | None = None,
     batch_size: int = 32,
@@ -83,7 +84,7 @@ def perturbation_curves(
 
 
 @torch.no_grad()
-def deletion_curve(score: Score, images: Tensor, score_maps: Tensor, steps: int = 20, batch_size: int = 32) -> Tensor:
+def deletion_curve(score: Score, images: Tensor, score_maps: Array, steps: int = 20, batch_size: int = 32) -> Tensor:
     """The deletion curve alone, without its first point, by as many passes as it has points: pixel flipping.
 
     Pixels are replaced by zero, the mean colour (Bach et al. 2015).
@@ -119,7 +120,7 @@ def insertion_auc(curves: PerturbationCurves) -> Tensor:
     return torch.trapezoid(curves.insertion, curves.fractions, dim=1)
 
 
-def average_drop_at_coverage(insertion: Tensor) -> Tensor:
+def average_drop_at_coverage(insertion: Array) -> Tensor:
     """Average drop where every map keeps the same share of pixels: exactly the highest of them, the rest replaced.
 
     Args:
@@ -134,18 +135,19 @@ def average_drop_at_coverage(insertion: Tensor) -> Tensor:
     >>> average_drop_at_coverage(torch.tensor([[0.2, 0.4, 0.8], [0.1, 0.6, 0.5]]))
     tensor([77.5000, 25.0000,  0.0000], dtype=torch.float64)
     """
+    insertion = to_tensor(insertion)
     if insertion.ndim != 2 or insertion.numel() == 0:
         fail(f"insertion curves must have shape (N, S + 1) with N >= 1, got {tuple(insertion.shape)}.")
     drops = [average_drop(insertion[:, -1], point) for point in insertion.unbind(1)]
     return torch.tensor(drops, dtype=torch.float64, device=insertion.device)
 
 
-def _ranks_and_counts(images: Tensor, score_maps: Tensor, steps: int, batch_size: int) -> tuple[Tensor, Tensor]:
+def _ranks_and_counts(images: Tensor, score_maps: Array, steps: int, batch_size: int) -> tuple[Tensor, Tensor]:
     """Rank (N, H W) of every pixel, 0 the highest; and how many are perturbed at each point of a curve, (S + 1,).
 
     None is at the first point, and all are at the last.
     """
-    check_ranking_maps(images, score_maps)
+    score_maps = checked_ranking_maps(images, score_maps)
     if steps < 1 or batch_size < 1:
         fail(f"steps and batch size must be at least 1, got {steps} and {batch_size}.")
     order = score_maps.flatten(1).argsort(dim=1, descending=True, stable=True)
@@ -164,17 +166,19 @@ def _filling(images: Tensor, baseline: Tensor | None) -> Tensor:
         fail(f"a baseline {tuple(baseline.shape)} cannot be broadcast to images {tuple(images.shape)}.")
 
 
-def check_ranking_maps(images: Tensor, score_maps: Tensor) -> None:
-    """Refuse maps that cannot rank the pixels of the images.
+def checked_ranking_maps(images: Tensor, score_maps: Array) -> Tensor:
+    """The maps on the images' device, if they can rank the pixels of the images.
 
     Raises:
         SigcamError: if there are no images, or maps do not fit them or hold NaN or infinity.
     """
+    score_maps = to_tensor(score_maps).to(images.device)
     if images.ndim != 4 or len(images) == 0 or score_maps.shape != (len(images), *images.shape[2:]):
         shapes = f"score maps {tuple(score_maps.shape)} do not fit images {tuple(images.shape)}"
         fail(f"{shapes}: give N >= 1 images (N, 3, H, W) and maps (N, H, W).")
     if not bool(score_maps.isfinite().all()):
         fail("score maps hold NaN or infinity, which have no rank: pass maps through normalize_maps first.")
+    return score_maps
 
 
 def checked_scores(scores: Tensor, count: int) -> Tensor:

@@ -18,9 +18,10 @@ from scipy import sparse
 from scipy.sparse.linalg import splu
 from torch import Tensor
 
+from ..common.checks import Array, to_tensor
 from ..common.cores import over_cores
 from ..common.errors import fail
-from .perturbation import Score, check_ranking_maps, checked_scores
+from .perturbation import Score, checked_ranking_maps, checked_scores
 
 PERCENTILES = tuple(range(10, 100, 10))
 
@@ -41,7 +42,7 @@ class Road(NamedTuple):
 def road(
     score: Score,
     images: Tensor,
-    score_maps: Tensor,
+    score_maps: Array,
     percentiles: Sequence[float] = PERCENTILES,
     noise: float = 0.01,
     generator: torch.Generator | None = None,
@@ -63,7 +64,7 @@ def road(
         SigcamError: if maps do not fit the images or hold NaN, a percentile is out of range or there is none, or
             ``score`` gives anything but one probability an image.
     """
-    check_ranking_maps(images, score_maps)
+    score_maps = checked_ranking_maps(images, score_maps)
     if len(percentiles) == 0 or not all(0 <= percentile <= 100 for percentile in percentiles):
         fail(f"percentiles must be numbers in [0, 100], at least one, got {list(percentiles)}.")
     everything = torch.arange(len(images), device=images.device)
@@ -79,7 +80,7 @@ def road(
 
 
 @torch.no_grad()
-def impute(images: Tensor, removed: Tensor, noise: float = 0.01, generator: torch.Generator | None = None) -> Tensor:
+def impute(images: Tensor, removed: Array, noise: float = 0.01, generator: torch.Generator | None = None) -> Tensor:
     """Noisy linear imputation (Rong et al. 2022, Section 4.1).
 
     Every removed pixel becomes the weighted mean of its neighbours inside the image: 1/6 for those beside, above and
@@ -97,6 +98,7 @@ def impute(images: Tensor, removed: Tensor, noise: float = 0.01, generator: torc
     Raises:
         SigcamError: if the masks do not fit the images or are not bool, or the images hold NaN or infinity.
     """
+    removed = to_tensor(removed).to(images.device)
     if images.ndim != 4 or removed.shape != (len(images), *images.shape[2:]) or removed.dtype != torch.bool:
         fail(f"masks {tuple(removed.shape)} must be bool and fit images {tuple(images.shape)}: one value a pixel.")
     if not bool(images.isfinite().all()):

@@ -2,20 +2,21 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import TypeVar
 
 import torch
 from torch import Tensor
 
 from ..cams.score_maps import correlation_of_resized
-from ..common.checks import check_class_idx, check_score_maps
+from ..common.checks import Array, check_class_idx, check_score_maps, to_tensor
 from ..common.errors import fail
 from ..common.resampling import FloatArray
 
 Scores = TypeVar("Scores", Tensor, FloatArray)
 
 
-def average_drop(image_scores: Tensor, explained_scores: Tensor) -> float:
+def average_drop(image_scores: Array, explained_scores: Array) -> float:
     """Average drop: 100 mean(max(0, Y - O) / Y), lower is better (Chattopadhay et al. 2018).
 
     Args:
@@ -41,7 +42,7 @@ def relative_drop(image_scores: Scores, explained_scores: Scores) -> Scores:
     return drop
 
 
-def increase_in_confidence(image_scores: Tensor, explained_scores: Tensor) -> float:
+def increase_in_confidence(image_scores: Array, explained_scores: Array) -> float:
     """Increase in confidence: 100 mean(O > Y), higher is better (Chattopadhay et al. 2018).
 
     Args and errors as for :func:`average_drop`.
@@ -53,7 +54,7 @@ def increase_in_confidence(image_scores: Tensor, explained_scores: Tensor) -> fl
     return float(100 * (o > y).double().mean())
 
 
-def coverage(score_maps: Tensor) -> Tensor:
+def coverage(score_maps: Array) -> Tensor:
     """The share of the image that each map keeps: its mean. Poppi et al. 2021 call it complexity.
 
     Args:
@@ -68,12 +69,13 @@ def coverage(score_maps: Tensor) -> Tensor:
     >>> coverage(torch.tensor([[[1.0, 0.0], [0.0, 0.0]]]))
     tensor([0.2500], dtype=torch.float64)
     """
-    if len(check_score_maps(score_maps)) == 0:
+    checked = check_score_maps(score_maps)
+    if len(checked) == 0:
         fail("there are no score maps to average: give at least one.")
-    return score_maps.double().mean(dim=(1, 2))
+    return checked.double().mean(dim=(1, 2))
 
 
-def coherency(score_maps: Tensor, explained_score_maps: Tensor) -> Tensor:
+def coherency(score_maps: Array, explained_score_maps: Array) -> Tensor:
     """How alike the maps of an image and of its explained image are: (1 + correlation) / 2 (Poppi et al. 2021).
 
     Pearson's correlation over pixels does not change when a map is stretched. Where it is undefined, because one of
@@ -93,23 +95,24 @@ def coherency(score_maps: Tensor, explained_score_maps: Tensor) -> Tensor:
     >>> coherency(torch.cat([halves, halves]), torch.cat([halves, 0 * halves]))
     tensor([1., 0.], dtype=torch.float64)
     """
-    if score_maps.shape != explained_score_maps.shape or len(score_maps) == 0:
-        shapes = f"{tuple(score_maps.shape)} and {tuple(explained_score_maps.shape)}"
+    given = [to_tensor(maps) for maps in (score_maps, explained_score_maps)]
+    if given[0].shape != given[1].shape or len(given[0]) == 0:
+        shapes = " and ".join(str(tuple(maps.shape)) for maps in given)
         fail(f"the maps of images and of explained images must pair up, N >= 1 of one size, got {shapes}.")
-    flat = [check_score_maps(maps).double().flatten(1) for maps in (score_maps, explained_score_maps)]
+    flat = [check_score_maps(maps).double().flatten(1) for maps in given]
     constant = [maps.amax(dim=1) == maps.amin(dim=1) for maps in flat]
     a, b = (maps - maps.mean(dim=1, keepdim=True) for maps in flat)
     correlation = (a * b).sum(dim=1) / (a.norm(dim=1) * b.norm(dim=1))
     return torch.where(constant[0] | constant[1], 0.0, (1 + correlation.clamp(-1, 1)) / 2)
 
 
-def coherency_of_maps(maps: Tensor, explained_maps: Tensor, size: tuple[int, int]) -> Tensor:
+def coherency_of_maps(maps: Array, explained_maps: Array, size: int | Sequence[int]) -> Tensor:
     """:func:`coherency` of maps before they are made into score maps, to rounding, in a fraction of its time.
 
     Args:
         maps: (N, h, w), of the images.
         explained_maps: (N, h, w), of the same class on the explained images.
-        size: (height, width) of the score maps.
+        size: (height, width) of the score maps, or one side of a square.
 
     Returns:
         (N,) float64 in [0, 1].
@@ -122,7 +125,7 @@ def coherency_of_maps(maps: Tensor, explained_maps: Tensor, size: tuple[int, int
     return ((1 + correlation) / 2).nan_to_num(0.0)
 
 
-def adcc(coherency: Tensor, complexity: Tensor, average_drop: Tensor) -> Tensor:
+def adcc(coherency: Array, complexity: Array, average_drop: Array) -> Tensor:
     """ADCC: the harmonic mean of coherency, 1 - complexity and 1 - average drop (Poppi et al. 2021).
 
     The definition is of one image. For a data set, put in the means over its images, as our tables do: the harmonic
@@ -142,7 +145,7 @@ def adcc(coherency: Tensor, complexity: Tensor, average_drop: Tensor) -> Tensor:
     >>> adcc(torch.tensor(0.9), torch.tensor(0.4), torch.tensor(0.2))
     tensor(74.4828, dtype=torch.float64)
     """
-    given = [torch.as_tensor(term).double() for term in (coherency, complexity, average_drop)]
+    given = [to_tensor(term).double() for term in (coherency, complexity, average_drop)]
     if len({term.shape for term in given}) > 1 or given[0].numel() == 0:
         fail(f"the terms of ADCC must have one shape, got {', '.join(str(tuple(term.shape)) for term in given)}.")
     if not all(bool(((term >= 0) & (term <= 1)).all()) for term in given):
@@ -151,7 +154,7 @@ def adcc(coherency: Tensor, complexity: Tensor, average_drop: Tensor) -> Tensor:
     return 100 * 3 / (1 / terms).sum(dim=0)  # a zero gives 3 / infinity = 0
 
 
-def explain_images(images: Tensor, score_maps: Tensor) -> Tensor:
+def explain_images(images: Tensor, score_maps: Array) -> Tensor:
     """Explained images: normalised images times their score maps, so that what is dropped takes the mean colour.
 
     Args:
@@ -159,22 +162,24 @@ def explain_images(images: Tensor, score_maps: Tensor) -> Tensor:
         score_maps: (N, H, W) in [0, 1].
 
     Returns:
-        (N, 3, H, W) in the type of the images.
+        (N, 3, H, W) in the type of the images, on their device.
 
     Raises:
         SigcamError: if the shapes do not fit, or maps hold NaN or values outside [0, 1].
     """
+    score_maps = to_tensor(score_maps)
     if images.ndim != 4 or score_maps.shape != (images.shape[0], *images.shape[2:]):
         fail(f"score maps {tuple(score_maps.shape)} do not fit images {tuple(images.shape)}: one map a pixel.")
-    return images * check_score_maps(score_maps)[:, None].to(images.dtype)
+    return images * check_score_maps(score_maps)[:, None].to(images)
 
 
-def class_scores(logits: Tensor, class_idx: Tensor) -> Tensor:
+def class_scores(logits: Array, class_idx: Array) -> Tensor:
     """Softmax probabilities (N,) of one class an image, in float64, from logits (N, C).
 
     Raises:
         SigcamError: if a class is out of range or not a whole number.
     """
+    logits, class_idx = to_tensor(logits), to_tensor(class_idx)
     check_class_idx(class_idx, logits.shape[1])
     return softmax_of_class(logits, class_idx)
 
@@ -184,8 +189,8 @@ def softmax_of_class(logits: Tensor, class_idx: Tensor) -> Tensor:
     return logits.double().softmax(dim=1).gather(1, class_idx[:, None])[:, 0]
 
 
-def _check(image_scores: Tensor, explained_scores: Tensor) -> tuple[Tensor, Tensor]:
-    y, o = torch.as_tensor(image_scores).double(), torch.as_tensor(explained_scores).double()
+def _check(image_scores: Array, explained_scores: Array) -> tuple[Tensor, Tensor]:
+    y, o = to_tensor(image_scores).double(), to_tensor(explained_scores).double()
     if y.ndim != 1 or y.shape != o.shape or len(y) == 0:
         fail(f"scores must be two vectors of equal length N >= 1, got {tuple(y.shape)} and {tuple(o.shape)}.")
     if not bool(((y > 0) & (y <= 1) & (o >= 0) & (o <= 1)).all()):

@@ -29,7 +29,7 @@ import torch
 from torch import Tensor
 from torchmetrics import Metric
 
-from ..common.checks import check_score_maps
+from ..common.checks import Array, check_score_maps, to_tensor
 from ..common.cores import over_cores
 from ..common.errors import check_choice, fail
 from ..common.metric_wrappers import check_redrawn, set_apart
@@ -80,7 +80,7 @@ class MaxBoxAcc(Metric):
         self.add_state("num_images", torch.tensor(0), dist_reduce_fx="sum")
         set_apart(self, multi_contour=bool(multi_contour))
 
-    def update(self, score_maps: Tensor, boxes: Boxes) -> None:
+    def update(self, score_maps: Array, boxes: Boxes) -> None:
         """Add score maps (N, H, W) in [0, 1] and, for each, its ground-truth boxes (M, 4) at the maps' size.
 
         One tensor (N, M, 4) of boxes may be padded with rows of -1.
@@ -90,7 +90,7 @@ class MaxBoxAcc(Metric):
                 list under a BootStrapper.
         """
         check_redrawn(score_maps, boxes)
-        maps = check_score_maps(score_maps).cpu().numpy()
+        maps = check_score_maps(score_maps).numpy(force=True)
         checked_boxes = check_boxes(boxes, maps.shape)
         if not checked_boxes:
             return
@@ -139,7 +139,7 @@ class LocalizationAccuracy(Metric):
             self.add_state(name, torch.tensor(0), dist_reduce_fx="sum")
         set_apart(self, protocol=protocol)
 
-    def update(self, score_maps: Tensor, boxes: Boxes, is_correct: Tensor) -> None:
+    def update(self, score_maps: Array, boxes: Boxes, is_correct: Array) -> None:
         """Add score maps (N, H, W), boxes as for :class:`MaxBoxAcc`, and whether each class is right, (N,) bool.
 
         Raises:
@@ -147,9 +147,9 @@ class LocalizationAccuracy(Metric):
                 anything but tensors under a BootStrapper.
         """
         check_redrawn(score_maps, boxes, is_correct)
-        maps = check_score_maps(score_maps).cpu().numpy()
+        maps = check_score_maps(score_maps).numpy(force=True)
         checked_boxes = check_boxes(boxes, maps.shape)
-        is_correct = torch.as_tensor(is_correct)
+        is_correct = to_tensor(is_correct)
         if is_correct.dtype != torch.bool or is_correct.shape != (len(maps),):
             fail(
                 f"is_correct must be one bool for each of the {len(maps)} score maps, "
@@ -188,7 +188,7 @@ class PixelAP(Metric):
         self.add_state("histograms", torch.zeros((2, NUM_BINS), dtype=torch.int64), dist_reduce_fx="sum")
         set_apart(self)
 
-    def update(self, score_maps: Tensor, masks: Tensor) -> None:
+    def update(self, score_maps: Array, masks: Array) -> None:
         """Add score maps (N, H, W) in [0, 1] and masks (N, H, W): 1 object, 0 background, 255 ignore.
 
         Raises:
@@ -196,7 +196,7 @@ class PixelAP(Metric):
                 shapes that differ; for anything but tensors under a BootStrapper.
         """
         check_redrawn(score_maps, masks)
-        maps = check_score_maps(score_maps).cpu().numpy()
+        maps = check_score_maps(score_maps).numpy(force=True)
         for counts in over_cores(score_histograms, maps, check_masks(masks, maps.shape)):
             self.histograms += torch.from_numpy(counts).to(self.histograms.device)
 

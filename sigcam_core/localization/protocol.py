@@ -117,7 +117,7 @@ def best_iou_per_threshold(
     Raises:
         SigcamError: if the map is not two-dimensional, leaves [0, 1] or holds NaN, or a box is malformed.
     """
-    checked_map = check_score_maps(to_tensor(score_map)[None])[0].cpu().numpy()
+    checked_map = check_score_maps(to_tensor(score_map)[None])[0].numpy(force=True)
     checked_boxes = check_boxes([boxes], checked_map.shape)[0]
     return iou_curves(checked_map, checked_boxes, not multi_contour)["multi" if multi_contour else "largest"]
 
@@ -192,7 +192,7 @@ def check_boxes(boxes: Boxes, shape: tuple[int, ...]) -> list[BoxArray]:
     checked = []
     for position, image_boxes in enumerate(boxes):
         try:
-            numbers = to_tensor(image_boxes).cpu().numpy().astype(np.float64)
+            numbers = to_tensor(image_boxes).numpy(force=True).astype(np.float64)
         except (TypeError, ValueError):
             fail(f"boxes of map {position} must be numbers of shape (M, 4), four for each box.")
         if is_padded:
@@ -220,7 +220,7 @@ def check_masks(masks: Tensor | NDArray[np.uint8], shape: tuple[int, ...]) -> ND
     Raises:
         SigcamError: if they do not, or one holds 255 but no 1, as masks do that mean the object by 255.
     """
-    array = to_tensor(masks).cpu().numpy()
+    array = to_tensor(masks).numpy(force=True)
     if array.shape != shape:
         fail(f"masks have shape {array.shape} but score maps have {shape}: pass one mask of equal size for each map.")
     if not np.isin(array, (BACKGROUND, OBJECT, IGNORE)).all():

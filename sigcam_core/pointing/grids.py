@@ -19,9 +19,9 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from ..cams.maps import MapOptions, maps_from_features
-from ..common.checks import check_class_idx
+from ..common.checks import Array, check_class_idx, to_tensor
 from ..common.errors import SigcamError, fail
-from ..dual.branch import DualBranch
+from ..dual.branch import DualBranch, dual_branch_of
 from .scores import cell_shares, check_grid_size
 
 
@@ -34,7 +34,7 @@ class GridBatch(NamedTuple):
 
 
 def choose_grids(
-    probabilities: Tensor, labels: Tensor, n: int, num_grids: int, threshold: float = 0.5, seed: int = 0
+    probabilities: Array, labels: Array, n: int, num_grids: int, threshold: float = 0.5, seed: int = 0
 ) -> Tensor:
     """Draw grids of images that the network classifies correctly and confidently, n*n different classes in each.
 
@@ -61,6 +61,7 @@ def choose_grids(
     (torch.Size([3, 4]), [4, 4, 4])
     """
     check_grid_size(n)
+    probabilities, labels = to_tensor(probabilities), to_tensor(labels)
     if probabilities.ndim != 2 or labels.shape != probabilities.shape[:1]:
         shapes = f"{tuple(probabilities.shape)} and {tuple(labels.shape)}"
         fail(f"probabilities and labels must have shapes (N, C) and (N,), got {shapes}.")
@@ -99,7 +100,7 @@ class _Deck:
         return self.left.pop()
 
 
-def compose_grids(images: Tensor, n: int) -> Tensor:
+def compose_grids(images: Array, n: int) -> Tensor:
     """Put images side by side, at full resolution.
 
     Args:
@@ -117,6 +118,7 @@ def compose_grids(images: Tensor, n: int) -> Tensor:
               [2., 3.]]]])
     """
     check_grid_size(n)
+    images = to_tensor(images)
     if images.ndim != 4 or len(images) % (n * n):
         fail(f"images of shape {tuple(images.shape)} do not fill grids: give n*n = {n * n} images (3, H, W) for each.")
     channels, height, width = images.shape[1:]
@@ -171,6 +173,7 @@ def grid_features(dual: DualBranch, images: Tensor) -> Tensor:
     Raises:
         SigcamError: if the network takes images of one size only.
     """
+    dual = dual_branch_of(dual)
     try:
         features = dual.extract(images)
         dual.feature_maps(features)
@@ -187,7 +190,7 @@ def grid_features(dual: DualBranch, images: Tensor) -> Tensor:
 
 @torch.no_grad()
 def grid_shares(
-    features: Tensor, weight_rows: Sequence[Tensor] | Tensor, classes: Tensor, truncated: Sequence[bool] | Tensor
+    features: Array, weight_rows: Sequence[Array] | Array, classes: Array, truncated: Sequence[bool] | Array
 ) -> Tensor:
     """The grid pointing game of class activation maps, for any number of linear heads from one pass.
 
@@ -204,6 +207,7 @@ def grid_shares(
     Raises:
         SigcamError: if shapes do not fit.
     """
+    features, classes = to_tensor(features), to_tensor(classes)
     n = _side(classes)
     if len(weight_rows) == 0 or len(weight_rows) != len(truncated):
         fail(
@@ -211,12 +215,13 @@ def grid_shares(
         )
     places, classes = features.flatten(2), classes.to(features.device)  # (G, K, h w)
     shares = []
-    for weight, is_cut in zip(weight_rows, truncated, strict=True):
+    for rows, is_cut in zip(weight_rows, truncated, strict=True):
+        weight = to_tensor(rows)
         if weight.ndim != 2 or weight.shape[1] != features.shape[1]:
             fail(f"weights must have shape (C, {features.shape[1]}), got {tuple(weight.shape)}.")
         of_cells = weight.to(features)[classes]  # (G, n*n, K)
         of_cells = of_cells.clamp(min=0) if is_cut else of_cells
-        maps = (of_cells @ places).unflatten(2, features.shape[2:])  # (G, n*n, h, w)
+        maps = (of_cells @ places).view(*of_cells.shape[:2], *features.shape[2:])  # (G, n*n, h, w)
         shares.append(cell_shares(maps, n).cpu())
     return torch.stack(shares, dim=2)
 

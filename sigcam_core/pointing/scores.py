@@ -12,7 +12,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from ..common.checks import to_tensor
+from ..common.checks import Array, to_tensor
 from ..common.errors import fail
 from ..localization.contours import BoxArray
 from ..localization.protocol import Boxes, check_boxes
@@ -20,7 +20,7 @@ from ..localization.protocol import Boxes, check_boxes
 TOLERANCE = 15  # pixels around the maximum, as published
 
 
-def pointing_hits(maps: Tensor, boxes: Boxes, tolerance: float = TOLERANCE) -> Tensor:
+def pointing_hits(maps: Array, boxes: Boxes, tolerance: float = TOLERANCE) -> Tensor:
     """Whether the maximum of each map lies in one of its boxes, or within ``tolerance`` of one (Zhang et al. 2018).
 
     The first of equal maxima counts, row by row. A constant map points nowhere and misses.
@@ -59,7 +59,7 @@ def pointing_hits(maps: Tensor, boxes: Boxes, tolerance: float = TOLERANCE) -> T
     return (near_boxes > 0) & (flat.amax(dim=1) > flat.amin(dim=1))
 
 
-def energy_shares(maps: Tensor, inside: Tensor, counted: Tensor | None = None) -> Tensor:
+def energy_shares(maps: Array, inside: Array, counted: Array | None = None) -> Tensor:
     """Share of the positive energy of each map that lies inside a region (Wang et al. 2020, Section 4.3).
 
     Args:
@@ -73,15 +73,15 @@ def energy_shares(maps: Tensor, inside: Tensor, counted: Tensor | None = None) -
     >>> energy_shares(torch.tensor([[[3.0, 1.0], [-5.0, 0.0]]]), torch.tensor([[True, False], [True, False]]))
     tensor([0.7500], dtype=torch.float64)
     """
-    positive = maps.double().clamp_min(0)
+    positive = to_tensor(maps).double().clamp_min(0)
     if counted is not None:
-        positive = positive * counted
+        positive = positive * to_tensor(counted)
     total = positive.sum(dim=(-2, -1))
-    within = (positive * inside).sum(dim=(-2, -1))
+    within = (positive * to_tensor(inside)).sum(dim=(-2, -1))
     return (within / total.where(total > 0, 1.0)).clamp(max=1.0)  # two sums may round differently
 
 
-def cell_shares(maps: Tensor, n: int) -> Tensor:
+def cell_shares(maps: Array, n: int) -> Tensor:
     """Share of each class's positive attribution that falls into its own cell (Boehle et al. 2021; Rao et al. 2022).
 
     Args:
@@ -99,6 +99,7 @@ def cell_shares(maps: Tensor, n: int) -> Tensor:
     tensor([[0.2500, 0.2500, 0.2500, 0.2500]], dtype=torch.float64)
     """
     check_grid_size(n)
+    maps = to_tensor(maps)
     if maps.ndim != 4 or maps.shape[1] != n * n:
         fail(f"maps of grids must have shape (G, {n * n}, height, width), one map a cell, got {tuple(maps.shape)}.")
     height, width = maps.shape[2:]

@@ -147,7 +147,7 @@ def killed_notebook(place: Place) -> Outcome:
     """A notebook is killed while papermill executes it; what it shares with others is whole, and it runs to its end."""
     work_dir = place.line.copy("", place.folder / "work")
     target = place.folder / "executed.ipynb"
-    command = [sys.executable, "-m", "papermill", "--no-progress-bar", "--log-level", "ERROR", "-p", "work_dir"]
+    command = [sys.executable, "-m", "papermill", "--no-progress-bar", "--log-level", "ERROR", "-r", "work_dir"]
     command += [str(work_dir), str(PROJECT / "notebooks" / "01_invariance.ipynb"), str(target)]
     outcome = Outcome(_killed(command, place.rng.uniform(4, 20)))
     for path in (work_dir / "summary").glob("*.json"):

@@ -2,6 +2,7 @@
 
 import json
 import os
+import shlex
 import shutil
 import signal
 import subprocess
@@ -163,3 +164,29 @@ def test_a_second_run_in_the_same_folder_is_refused_and_a_dead_one_forgotten(tmp
         assert not (work_dir / "data").exists()
     run(work_dir, "--until", "shapes")
     assert (work_dir / "data" / "shapes" / "manifest.parquet").exists()
+
+
+def dry_run(directory: Path, work_dir: str, **environment: str) -> subprocess.CompletedProcess[str]:
+    """What the workflow plans, with the commands of its steps."""
+    command = [sys.executable, "-m", "snakemake", "--snakefile", str(PROJECT / "Snakefile"), "--dry-run"]
+    command += ["--printshellcmds", "--cores", "1", "--directory", str(directory), "--config", f"work_dir={work_dir}"]
+    return subprocess.run(command, capture_output=True, text=True, check=False, env=os.environ | environment)
+
+
+@pytest.mark.parametrize("work_dir", ["2024", "True", "1.5"])
+def test_a_work_dir_that_is_read_as_no_text_gets_a_sentence(work_dir: str, tmp_path: Path) -> None:
+    refused = dry_run(tmp_path, work_dir)
+    assert refused.returncode != 0
+    said = refused.stdout + refused.stderr
+    assert f"configuration work_dir is read as {work_dir}, which is no text: give a folder of such a name as" in said
+    assert "Traceback" not in said
+
+
+@pytest.mark.parametrize(("given", "folder"), [("./2024", "2024"), ("~/of mine", "home/of mine")])
+def test_paths_reach_notebooks_as_text(given: str, folder: str, tmp_path: Path) -> None:
+    planned = dry_run(tmp_path, given, HOME=str(tmp_path / "home")).stdout.splitlines()
+    (words,) = [shlex.split(line) for line in planned if "08_explorer.ipynb" in line and "papermill" in line]
+    place = words.index("work_dir")
+    assert words[place - 1] == "-r"
+    assert tmp_path / words[place + 1] == tmp_path / folder
+    assert words[words.index("seed") - 1] == "-p"

@@ -224,3 +224,9 @@ def test_a_link_to_a_photo_of_another_name_is_followed(tmp_path: Path) -> None:
     Image.new("RGB", (30, 20), "red").save(tmp_path / "album" / "red.png")
     (tmp_path / "link.png").symlink_to("album/red.png")
     assert load_images(photo_manifest(tmp_path / "link.png", NAMES), 8)[0, :, 0, 0].tolist() == [255, 0, 0]
+
+
+@pytest.mark.parametrize("shift", [float("nan"), float("inf"), -1e30, 101.0])
+def test_a_shift_that_rounding_would_drown_is_refused(shift: float) -> None:
+    with pytest.raises(SigcamError, match=r"^a shift of .* is out of range: give a number from -100 to 100\.$"):
+        shift_heads(make_dual(dtype=torch.float32), 3, shift)

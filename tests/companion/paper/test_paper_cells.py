@@ -83,7 +83,7 @@ def test_a_measurement_on_the_papers_data_and_network_fills_its_cells(
     assert (measured["low"] <= measured["ours"]).all()
     assert (measured["ours"] <= measured["high"]).all()
     assert measured["difference"].to_numpy() == pytest.approx((measured["ours"] - measured["paper"]).to_numpy())
-    assert set(measured["measured_by"]) == {f"python -m sigcam_core publish cub-{backbone}-finetune"}
+    assert set(measured["measured_by"]) == {f"python -m companion publish cub-{backbone}-finetune"}
     # Other networks of the same data now have it for their stand-in, before that on other data.
     resnet = cells[(cells["dataset"] == "cub-200-2011") & (cells["network"] == "resnet50")]
     assert set(resnet["status"]) == {module.OTHER_NETWORK}

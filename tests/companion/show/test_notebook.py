@@ -3,10 +3,13 @@
 import subprocess
 import sys
 from pathlib import Path
+from types import SimpleNamespace
 
 import nbformat
 import papermill
 import pytest
+from IPython.core.interactiveshell import InteractiveShell
+from papermill.translators import translate_parameters
 
 from companion.show.notebook import check_parameters, prose
 from sigcam_core.common.errors import SigcamError
@@ -19,7 +22,7 @@ NAMESPACE = GOOD | {"__annotations__": TYPES}
 
 
 def test_good_parameters_come_back_and_other_things_in_the_notebook_do_not() -> None:
-    others = {"_private": 1, "In": [], "Out": {}, "function": print, "module": sys}
+    others = {"_private": 1, "In": [], "Out": {}, "function": print, "module": sys, "debug": True, "rows": [1]}
     assert check_parameters(NAMESPACE | others, **ALLOWED) == GOOD
     assert check_parameters(NAMESPACE | {"scale": 2}, **ALLOWED) == GOOD | {"scale": 2}
 
@@ -27,7 +30,6 @@ def test_good_parameters_come_back_and_other_things_in_the_notebook_do_not() -> 
 @pytest.mark.parametrize(
     ("wrong", "sentence"),
     [
-        ({"sed": 1}, "unknown parameter 'sed': choose one of seed, scale"),
         ({"seed": -1}, "parameter seed is -1: give a whole number from 0 to 9."),
         ({"seed": "1"}, "parameter seed is '1': give a whole number."),
         ({"seed": True}, "parameter seed is True"),
@@ -39,13 +41,78 @@ def test_good_parameters_come_back_and_other_things_in_the_notebook_do_not() -> 
         ({"heads": "gap"}, "parameter heads is 'gap': give a list of one or more strings."),
         ({"heads": []}, "give a list of one or more"),
         ({"heads": ["gap", 1]}, "parameter heads is"),
-        ({"work_dir": 3}, "parameter work_dir is 3: give a string."),
+        ({"work_dir": 3}, "parameter work_dir is 3: give a string; to papermill, -r work_dir TEXT, since -p reads 010"),
+        ({"heads": "gap"}, "to papermill, -y '{heads: [a, b]}'."),
+        ({"scale": float("nan")}, "parameter scale is nan: give a finite number."),
+        ({"scale": float("-inf")}, "parameter scale is -inf: give a finite number."),
         ({"work_dir": None}, "parameter work_dir is None"),
     ],
 )
 def test_wrong_parameters_get_one_sentence(wrong: dict[str, object], sentence: str) -> None:
     with pytest.raises(SigcamError, match=sentence.replace("[", r"\[").replace("(", r"\(")):
         check_parameters(NAMESPACE | wrong, **ALLOWED)
+
+
+def test_what_papermill_injected_is_what_is_checked() -> None:
+    cells = ["", "# Parameters\nold = 1\n", "debug = True", "# Parameters\nsed = 1\nhead = 'gap'\n", "check()"]
+    with pytest.raises(SigcamError, match=r"^unknown parameter 'sed': choose one of seed, scale"):
+        check_parameters(NAMESPACE | {"sed": 1, "In": cells}, **ALLOWED)
+    assert check_parameters(NAMESPACE | {"In": [*cells, "# Parameters\nseed = 1\n"]}, **ALLOWED) == GOOD
+
+
+def test_what_a_reader_annotates_is_no_parameter() -> None:
+    annotations = TYPES | {"table": dict[str, int], "cells": [1], "gone": int}
+    assert check_parameters(NAMESPACE | {"table": {}, "__annotations__": annotations}, **ALLOWED) == GOOD
+    as_text = {name: kind if kind == list[str] else kind.__name__ for name, kind in TYPES.items()}
+    assert check_parameters(NAMESPACE | {"__annotations__": as_text}, **ALLOWED) == GOOD
+    with pytest.raises(SigcamError, match="parameter seed is '1': give a whole number"):
+        check_parameters(NAMESPACE | {"seed": "1", "__annotations__": as_text}, **ALLOWED)
+
+
+@pytest.mark.parametrize("path", NOTEBOOKS, ids=lambda path: path.stem)
+def test_a_notebook_runs_twice_in_one_kernel_below_cells_of_the_readers_own(path: Path) -> None:
+    cells = [cell for cell in nbformat.read(path, as_version=4).cells if cell.cell_type == "code"]
+    last = next(number for number, cell in enumerate(cells) if "check_parameters(" in cell.source)
+    head = [cell.source for cell in cells[: last + 1]]
+    shell = InteractiveShell()
+    for source in [*head, "debug = True\nrows: dict = {}\nbatch = [1, 2]", *head]:
+        assert shell.run_cell(source, store_history=True).success
+    declared = [line.split(":")[0] for line in head[0].splitlines()]
+    assert list(shell.user_ns["parameters"]) == declared
+    first, *rest = head
+    assert shell.run_cell(first, store_history=True).success
+    injected = translate_parameters("python3", "python", {"seeed": 1}, comment="Parameters")
+    assert shell.run_cell(injected, store_history=True).success
+    assert "unknown parameter 'seeed'" in str(
+        [shell.run_cell(one, store_history=True) for one in rest][-1].error_in_exec
+    )
+
+
+def test_alternative_texts_of_the_explorer_are_words() -> None:
+    path = next(path for path in NOTEBOOKS if "explorer" in path.stem)
+    told: list[str] = []
+    names = {"folder": None, "class_names": ["bee"], "class_idx": 0, "shift": 1.0, "opening": "It moves.", "dual": None}
+    names |= {"before": {"softmax": 0.91, "sigmoid": 0.75}, "picture": None}
+    names |= {
+        "page": SimpleNamespace(explorer_figure=lambda *_: None),
+        "show_figure": lambda *given: told.append(given[3]),
+    }
+    for cell in nbformat.read(path, as_version=4).cells:
+        if "show_figure(" in cell.source:
+            exec(cell.source, names)  # a notebook of our own
+    assert told == [
+        "By the softmax head, the map of bee, of probability 0.910.",
+        "By the sigmoid head, the map of bee, of probability 0.750.",
+        "The softmax map after the shift. It moves.",
+    ]
+
+
+@pytest.mark.parametrize("path", NOTEBOOKS, ids=lambda path: path.stem)
+def test_folders_that_parameters_name_may_begin_with_a_home(path: Path) -> None:
+    code = "\n".join(cell.source for cell in nbformat.read(path, as_version=4).cells if cell.cell_type == "code")
+    assert "resolve_work_dir(work_dir)" in code
+    assert ("Path(results).expanduser()" in code) == ("results: str" in code)
+    assert "Path(results) " not in code
 
 
 def test_prose_that_a_cell_works_out_is_shown_as_markdown() -> None:
@@ -96,6 +163,10 @@ def test_every_page_opens_with_one_sentence_made_from_its_numbers(path: Path) ->
     ("option", "sentence"),
     [
         (["-p", "sede", "1"], "SigcamError: unknown parameter 'sede': choose one of profile, dataset, networks"),
+        (
+            ["-p", "dataset", "010"],
+            "SigcamError: parameter dataset is 10: give a string; to papermill, -r dataset TEXT",
+        ),
         (["-p", "protocol", "lenient"], "SigcamError: parameter protocol is 'lenient': give one of"),
     ],
 )

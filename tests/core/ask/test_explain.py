@@ -89,3 +89,23 @@ def test_what_cannot_be_asked_is_said(question: Question, name: str, sentence: s
 def test_what_is_no_photo_is_said(tmp_path: Path) -> None:
     with pytest.raises(SigcamError, match="it does not exist"):
         explain_photo(tmp_path / "none.jpg", tmp_path / "heat.png")
+
+
+@pytest.mark.parametrize("spelling", ["{photo}", "{folder}/../{inside}/{name}", "{folder}/link.png", "~/{name}"])
+def test_the_photo_is_never_written_over(spelling: str, photo: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("HOME", str(photo.parent))
+    (photo.parent / "link.png").symlink_to(photo)
+    before = photo.read_bytes()
+    out = spelling.format(photo=photo, folder=photo.parent, inside=photo.parent.name, name=photo.name)
+    monkeypatch.setattr(sys, "argv", ["sigcam_core", "explain", str(photo), "--out", out])
+    with pytest.raises(SigcamError, match=r"^the output .* is the input .*: choose another output\.$"):
+        main()
+    assert photo.read_bytes() == before
+    assert (photo.parent / "link.png").is_symlink()
+
+
+def test_a_home_that_no_shell_put_in_is_found(photo: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("HOME", str(photo.parent))
+    answer = explain_photo(Path("~") / photo.name, Path("~/heat.png"), Question(class_name="goldfish"))
+    assert answer.picture == photo.parent / "heat.png"
+    assert answer.picture.exists()

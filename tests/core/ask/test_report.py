@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import shutil
 import sys
+from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import pandas as pd
 import pytest
@@ -13,6 +15,10 @@ from small_pictures import coloured_folders
 from sigcam_core.__main__ import main
 from sigcam_core.ask.report import report_on_folder
 from sigcam_core.common.errors import SigcamError
+from sigcam_core.common.files import read_object, write_json
+from sigcam_core.prepare.command import run_first_station
+from sigcam_core.prepare.manifest import read_manifest
+from sigcam_core.run import Extent, Run
 
 
 @pytest.fixture(scope="module")
@@ -27,14 +33,21 @@ def test_a_folder_of_images_becomes_two_heads_and_their_tables(
     arguments = ["report", str(folder), "--work-dir", str(tmp_path)]
     monkeypatch.setattr(sys, "argv", ["sigcam_core", *arguments])
     main()
-    shown = capsys.readouterr().out
+    shown, said = capsys.readouterr()
+    cost = said.index("at most 92 passes of efficientnet_lite0, without insertion")
+    assert cost < said.index("softmax head: epoch 1/")
     saved = tmp_path / "reports" / "my_pictures-efficientnet_lite0-gap-probe-seed0"
     fidelity = pd.read_csv(saved / "fidelity.csv")
     assert set(fidelity["head"]) == {"softmax", "sigmoid"}
     assert fidelity["value"].between(0, 100).all()
     assert "fidelity" in shown
     main()  # finds everything done
-    assert capsys.readouterr().out.count("fidelity") == shown.count("fidelity")
+    again = capsys.readouterr()
+    assert again.out.count("fidelity") == shown.count("fidelity")
+    assert "passes" not in again.err
+    monkeypatch.setattr(sys, "argv", ["sigcam_core", *arguments, "--perturbed-images", "2"])
+    with pytest.raises(SigcamError, match="insertion and deletion of 0 images, not 2: leave out --perturbed-images"):
+        main()
 
 
 def test_what_is_no_folder_of_classes_is_said(tmp_path: Path, folder: Path) -> None:
@@ -42,6 +55,74 @@ def test_what_is_no_folder_of_classes_is_said(tmp_path: Path, folder: Path) -> N
         report_on_folder(tmp_path / "none", "efficientnet_lite0", tmp_path)
     with pytest.raises(SigcamError, match="has images of 1 classes: put each class into a folder of its own"):
         report_on_folder(one_class(tmp_path, folder), "efficientnet_lite0", tmp_path)
+
+
+class PreparedError(Exception):
+    """Raised in place of training and evaluation, with the run and its extent."""
+
+
+@pytest.fixture
+def prepared(monkeypatch: pytest.MonkeyPatch) -> Callable[..., tuple[Run, Extent]]:
+    """What a report is about to train and evaluate; afterwards a record tells that something was made from the data."""
+
+    def stop(run: Run, extent: Extent) -> None:
+        record = {"dataset": run.dataset, "manifest_checksum": read_manifest(run.manifest).checksum}
+        write_json(run.evidence.with_suffix(".json"), record)
+        raise PreparedError(run, extent)
+
+    def prepare(folder: Path, work_dir: Path, **options: Any) -> tuple[Run, Extent]:
+        with pytest.raises(PreparedError) as caught:
+            report_on_folder(folder, "efficientnet_lite0", work_dir, **options)
+        return caught.value.args
+
+    monkeypatch.setattr("sigcam_core.ask.report.ensure_evidence", stop)
+    return prepare
+
+
+def test_another_seed_and_another_folder_of_the_same_name_go_beside_the_first(
+    folder: Path, tmp_path: Path, prepared: Callable[..., tuple[Run, Extent]]
+) -> None:
+    other = shutil.copytree(folder, tmp_path / "elsewhere" / folder.name)
+    calls = [(folder, {}), (folder, {"seed": 1}), (other, {}), (other, {"seed": 1}), (folder, {"name": "chosen"})]
+    runs = [prepared(given, tmp_path, **options)[0] for given, options in calls]
+    names = [run.dataset for run in runs]
+    assert names[:2] == ["my_pictures", "my_pictures_seed1"]
+    assert names[2].startswith("my_pictures_")
+    assert names[3].startswith("my_pictures_seed1_")
+    assert names[4] == "chosen"
+    assert len(set(names)) == 5
+    assert len({run.evidence for run in runs}) == 5
+    for run, (given, _) in zip(runs, calls, strict=True):
+        assert read_object(run.manifest.with_suffix(".json"))["parameters"]["source"] == str(given.resolve())
+    assert [prepared(given, tmp_path, **options)[0] for given, options in calls] == runs  # each finds its own again
+    with pytest.raises(SigcamError, match=r"is a data set of other images than .*: choose another --name\.$"):
+        prepared(other, tmp_path, name="chosen")
+
+
+def test_insertion_and_deletion_are_measured_where_they_are_asked_for(
+    folder: Path, tmp_path: Path, prepared: Callable[..., tuple[Run, Extent]], capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert prepared(folder, tmp_path)[1].perturbed_images == 0
+    # 6 test images; 10 maps each, and 19 passes for a map of 2 of them.
+    assert "at most 92 passes" in capsys.readouterr().err
+    assert prepared(folder, tmp_path, perturbed_images=2)[1].perturbed_images == 2
+    said = capsys.readouterr().err
+    assert f"at most {92 + 2 * 10 * 19} passes of efficientnet_lite0, 380 of them for insertion" in said
+    with pytest.raises(SigcamError, match=r"^cannot perturb -1 images: give 0 or more\.$"):
+        report_on_folder(folder, "efficientnet_lite0", tmp_path, perturbed_images=-1)
+
+
+def test_nothing_is_written_into_the_images(folder: Path, tmp_path: Path) -> None:
+    pictures = shutil.copytree(folder, tmp_path / "pictures")
+    before = sorted(pictures.rglob("*"))
+    with pytest.raises(SigcamError, match=r"^the output .* lies in the input .*pictures, which would be changed"):
+        report_on_folder(pictures, "efficientnet_lite0", pictures / "build")
+    inside = shutil.copytree(folder, tmp_path / "work" / "data" / "pictures")
+    with pytest.raises(SigcamError, match=r"^the output .* is the input .*pictures, which would be changed"):
+        report_on_folder(inside, "efficientnet_lite0", tmp_path / "work")
+    with pytest.raises(SigcamError, match="is the input"):
+        run_first_station(["image_folder", "--root", str(tmp_path), "--name", "pictures", "--source", str(pictures)])
+    assert sorted(pictures.rglob("*")) == before
 
 
 def one_class(tmp_path: Path, folder: Path) -> Path:

@@ -22,6 +22,7 @@ from benchmarks.maps import GRAD_CAM, TORCHCAM
 from sigcam_core import METHODS, DualBranch, SigcamError, cam_maps, normalize_maps
 from sigcam_core.cams.maps import MapOptions, maps_from_features, methods_of, scalar_gradients
 from sigcam_core.cams.methods import EXTRA_METHODS, gradcam, gradcam_plus_plus, hirescam, layercam, xgradcam
+from sigcam_core.cams.score_maps import correlation_of_resized, resize_maps
 from sigcam_core.dual.branch import HEADS
 from sigcam_core.dual.linear import linear_head_weight
 
@@ -445,3 +446,71 @@ def test_score_maps_do_not_depend_on_scale_and_offset(scale: float, offset: floa
     torch.testing.assert_close(
         normalize_maps(scale * maps + offset, (16, 16)), normalize_maps(maps, (16, 16)), rtol=0, atol=1e-8
     )
+
+
+def test_one_name_stands_for_itself_and_not_for_its_letters() -> None:
+    dual, images = make_dual("small_cnn-gap"), random_images(2)
+    single = cam_maps(dual, images, 1, methods="gradcam", heads="sigmoid")
+    assert list(single) == [("sigmoid", "gradcam")]
+    several = cam_maps(dual, images, 1, methods=iter(["gradcam"]), heads={"sigmoid": None})  # type: ignore[arg-type]
+    assert torch.equal(single["sigmoid", "gradcam"], several["sigmoid", "gradcam"])
+
+
+@pytest.mark.parametrize(
+    ("names", "sentence"),
+    [
+        ({"methods": "gradcamm"}, r"^unknown method 'gradcamm': choose one of cam, gradcam,"),
+        ({"methods": ()}, r"^no method is named: choose among cam, gradcam,"),
+        ({"methods": 3}, r"^unknown method 3: choose one of"),
+        ({"heads": "both"}, r"^unknown head 'both': choose one of softmax, sigmoid\.$"),
+        ({"heads": []}, r"^no head is named: choose among softmax, sigmoid\.$"),
+    ],
+)
+def test_names_that_cannot_be_meant_are_said(names: dict[str, object], sentence: str) -> None:
+    with pytest.raises(SigcamError, match=sentence):
+        cam_maps(make_dual("small_cnn-gap"), random_images(1), 0, **names)  # type: ignore[arg-type]
+
+
+@pytest.mark.parametrize("wrap", [nn.DataParallel, torch.compile, lambda dual: nn.DataParallel(nn.DataParallel(dual))])
+def test_what_pytorch_wraps_around_a_dual_branch_is_looked_through(wrap: Callable[[nn.Module], nn.Module]) -> None:
+    dual, images = make_dual("small_cnn-gap"), random_images(2)
+    expected = cam_maps(dual, images, 1, "cam")
+    for row, maps in cam_maps(wrap(dual), images, 1, "cam").items():
+        assert torch.equal(maps, expected[row])
+
+
+@pytest.mark.parametrize("other", [nn.Linear(3, 2), nn.DataParallel(nn.Linear(3, 2)), None, "resnet50"])
+def test_a_classifier_is_no_dual_branch(other: nn.Module) -> None:
+    with pytest.raises(SigcamError, match=r"^(Linear|NoneType|str) is no DualBranch: make one, DualBranch\.from_cl"):
+        cam_maps(other, random_images(1), 0)
+
+
+def test_one_side_is_that_of_a_square() -> None:
+    maps = torch.rand(2, 7, 5)
+    for function in (normalize_maps, resize_maps):
+        expected = function(maps, (24, 24))
+        for size in (24, np.int64(24), [24, 24], torch.Size([24, 24])):
+            assert torch.equal(function(maps, size), expected)
+    assert torch.equal(correlation_of_resized(maps, maps**2, 24), correlation_of_resized(maps, maps**2, (24, 24)))
+
+
+@pytest.mark.parametrize("size", [0, -1, 224.0, (224, 0), (1, 2, 3), (), "224", None, (2.5, 2)])
+def test_a_size_that_is_none_is_said(size: object) -> None:
+    with pytest.raises(SigcamError, match=r"^maps cannot be resized to .*: give \(height, width\), or the side of a"):
+        normalize_maps(torch.rand(1, 3, 3), size)  # type: ignore[arg-type]
+
+
+@pytest.mark.parametrize("shape", [(3, 3), (1, 0, 3), (1, 3, 0), (1, 1, 3, 3)])
+def test_maps_of_another_shape_are_said(shape: tuple[int, ...]) -> None:
+    with pytest.raises(SigcamError, match=r"^maps must have shape \(N, height, width\), got .*: give each at least"):
+        normalize_maps(torch.zeros(shape), 4)
+
+
+@pytest.mark.parametrize("function", [normalize_maps, resize_maps])
+def test_gradients_pass_through_score_maps(function: Callable[[Tensor, tuple[int, int]], Tensor]) -> None:
+    maps = torch.rand(2, 3, 4, dtype=torch.float64, generator=torch.Generator().manual_seed(0), requires_grad=True)
+    assert torch.autograd.gradcheck(lambda values: function(values, (6, 5)), maps)
+    assert torch.equal(function(maps, (6, 5)), function(maps.detach(), (6, 5)))
+    still = torch.ones(1, 3, 4, requires_grad=True)
+    function(still, (6, 5)).sum().backward()
+    assert bool(still.grad is not None and still.grad.isfinite().all())
