@@ -143,7 +143,7 @@ def test_names_of_formats_in_capitals_and_rare_ones_are_taken_and_others_counted
     assert [sum(manifest.table["label"] == label) for label in range(2)] == [15, 10]
     assert len(load_images(manifest, 8)) == 25
     told = capsys.readouterr().out
-    assert "passed over: 4 of other formats (.pgm 2, .ppm 1, no ending 1)" in told
+    assert "passed over: 4 of other formats (.pgm 2, no ending 1, .ppm 1)" in told
     assert "passed over: 1 in no class folder (i.png)" in told
 
 
