@@ -56,7 +56,7 @@ def read_coco(path: Path, name: str, class_names: Sequence[str]) -> Iterator[Ann
     boxes: dict[Any, list[dict[str, Any]]] = defaultdict(list)
     try:
         data = json.loads(_text(path))
-        categories = {one["id"]: str(one["name"]) for one in data["categories"]}
+        categories = {str(one["id"]): str(one["name"]) for one in data["categories"]}
         images = {one["id"]: one for one in data["images"]}
         names = {key: str(image["file_name"]) for key, image in images.items()}
         for one in data["annotations"]:
@@ -73,12 +73,12 @@ def read_coco(path: Path, name: str, class_names: Sequence[str]) -> Iterator[Ann
 
 
 def _coco_boxes(
-    path: Path, annotations: list[dict[str, Any]], categories: dict[Any, str], image: dict[str, Any]
+    path: Path, annotations: list[dict[str, Any]], categories: dict[str, str], image: dict[str, Any]
 ) -> Iterator[GivenBox]:
     size = _size(image.get("width"), image.get("height"))
     for one in annotations:
         where = f"{path}, annotation {one.get('id')}"
-        numbers, category = one.get("bbox"), categories.get(one.get("category_id"))
+        numbers, category = one.get("bbox"), categories.get(str(one.get("category_id")))
         if category is None or not isinstance(numbers, list):
             fail(f"{where} has no bbox, or a category_id that the file does not name: correct the file.")
         yield GivenBox(_four(numbers, where), category, where, size, bool(one.get("iscrowd")))
@@ -162,11 +162,14 @@ def read_csv(choices: Sequence[tuple[str, str, str, str]]) -> Reader:
                 f"{known}, separated by commas (and class, if you like)."
             )
         rows.fieldnames = header
-        for line, row in enumerate(rows, start=2):
-            where = f"{path}, line {line}"
-            cells = [row[column] for column in numbers]
-            box = GivenBox(_four(cells, where), (row[category] or "").strip() if category else "", where)
-            yield row[image] or "", iter((box,))
+        try:
+            for row in rows:
+                where = f"{path}, line {rows.line_num}"
+                cells = [row[column] for column in numbers]
+                box = GivenBox(_four(cells, where), (row[category] or "").strip() if category else "", where)
+                yield row[image] or "", iter((box,))
+        except csv.Error as error:
+            fail(f"{path}, line {rows.line_num} is no line of a CSV file ({error}): correct it.")
 
     return read
 
@@ -183,7 +186,7 @@ def _text(path: Path) -> str:
 def _four(values: Sequence[Any], where: str) -> Numbers:
     try:
         a, b, c, d = (float(value) for value in values)
-    except (TypeError, ValueError):
+    except (TypeError, ValueError, OverflowError):
         fail(f"{where}: {list(values)} is not four numbers: correct them.")
     if not all(map(math.isfinite, (a, b, c, d))):
         fail(f"{where}: {list(values)} is not finite: correct it.")

@@ -16,7 +16,7 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from data_scripts.box_files import GivenBox, Numbers, Reader, read_coco, read_csv, read_voc, read_yolo
-from data_scripts.folder_files import PassedOver, as_text
+from data_scripts.folder_files import PassedOver, as_text, printable
 from data_scripts.folder_layout import Placed
 from sigcam_core.common.errors import check_choice, fail
 
@@ -144,7 +144,7 @@ def boxes_of_images(
         for image, found in kind.read(file, name, [name.strip() for name in names]):
             row = find(image)
             if row is None:
-                passed[UNMATCHED].append(as_text(image))
+                passed[UNMATCHED].append(image)
                 continue
             own = {"", placed[row].class_name}
             for box in found:
@@ -188,7 +188,7 @@ def _finder(placed: Sequence[Placed], source: str) -> Callable[[str], int | None
             rows[key].append(row)
 
     def find(name: str) -> int | None:
-        name = as_text(name.replace("\\", "/").removeprefix(f"{source}/"))
+        name = name.replace("\\", "/").removeprefix(f"{as_text(source)}/")
         *folders, last = [part for part in name.split("/") if part not in ("", ".")] or [""]
         found = [row for row in rows.get(last, []) if _in_order(folders, paths[row][:-1])]
         found = [row for row in found if paths[row] == (*folders, last)] or found
@@ -212,11 +212,11 @@ def _refuse_all(
     placed: Sequence[Placed],
 ) -> None:
     if others:
-        theirs = ", ".join(sorted({box.category for _, box in others})[:3])
-        ours = ", ".join(sorted({one.class_name for one in placed})[:3])
+        categories, classes = {box.category for _, box in others}, {one.class_name for one in placed}
+        theirs, ours = (printable(", ".join(sorted(names)[:3])) for names in (categories, classes))
         fail(
-            f"the boxes are of classes ({theirs}) other than the folders ({ours}): give them the folders' names, or "
-            "take all boxes by --boxes-of any."
+            f"the boxes are of classes ({theirs}) other than the folders ({ours}): give them the folders' names, or take "
+            "all boxes by --boxes-of any."
         )
     if not unmatched:
         fail(f"{parameters['boxes']} holds no box: give files with boxes, or leave out --boxes.")

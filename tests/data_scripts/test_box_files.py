@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 import json
+import math
+import random
 import re
 from pathlib import Path
 from typing import Any
 
 import pytest
+from fuzz.mutate import mutate_bytes, mutate_json
 
 from data_scripts.box_files import GivenBox, read_coco, read_csv, read_voc, read_xml, read_yolo
 from sigcam_core.common.errors import SigcamError
@@ -99,6 +102,8 @@ def test_csv_without_classes_and_with_commas_in_names(tmp_path: Path) -> None:
         (read_coco, json.dumps(COCO | {"categories": []}), "annotation 2 has no bbox, or a category_id that"),
         (read_coco, json.dumps(COCO).replace("[1, 2.5, 3, 4]", "[1, 2, 3]"), "[1, 2, 3] is not four numbers"),
         (read_coco, json.dumps(COCO).replace("2.5", "NaN"), "is not finite"),
+        (read_coco, json.dumps(COCO).replace("2.5", "1" + "0" * 400), "is not four numbers"),
+        (read_coco, json.dumps(COCO).replace('"category_id": 3', '"category_id": [3]'), "or a category_id that"),
         (read_voc, VOC.replace("<xmin>1</xmin>", ""), "object 1: [None, '2', '3', '4'] is not four numbers"),
         (read_voc, "<annotation>", "is no XML"),
         (read_yolo, "0 .5 .5 .2 .2 .9", "line 1 has 6 cells: give class number, centre x"),
@@ -108,6 +113,7 @@ def test_csv_without_classes_and_with_commas_in_names(tmp_path: Path) -> None:
         (XYXY, "a.jpg,1,2,3,4\n", "it must have image, and x0,y0,x1,y1 or xmin,ymin,xmax,ymax"),
         (XYXY, "image;x0;y0;x1;y1\na.jpg;1;2;3;4\n", "separated by commas"),
         (XYXY, "", "it must have image"),
+        (XYXY, "image,x0,y0,x1,y1\n" + "a" * 200_000, "line 1 is no line of a CSV file (field larger than"),
         (XYXY, "image,x0,y0,x1,y1\na.jpg,1,2,3\n", "line 2: ['1', '2', '3', None] is not four numbers"),
     ],
 )
@@ -122,6 +128,32 @@ def test_text_of_another_encoding_is_refused(tmp_path: Path) -> None:
     (tmp_path / "file").write_bytes("image,x0,y0,x1,y1\ncaf\u00e9.jpg,1,2,3,4".encode("latin-1"))
     with pytest.raises(SigcamError, match="save it as UTF-8"):
         list(XYXY(tmp_path / "file", "file", ()))
+
+
+@pytest.mark.parametrize(
+    ("read", "content"),
+    [
+        (read_coco, json.dumps(COCO)),
+        (read_voc, VOC),
+        (read_yolo, "1 .5 .5 .25 1\n0 .1 .2 .3 .4\n"),
+        (XYXY, "image,x0,y0,x1,y1,class\na.jpg,1,2,3,4,cat\n"),
+    ],
+)
+def test_mutated_files_are_read_or_refused_in_one_sentence(tmp_path: Path, read: Any, content: str) -> None:
+    rng, path = random.Random(0), tmp_path / "file"
+    refused = 0
+    for case in range(400):
+        mutated = mutate_bytes(content.encode(), [VOC.encode()], rng)
+        if read is read_coco and case % 2:
+            mutated = json.dumps(mutate_json(json.loads(content), rng)).encode("utf-8", "replace")
+        path.write_bytes(mutated)
+        try:
+            found = [box for _, boxes in read(path, "a", ("cat", "dog")) for box in boxes]
+        except SigcamError:
+            refused += 1
+        else:
+            assert all(math.isfinite(number) for box in found for number in box.numbers)
+    assert 20 < refused < 400
 
 
 @pytest.mark.parametrize(
