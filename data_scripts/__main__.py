@@ -6,6 +6,7 @@ import re
 import shutil
 import sys
 from collections.abc import Sequence
+from contextlib import suppress
 from inspect import signature
 from pathlib import Path
 from types import ModuleType
@@ -35,7 +36,8 @@ DATA_SETS: dict[str, ModuleType] = {
 }
 """Every data set. A module has ``add_options(parser)``, ``check_parameters(**options)``, which returns the parameters,
 and ``prepare(folder, parameters)``; made from archives, ``prepare`` also takes the folders where they may lie. One
-whose images are not there says ``HAS_IMAGES = False``."""
+whose images are not there says ``HAS_IMAGES = False``; one that has more to say at the end than counts has
+``summary(manifest)``, which returns lines and tables."""
 
 
 MADE_FROM_DATA = ("checkpoints", "evidence")
@@ -147,8 +149,14 @@ def prepare(name: str, root: Path, *, folder: str = "", archives: Sequence[Path]
         manifest = module.prepare(place, parameters, *places)
     except OSError as error:
         fail(f"cannot write to folder {place} ({error.strerror}): choose a --root that you may write to.")
+    except SigcamError:
+        with suppress(OSError):  # it is not empty: what was downloaded stays for the next run
+            place.rmdir()
+        raise
     assert isinstance(manifest, Manifest)
-    console.print(_summary(manifest))
+    parts = module.summary(manifest) if hasattr(module, "summary") else [_summary(manifest)]
+    for part in parts:
+        console.print(part, soft_wrap=isinstance(part, str), highlight=False)
     return manifest
 
 

@@ -26,7 +26,7 @@ import struct
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import BinaryIO
+from typing import BinaryIO, NoReturn
 
 import numpy as np
 import numpy.typing as npt
@@ -88,7 +88,9 @@ _TURNS = {
 """What turns an image of each EXIF orientation upright; 1 is upright already."""
 
 
-def decode_image(path: Path, size: int, upright: bool = False, channels: int = 3) -> npt.NDArray[np.uint8]:
+def decode_image(
+    path: Path, size: int, upright: bool = False, channels: int = 3, remedy: str = ""
+) -> npt.NDArray[np.uint8]:
     """An image, squashed to a square by antialiased bilinear interpolation.
 
     Args:
@@ -97,6 +99,7 @@ def decode_image(path: Path, size: int, upright: bool = False, channels: int = 3
         upright: whether to turn it as its EXIF orientation says, for photos of one's own; data sets' images stay as
             they are stored.
         channels: a key of :data:`CHANNELS`.
+        remedy: what to do if it cannot be read, without a full stop; empty for the usual advice.
 
     Returns:
         uint8 (size, size, channels).
@@ -106,7 +109,7 @@ def decode_image(path: Path, size: int, upright: bool = False, channels: int = 3
             format, too large, or holds numbers of unknown range.
     """
     check_channels(channels)
-    with _opened(path, f"image {path}", "give another photo" if upright else PREPARE_AGAIN) as image:
+    with _opened(path, f"image {path}", remedy or ("give another photo" if upright else PREPARE_AGAIN)) as image:
         turn = _TURNS.get(_orientation(image)) if upright else None
         picture = _eight_bits(image, path)
         picture = _opaque(picture) if channels < 4 else picture
@@ -180,7 +183,7 @@ def _opened(source: Path | bytes, name: str, remedy: str) -> Iterator[ImageFile]
             image = _header(file)
             if image is None:
                 taken = f"{', '.join(list(FORMATS)[:-1])} and {list(FORMATS)[-1]}"
-                fail(f"{name} cannot be read (it is damaged, or of a format other than {taken}): {remedy}.")
+                _refuse(source, name, f"it is damaged, or of a format other than {taken}", remedy)
             _check_pixels(image.size, name)
             yield image
     except SigcamError:
@@ -193,7 +196,14 @@ def _opened(source: Path | bytes, name: str, remedy: str) -> Iterator[ImageFile]
             reason = "it does not exist"
         else:  # Pillow's own errors have no number
             reason = error.strerror if isinstance(error, OSError) and error.strerror else "it is damaged"
-        fail(f"{name} cannot be read ({reason}): {remedy}.")
+        _refuse(source, name, reason, remedy)
+
+
+def _refuse(source: Path | bytes, name: str, reason: str, remedy: str) -> NoReturn:
+    """Say that a file cannot be read. One that a link leads to is the user's own: preparing again does not mend it."""
+    if remedy == PREPARE_AGAIN and isinstance(source, Path) and (own := source.resolve()) != source.absolute():
+        name, remedy = name.replace(str(source), str(own)), f"delete it or save it anew, and {PREPARE_AGAIN}"
+    fail(f"{name} cannot be read ({reason}): {remedy}.")
 
 
 def _header(file: BinaryIO) -> ImageFile | None:
