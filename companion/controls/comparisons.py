@@ -10,8 +10,6 @@ import pandas as pd
 from sigcam_core.common.errors import fail
 from sigcam_core.common.resampling import FloatArray, interval
 
-from ..show.results import Measured
-from .names import CENTRE, NO_HEAD
 from .simultaneous import simultaneous_intervals
 
 COLUMNS = ["comparison", "first", "second", "metric", "difference", "low", "high", "low_all", "high_all"]
@@ -60,33 +58,3 @@ def differences_table(
     low_all, high_all, _ = simultaneous_intervals(values[:, 0], draws)
     table = pd.DataFrame(keys, columns=COLUMNS[:4])
     return table.assign(difference=values[:, 0], low=low, high=high, low_all=low_all, high_all=high_all)
-
-
-def controls_sentence(measured: Mapping[str, Measured]) -> str:
-    """On how many data sets a map that sees no image beats all that were drawn.
-
-    Args:
-        measured: crossed measurements.
-    """
-    beaten = []
-    for one in measured.values():
-        table = one.tables["figures"]
-        values = table[table["metric"] == "maxboxacc_v2"].set_index(["head", "scalar"])["value"]
-        is_of_head = values.index.get_level_values("head") != NO_HEAD
-        if float(values[NO_HEAD, CENTRE]) > float(values[is_of_head].max()):
-            beaten.append(one.label)
-    up = sum(_side(one, "truncation_sigmoid", "maxboxacc_v2_held_out") == "up" for one in measured.values())
-    down = sum(_side(one, "truncation_sigmoid", "grid_2x2") == "down" for one in measured.values())
-    count = len(measured)
-    return (
-        f"A centred square, which sees no image, has a higher MaxBoxAccV2 than every map of every head in "
-        f"{len(beaten)} of {count} measurements; truncating the sigmoid map raises MaxBoxAccV2 in {up} of {count}, and "
-        f"lowers the share of evidence in the right cell of a grid in {down} of {count}."
-    )
-
-
-def _side(one: Measured, comparison: str, metric: str) -> str:
-    """Where the simultaneous interval of a difference lies: ``up``, ``down``, or empty where it holds zero."""
-    table = one.tables["differences"]
-    row = table[(table["comparison"] == comparison) & (table["metric"] == metric)].iloc[0]
-    return "up" if float(row["low_all"]) > 0 else "down" if float(row["high_all"]) < 0 else ""

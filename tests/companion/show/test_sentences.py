@@ -6,9 +6,8 @@ from typing import Any
 import pandas as pd
 import pytest
 
-from companion.chapters import chapters, explorer, orbit, panels, real_images, speed
+from companion.chapters import chapters, explorer, orbit, panels, real_images, speed, what_maps_know
 from companion.claims import page
-from companion.controls import comparisons
 from companion.controls.names import CENTRE, NO_HEAD
 from companion.paper.tables import paper_table
 from companion.show import notebook, sentences
@@ -158,13 +157,13 @@ def crossed(centre: float, box: tuple[float, float], grid: tuple[float, float]) 
 
 
 def test_controls_count_data_sets_by_their_intervals() -> None:
-    sentence = comparisons.controls_sentence({"a": crossed(70.0, UP, DOWN), "b": crossed(50.0, BOTH, BOTH)})
+    sentence = what_maps_know.controls_sentence({"a": crossed(70.0, UP, DOWN), "b": crossed(50.0, BOTH, BOTH)})
     assert "every map of every head in 1 of 2 measurements; truncating" in sentence
     assert (
         "raises MaxBoxAccV2 in 1 of 2, and lowers the share of evidence in the right cell of a grid in 1 of 2"
         in sentence
     )
-    turned = comparisons.controls_sentence({"a": crossed(50.0, DOWN, UP)})
+    turned = what_maps_know.controls_sentence({"a": crossed(50.0, DOWN, UP)})
     assert "in 0 of 1 measurements; truncating" in turned
     assert "raises MaxBoxAccV2 in 0 of 1" in turned
 

@@ -1,0 +1,38 @@
+"""The sentence that opens the chapter on what the maps know, made from the crossed controls."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+from ..controls.names import CENTRE, NO_HEAD
+from ..show.results import Measured
+
+
+def controls_sentence(measured: Mapping[str, Measured]) -> str:
+    """On how many data sets a map that sees no image beats all that were drawn.
+
+    Args:
+        measured: crossed measurements.
+    """
+    beaten = []
+    for one in measured.values():
+        table = one.tables["figures"]
+        values = table[table["metric"] == "maxboxacc_v2"].set_index(["head", "scalar"])["value"]
+        is_of_head = values.index.get_level_values("head") != NO_HEAD
+        if float(values[NO_HEAD, CENTRE]) > float(values[is_of_head].max()):
+            beaten.append(one.label)
+    up = sum(_side(one, "truncation_sigmoid", "maxboxacc_v2_held_out") == "up" for one in measured.values())
+    down = sum(_side(one, "truncation_sigmoid", "grid_2x2") == "down" for one in measured.values())
+    count = len(measured)
+    return (
+        f"A centred square, which sees no image, has a higher MaxBoxAccV2 than every map of every head in "
+        f"{len(beaten)} of {count} measurements; truncating the sigmoid map raises MaxBoxAccV2 in {up} of {count}, and "
+        f"lowers the share of evidence in the right cell of a grid in {down} of {count}."
+    )
+
+
+def _side(one: Measured, comparison: str, metric: str) -> str:
+    """Where the simultaneous interval of a difference lies: ``up``, ``down``, or empty where it holds zero."""
+    table = one.tables["differences"]
+    row = table[(table["comparison"] == comparison) & (table["metric"] == metric)].iloc[0]
+    return "up" if float(row["low_all"]) > 0 else "down" if float(row["high_all"]) < 0 else ""
