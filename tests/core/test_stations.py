@@ -251,7 +251,7 @@ def test_the_checkpoint_of_another_recipe_is_not_gone_on_with(
         taken.append(arguments[-1].checkpoint)
         raise InterruptedError
 
-    monkeypatch.setattr("sigcam_core.stations.train_head", stop)
+    monkeypatch.setattr("sigcam_core.stations.heads.train_head", stop)
     own = copy_of(run, tmp_path / "work", run.classifier)
     recipes = [ONE_EPOCH, replace(ONE_EPOCH, epochs=2), ONE_EPOCH]
     for recipe in recipes:
