@@ -215,8 +215,8 @@ def _refuse_all(
         categories, classes = {box.category for _, box in others}, {one.class_name for one in placed}
         theirs, ours = (printable(", ".join(sorted(names)[:3])) for names in (categories, classes))
         fail(
-            f"the boxes are of classes ({theirs}) other than the folders ({ours}): give them the folders' names, or take "
-            "all boxes by --boxes-of any."
+            f"the boxes are of classes ({theirs}) other than the folders ({ours}): give both the same names, or "
+            "take all boxes by --boxes-of any."
         )
     if not unmatched:
         fail(f"{parameters['boxes']} holds no box: give files with boxes, or leave out --boxes.")
