@@ -84,7 +84,13 @@ def ensure_classifier(
         fabric: devices to train on; ``None`` for one device.
         checkpoint_seconds: between two savings of an unfinished run.
     """
-    manifest = ensure_manifest(run.dataset, run.work_dir)
+    return _classifier(run, ensure_manifest(run.dataset, run.work_dir), recipe, fabric, checkpoint_seconds)
+
+
+def _classifier(
+    run: Run, manifest: Manifest, recipe: Recipe | None, fabric: Fabric | None, checkpoint_seconds: float
+) -> nn.Module:
+    """:func:`ensure_classifier` on a manifest that was read, of the run's data set."""
     if _is_made(run.classifier, fabric):
         _refuse_another(recipe, _checked(run.classifier, **_data_of(manifest)))
         model = build(run.backbone, manifest.num_classes)
@@ -92,7 +98,7 @@ def ensure_classifier(
         return model.eval()
     facts: dict[str, Any] = {"origin": run.origin, **_data_of(manifest)}
     start_from = run.starts_from
-    start = ensure_classifier(start_from, None, fabric, checkpoint_seconds) if start_from else None
+    start = _classifier(start_from, manifest, None, fabric, checkpoint_seconds) if start_from else None
     torch.manual_seed(run.seed)  # new layers are drawn here
     model = starting_point(run.origin, run.backbone, manifest)
     if start_from and start:
@@ -107,7 +113,7 @@ def ensure_classifier(
     splits = Splits.of(manifest)
     session = Session(run.seed, fabric=fabric, checkpoint=checkpoint)
     if run.origin == "probe":
-        dual = DualBranch.from_classifier(model)
+        dual = DualBranch.of_known(run.backbone, model, manifest.num_classes)
         probe = train_head(dual, "softmax", splits, recipe, run.features, session)
         trained = replace(probe, module=model)  # the head is part of it
     else:
@@ -131,10 +137,21 @@ def ensure_sigmoid_head(
         fabric: devices to train on; ``None`` for one device.
         checkpoint_seconds: between two savings of an unfinished run.
     """
-    classifier = ensure_classifier(run, None, fabric, checkpoint_seconds)
     manifest = ensure_manifest(run.dataset, run.work_dir)
+    return _sigmoid_head(run, manifest, recipe, fabric, checkpoint_seconds)
+
+
+def _sigmoid_head(
+    run: Run,
+    manifest: Manifest,
+    recipe: Recipe | None = None,
+    fabric: Fabric | None = None,
+    checkpoint_seconds: float = SECONDS_BETWEEN_SAVINGS,
+) -> DualBranch:
+    """:func:`ensure_sigmoid_head` on a manifest that was read, of the run's data set."""
+    classifier = _classifier(run, manifest, None, fabric, checkpoint_seconds)
     torch.manual_seed(run.seed)  # the fresh head is drawn here
-    dual = DualBranch.from_classifier(classifier, manifest.num_classes)
+    dual = DualBranch.of_known(run.backbone, classifier, manifest.num_classes)
     if _is_made(run.sigmoid_head, fabric):
         made_from = _data_of(manifest) | {"classifier_sha256": _sha256(run.classifier)}
         _refuse_another(recipe, _checked(run.sigmoid_head, **made_from))
@@ -162,21 +179,20 @@ def ensure_evidence(run: Run, measured: Extent | None = None, part: Part = ALONE
         part: of several processes that share the work, which this one is. Each measures its shards; whoever is alone
             finds them there and gathers them.
     """
-    dual = None if run.evidence.exists() else ensure_sigmoid_head(run)
+    manifest = ensure_manifest(run.dataset, run.work_dir)
+    dual = None if run.evidence.exists() else _sigmoid_head(run, manifest)
     # Two runs in one folder would otherwise take the shards away from each other.
     lock = run.evidence.with_name(f".{run.evidence.name}.lock")
     with one_at_a_time(lock, print_to_stderr) if part == ALONE and dual else nullcontext():
         if dual and not run.evidence.exists():
-            _evaluate(run, dual, measured or EVERYTHING, part)
+            _evaluate(run, manifest, dual, measured or EVERYTHING, part)
             return run.evidence
-    manifest = ensure_manifest(run.dataset, run.work_dir)
     head = {"sigmoid_head_sha256": sha256_of_file(run.sigmoid_head)} if run.sigmoid_head.exists() else {}
     return _checked(run.evidence, **_data_of(manifest), **head)
 
 
-def _evaluate(run: Run, dual: DualBranch, measured: Extent, part: Part) -> None:
+def _evaluate(run: Run, manifest: Manifest, dual: DualBranch, measured: Extent, part: Part) -> None:
     """Measure the shards of a part; whoever is alone gathers them."""
-    manifest = ensure_manifest(run.dataset, run.work_dir)
     device = best_device()
     perturbed = measured.perturbed_images if measured.with_fidelity else 0
     options = EvaluationOptions(

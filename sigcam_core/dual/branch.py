@@ -10,6 +10,7 @@ import torch
 from torch import Tensor, nn
 
 from ..backbones.formats import InputFormat, known_format, refuse_unknown_format
+from ..backbones.networks import known_parts
 from ..common.errors import check_choice, fail
 from .ends import check_gives_logits, without_probabilities
 from .linear import draw_fresh, linear_head_weight
@@ -114,13 +115,14 @@ class DualBranch(nn.Module):
         check_is_trainable(model)
         probe = probe_image(model)
         classes = probe_logits(model, probe).shape[1]
-        if num_classes is not None and num_classes != classes:
-            fail(f"the classifier has {classes} classes, but num_classes is {num_classes}.")
+        _check_num_classes(classes, num_classes)
         if features is None or head is None:
             logits_alone, is_multi_label = without_probabilities(model, probe)
             check_gives_logits(logits_alone, probe, model, num_classes)
             split = split_classifier(logits_alone, probe)
         else:
+            if not list(head.parameters()):
+                refuse("no weights", model)
             given = Split(features, head, to_maps or nn.Identity())
             if not recomposes(model, given, probe):
                 refuse("other parts", model)
@@ -136,6 +138,35 @@ class DualBranch(nn.Module):
         if init == "fresh":
             dual.sigmoid_head.apply(partial(draw_fresh, std=FRESH_STD))
             _check_was_drawn(dual, model, probe)
+        return dual
+
+    @classmethod
+    def of_known(cls, name: str, model: nn.Module, num_classes: int, init: str = "fresh") -> DualBranch:
+        """Do as :meth:`from_classifier`, for a classifier that was built by its name.
+
+        Where the table of networks says where it is cut, it is shown no image, and neither parts nor weights are
+        checked.
+
+        Args:
+            name: of the network.
+            model: that :func:`sigcam_core.backbones.build` made of it, with weights of any origin.
+            num_classes: C, checked against the classifier.
+            init: as there.
+
+        Raises:
+            SigcamError: if the number of classes differs.
+        """
+        parts = known_parts(name, model)
+        if parts is None:
+            return cls.from_classifier(model, num_classes, init)
+        check_choice("init", init, INITS)
+        features, head = parts
+        *_, last = (module for module in head.modules() if isinstance(module, nn.Linear))
+        _check_num_classes(last.out_features, num_classes)
+        form = known_format(model)
+        dual = cls(features, head, copy.deepcopy(head), input_format=form)
+        if init == "fresh":
+            dual.sigmoid_head.apply(partial(draw_fresh, std=FRESH_STD))
         return dual
 
     def train(self, mode: bool = True) -> DualBranch:
@@ -261,6 +292,11 @@ class DualBranch(nn.Module):
 
 HEADS = ("softmax", "sigmoid")
 AUTOCAST_TYPES = (torch.float16, torch.bfloat16)
+
+
+def _check_num_classes(classes: int, num_classes: int | None) -> None:
+    if num_classes is not None and num_classes != classes:
+        fail(f"the classifier has {classes} classes, but num_classes is {num_classes}.")
 
 
 def _format_of(model: nn.Module, given: InputFormat | None, channels: int) -> InputFormat | None:

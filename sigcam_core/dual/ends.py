@@ -24,6 +24,7 @@ PROBABILITIES = (nn.Softmax, nn.Softmax2d, nn.LogSoftmax, *SIGMOIDS)
 """Layers that make probabilities of logits, or their logarithms. Both heads leave them out."""
 SWING = 10.0
 """Standard deviation of the noise: far beyond [0, 1], and yet its exponential is finite in half precision."""
+SMALL = 0.5  # so that sigmoids are not all 0 or 1, and do not add up to 1 by that
 ROUNDING = 1e-3  # in half precision too
 RECTIFIED = 0.5
 """Numbers are rectified where the lowest is less than so many times as far below zero as the highest is above it."""
@@ -121,7 +122,7 @@ def _swung(network: nn.Module, inputs: Tensor, layer: nn.Module | None, weight: 
     Where there is neither, the inputs are varied instead.
     """
     rows = []
-    for scale in (SWING, -SWING, 1.0):
+    for scale in (SWING, -SWING, SMALL):
         shown = inputs.clone()
         with ExitStack() as stack:
             if weight is not None:
@@ -200,10 +201,13 @@ def _last_layer(network: nn.Module, inputs: Tensor) -> tuple[nn.Module | None, i
 
 def _weight_of_classes(network: nn.Module, inputs: Tensor, classes: int) -> nn.Parameter | None:
     """A matrix (C, K) or (K, C) that belongs to no layer, whose row or column of a class makes that class's output."""
-    for module in network.modules():
-        for weight in () if _is_layer(module) else module.parameters(recurse=False):
-            if weight.ndim == 2 and classes in weight.shape and _is_of_classes(network, inputs, weight, classes):
-                return weight
+    for name, module in network.named_modules():
+        if _is_layer(module) or "parametrizations" in name:
+            continue
+        for weight in module._parameters.values():
+            if weight is not None and weight.ndim == 2 and classes in weight.shape:
+                if _is_of_classes(network, inputs, weight, classes):
+                    return weight
     return None
 
 
@@ -214,11 +218,11 @@ def _is_of_classes(network: nn.Module, inputs: Tensor, weight: nn.Parameter, cla
     weight.requires_grad_(True)
     try:
         outputs = logits_of(network(inputs.detach().clone()))
+        gradient = None
+        if outputs.requires_grad:
+            (gradient,) = torch.autograd.grad(outputs[0, 0], weight, allow_unused=True)
     finally:
         weight.requires_grad_(was_trained)
-    if not outputs.requires_grad:
-        return False
-    (gradient,) = torch.autograd.grad(outputs[0, 0], weight, allow_unused=True)
     if gradient is None:
         return False
     rows = gradient if len(gradient) == classes else gradient.T

@@ -104,6 +104,10 @@ REFUSALS = {
         "head(features(images)) differs from model(images), or features are not maps and `to_maps` is missing",
         "pass the parts that make up the classifier",
     ),
+    "no weights": Refusal(
+        "the `head` of {name} that was passed has no weights that could be trained",
+        "let it begin before the last layer that has some",
+    ),
     "made weights": Refusal(
         "the weights of a {name} are made of others, and come out otherwise than they were drawn",
         "pass init='copy', or take off what makes them, as torch.nn.utils.parametrize.remove_parametrizations does",
