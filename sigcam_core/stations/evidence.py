@@ -18,8 +18,9 @@ from ..dual.branch import DualBranch
 from ..evaluate.evaluate import EvaluationOptions, evaluate_shards
 from ..evaluate.schema import read_evidence
 from ..evaluate.shards import ALONE, Part, facts_of, folder_of_shards, gather
+from ..prepare.manifest import Manifest
 from ..run import Extent, Run, Shown
-from .heads import ensure_sigmoid_head
+from .heads import dual_branch_on
 from .manifest import ensure_manifest
 from .records import checked, checksum_of, data_of, record
 
@@ -35,21 +36,20 @@ def ensure_evidence(run: Run, measured: Extent | None = None, part: Part = ALONE
         part: of several processes that share the work, which this one is. Each measures its shards; whoever is alone
             finds them there and gathers them.
     """
-    dual = None if run.evidence.exists() else ensure_sigmoid_head(run)
+    manifest = ensure_manifest(run.dataset, run.work_dir)
+    dual = None if run.evidence.exists() else dual_branch_on(run, manifest)
     # Two runs in one folder would otherwise take the shards away from each other.
     lock = run.evidence.with_name(f".{run.evidence.name}.lock")
     with one_at_a_time(lock, print_to_stderr) if part == ALONE and dual else nullcontext():
         if dual and not run.evidence.exists():
-            _evaluate(run, dual, measured or EVERYTHING, part)
+            _evaluate(run, manifest, dual, measured or EVERYTHING, part)
             return run.evidence
-    manifest = ensure_manifest(run.dataset, run.work_dir)
     head = {"sigmoid_head_sha256": sha256_of_file(run.sigmoid_head)} if run.sigmoid_head.exists() else {}
     return checked(run.evidence, **data_of(manifest), **head)
 
 
-def _evaluate(run: Run, dual: DualBranch, measured: Extent, part: Part) -> None:
+def _evaluate(run: Run, manifest: Manifest, dual: DualBranch, measured: Extent, part: Part) -> None:
     """Measure the shards of a part; whoever is alone gathers them."""
-    manifest = ensure_manifest(run.dataset, run.work_dir)
     device = best_device()
     perturbed = measured.perturbed_images if measured.with_fidelity else 0
     options = EvaluationOptions(

@@ -18,6 +18,7 @@ from ..common.errors import fail
 from ..common.files import write_with_record
 from ..common.provenance import best_device
 from ..dual.branch import DualBranch
+from ..prepare.manifest import Manifest
 from ..run import Run
 from ..train.checkpoints import SECONDS_BETWEEN_SAVINGS, Checkpoint
 from ..train.fit import Session, precision_of
@@ -47,7 +48,13 @@ def ensure_classifier(
         fabric: devices to train on; ``None`` for one device.
         checkpoint_seconds: between two savings of an unfinished run.
     """
-    manifest = ensure_manifest(run.dataset, run.work_dir)
+    return classifier_on(run, ensure_manifest(run.dataset, run.work_dir), recipe, fabric, checkpoint_seconds)
+
+
+def classifier_on(
+    run: Run, manifest: Manifest, recipe: Recipe | None, fabric: Fabric | None, checkpoint_seconds: float
+) -> nn.Module:
+    """:func:`ensure_classifier` on a manifest that was read, of the run's data set."""
     if _is_made(run.classifier, fabric):
         _refuse_another(recipe, checked(run.classifier, **data_of(manifest)))
         model = build(run.backbone, manifest.num_classes)
@@ -55,7 +62,7 @@ def ensure_classifier(
         return model.eval()
     facts: dict[str, Any] = {"origin": run.origin, **data_of(manifest)}
     start_from = run.starts_from
-    start = ensure_classifier(start_from, None, fabric, checkpoint_seconds) if start_from else None
+    start = classifier_on(start_from, manifest, None, fabric, checkpoint_seconds) if start_from else None
     torch.manual_seed(run.seed)  # new layers are drawn here
     model = starting_point(run.origin, run.backbone, manifest)
     if start_from and start:
@@ -70,7 +77,7 @@ def ensure_classifier(
     splits = Splits.of(manifest)
     session = Session(run.seed, fabric=fabric, checkpoint=checkpoint)
     if run.origin == "probe":
-        dual = DualBranch.from_classifier(model)
+        dual = DualBranch.of_known(run.backbone, model, manifest.num_classes)
         probe = train_head(dual, "softmax", splits, recipe, run.features, session)
         trained = replace(probe, module=model)  # the head is part of it
     else:
@@ -94,10 +101,20 @@ def ensure_sigmoid_head(
         fabric: devices to train on; ``None`` for one device.
         checkpoint_seconds: between two savings of an unfinished run.
     """
-    classifier = ensure_classifier(run, None, fabric, checkpoint_seconds)
-    manifest = ensure_manifest(run.dataset, run.work_dir)
+    return dual_branch_on(run, ensure_manifest(run.dataset, run.work_dir), recipe, fabric, checkpoint_seconds)
+
+
+def dual_branch_on(
+    run: Run,
+    manifest: Manifest,
+    recipe: Recipe | None = None,
+    fabric: Fabric | None = None,
+    checkpoint_seconds: float = SECONDS_BETWEEN_SAVINGS,
+) -> DualBranch:
+    """:func:`ensure_sigmoid_head` on a manifest that was read, of the run's data set."""
+    classifier = classifier_on(run, manifest, None, fabric, checkpoint_seconds)
     torch.manual_seed(run.seed)  # the fresh head is drawn here
-    dual = DualBranch.from_classifier(classifier, manifest.num_classes)
+    dual = DualBranch.of_known(run.backbone, classifier, manifest.num_classes)
     if _is_made(run.sigmoid_head, fabric):
         made_from = data_of(manifest) | {"classifier_sha256": checksum_of(run.classifier)}
         _refuse_another(recipe, checked(run.sigmoid_head, **made_from))

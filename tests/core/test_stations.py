@@ -14,6 +14,7 @@ import small_run
 import torch
 from safetensors.torch import load_file
 
+from sigcam_core import stations
 from sigcam_core.__main__ import main
 from sigcam_core.backbones import build
 from sigcam_core.common.errors import SigcamError, run_command_line
@@ -130,6 +131,36 @@ def test_what_is_missing_is_made_the_same_again(run: Run) -> None:
     first = run.evidence.read_bytes()
     run.evidence.unlink()
     assert ensure_evidence(run).read_bytes() == first
+
+
+@pytest.mark.parametrize("is_there", [True, False])
+def test_evidence_reads_the_manifest_and_builds_the_network_once(
+    run: Run, is_there: bool, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    own = copy_of(run, tmp_path / "work", run.classifier, run.sigmoid_head)
+    if is_there:
+        own.evidence.parent.mkdir(parents=True, exist_ok=True)
+        for path, copied in ((run.evidence, own.evidence), (record_path(run.evidence), record_path(own.evidence))):
+            shutil.copy(path, copied)
+    asked: list[str] = []
+
+    def counted(name: str) -> None:
+        function = getattr(stations, name)
+
+        def count(*arguments: Any, **options: Any) -> Any:
+            asked.append(name)
+            return function(*arguments, **options)
+
+        monkeypatch.setattr(stations, name, count)
+
+    for name in ("read_manifest", "build", "_load"):
+        counted(name)
+    ensure_evidence(own, Extent(with_fidelity=False))
+    assert asked == (["read_manifest"] if is_there else ["read_manifest", "build", "_load", "_load"])
+
+
+def record_path(path: Path) -> Path:
+    return path.with_suffix(".json")
 
 
 def test_the_loaded_network_is_the_trained_one(run: Run) -> None:
