@@ -29,7 +29,7 @@ from sigcam_core.invariance import (
     sign_collapse_delta,
 )
 
-CHAPTER = Path(__file__).resolve().parent.parent / "book" / "softmax_invariance.md"
+CHAPTER = Path(__file__).resolve().parents[2] / "book" / "softmax_invariance.md"
 NUMBERS = st.floats(-100, 100, width=32)
 
 
