@@ -89,7 +89,6 @@ bench: setup ## measure speed side by side with other tools, then put the page i
 	@$(KEEP_MEMORY) "$(BIN)/python" -m benchmarks
 	@$(KEEP_MEMORY) "$(BIN)/python" -m benchmarks.head_training
 	@$(KEEP_MEMORY) "$(BIN)/python" -m benchmarks.whole_line
-	@$(KEEP_MEMORY) "$(BIN)/python" -m benchmarks.removal
 	@"$(BIN)/python" -m benchmarks.evidence
 	@$(KEEP_MEMORY) "$(BIN)/python" -m benchmarks.growth
 	@$(MAKE) reproduce

@@ -35,7 +35,7 @@ def read_further(folder: Path, name: str) -> dict[str, Any]:
 
     Args:
         folder: of the benchmarks, such as :data:`~sigcam_core.summarise.speed.BENCHMARKS`.
-        name: of the folder in it: ``"whole_line"``, ``"removal"``, ``"evidence"`` or ``"published"``.
+        name: of the folder in it: ``"whole_line"``, ``"evidence"`` or ``"published"``.
 
     Returns:
         The result, empty where it was not measured.
@@ -59,15 +59,13 @@ def read_growth(folder: Path) -> dict[str, Any]:
     return dict(read_json(path))
 
 
-def rows_of(whole_line: Mapping[str, Any], removal: Mapping[str, Any]) -> list[dict[str, Any]]:
+def rows_of(whole_line: Mapping[str, Any]) -> list[dict[str, Any]]:
     """All rows with a goal, as those of other benchmarks.
 
     Args:
         whole_line: of ``"whole_line"``, from :func:`read_further`.
-        removal: of ``"removal"``.
     """
-    rows = [row for network in whole_line.get("networks", []) for row in network["rows"]]
-    return rows + list(removal.get("rows", []))
+    return [row for network in whole_line.get("networks", []) for row in network["rows"]]
 
 
 def records_of(**results: Mapping[str, Any]) -> dict[str, Any]:
@@ -118,26 +116,6 @@ def first_turns(result: Mapping[str, Any]) -> list[str]:
         seconds = ", ".join(f"{name} {value:.0f} s" for name, value in network["seconds_of_first_turn"].items())
         lines.append(f"{network_title(network['network'])}, labels {network['labels']}: {seconds}")
     return lines
-
-
-def removal_table(result: Mapping[str, Any]) -> pd.DataFrame:
-    """Pixel flipping and ROAD beside Quantus, one row each.
-
-    Args:
-        result: of ``"removal"``, from :func:`read_further`.
-    """
-    rows = [
-        {
-            "task": row["task"],
-            "setting": row["setting"],
-            "times faster": row["speed_up"],
-            "goal": row["goal"],
-            "verdict": verdict(row["speed_up"] >= row["goal"]),
-            "difference": row["max_difference"],
-        }
-        for row in result.get("rows", [])
-    ]
-    return pd.DataFrame(rows)
 
 
 def evidence_table(result: Mapping[str, Any]) -> pd.DataFrame:
