@@ -14,7 +14,7 @@ from snakemake.exceptions import WorkflowError
 
 sys.path[:0] = [workflow.basedir, f"{workflow.basedir}/workflow"]
 
-from rooms import files_behind, parameters_of_notebook, rooms, rooms_of_notebook, stations_of_notebook
+from dependencies import files_behind, files_of, parameters_of_notebook, stations_of_notebook
 from upkeep import incomplete, list_of, make_due, mend_dates, named_files
 from sigcam_core.common.errors import SigcamError
 from sigcam_core.common.files import try_lock
@@ -95,14 +95,21 @@ if workflow.is_main_process:
     look_after()
 
 
-def code_of(station):
-    """The code that a station's result depends on, so that an edit makes it again: its room and those behind it.
+# The module that makes a stage's file; what it imports is what the file depends on.
+MADE_IN = {
+    "prepare": "data_scripts/__main__.py",
+    "train": "sigcam_core/stations/heads.py",
+    "evaluate": "sigcam_core/stations/evidence.py",
+}
+STATIONS = sorted(Path(workflow.basedir, "sigcam_core", "stations").glob("*.py"))
+
+
+def code_of(stage):
+    """The code that a stage's file depends on, so that an edit makes it again.
 
     What takes hours or days is made again when its file is deleted, not at every edit.
     """
-    if not (IS_USUAL or PROFILE.is_miniature):
-        return []
-    return files_behind(station) + [f"{workflow.basedir}/sigcam_core/{name}.py" for name in ("run", "stations")]
+    return files_behind(MADE_IN[stage]) if IS_USUAL or PROFILE.is_miniature else []
 
 
 def options_of(run):
@@ -144,7 +151,8 @@ MADE_BY = {
 def reads(notebook):
     """What a notebook reads: the code behind its imports, the files of other steps, and what was measured.
 
-    A manifest is that of the data set which the call names; where none does, any may be meant.
+    Its code ends at the functions that make the files of other steps: an edit behind these makes such a file due, and
+    through it the notebook. A manifest is that of the data set which the call names; where none does, any may be meant.
     """
     path = NOTEBOOKS[notebook]
     used = stations_of_notebook(path)
@@ -152,7 +160,7 @@ def reads(notebook):
     files += [MANIFESTS[name] for name in used.get("ensure_manifest") or MANIFESTS if "ensure_manifest" in used]
     if "results" in parameters_of_notebook(path):  # the folder of the project, where it is left empty
         files += [file for file in RESULTS.rglob("*") if file.suffix in (".csv", ".json")]
-    return files_behind(*rooms_of_notebook(path)) + files
+    return files_behind(path, stop_at=STATIONS) + files
 
 
 def parameters(notebook):
@@ -187,7 +195,7 @@ if IS_USUAL:
     rule shapes:
         """Generate the embedded data set."""
         input:
-            files_behind("data_scripts"),
+            code_of("prepare"),
         output:
             with_record(MANIFESTS["shapes"]),
         threads: 1
@@ -203,7 +211,7 @@ if IS_USUAL:
     rule photos:
         """Gather the sample photos."""
         input:
-            files_behind("data_scripts"),
+            code_of("prepare"),
         output:
             with_record(MANIFESTS["photos"]),
         threads: 1
@@ -325,7 +333,7 @@ rule book:
         [path for path in Path(workflow.basedir, "book").rglob("*") if path.is_file() and "__pycache__" not in path.parts],
         Path(workflow.basedir, "package-lock.json"),
         Path(workflow.basedir, "workflow").glob("*.py"),
-        files_behind(*rooms()),
+        files_of("sigcam_core", "companion", "data_scripts"),
     output:
         WORK / "book" / "_build" / "html" / "index.html",
     params:

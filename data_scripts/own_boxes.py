@@ -215,7 +215,7 @@ def _refuse_all(
         categories, classes = {box.category for _, box in others}, {one.class_name for one in placed}
         theirs, ours = (printable(", ".join(sorted(names)[:3])) for names in (categories, classes))
         fail(
-            f"the boxes are of classes ({theirs}) other than the folders ({ours}): give them the folders' names, or "
+            f"the boxes are of classes ({theirs}) other than the folders ({ours}): give both the same names, or "
             "take all boxes by --boxes-of any."
         )
     if not unmatched:

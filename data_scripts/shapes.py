@@ -196,7 +196,7 @@ def draw_scene(seed: int, split: str, index: int, size: int, context_correlation
         index: position in the split; classes take turns.
         size: side in pixels.
         context_correlation: probability that the cue is set to the class; otherwise its class is drawn uniformly
-            from all C, so it agrees with probability ``rho + (1 - rho) / C``.
+            from all C, so it agrees with probability ``q + (1 - q) / C`` for a correlation of q.
         without: a part to leave out, one of :data:`data_scripts.parts.REMOVABLE`. What it hid is seen then, and
             whatever it did not cover is the same to the last bit: the same random numbers are taken.
 

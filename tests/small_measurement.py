@@ -37,7 +37,7 @@ class Made(NamedTuple):
 def know(experiment: Experiment, patch: pytest.MonkeyPatch) -> None:
     patch.setattr(measure, "EXPERIMENTS", {experiment.name: experiment})
     patch.setattr(measure, "MEASUREMENTS", (experiment.name, OVERHEAD))
-    patch.setattr("sigcam_core.stations.EVERYTHING", Extent(perturbed_images=1))
+    patch.setattr("sigcam_core.stations.evidence.EVERYTHING", Extent(perturbed_images=1))
 
 
 def shared(factory: pytest.TempPathFactory) -> Made:

@@ -104,7 +104,13 @@ def _data(tree: ast.AST, folder: Path) -> Iterator[Path]:
         if place.is_file():
             yield place
         elif not (place / "__init__.py").exists():
-            yield from (path for path in place.rglob("*") if path.is_file() and "__pycache__" not in path.parts)
+            yield from map(Path, files_of(place.name, project=folder))
+
+
+def files_of(*packages: str, project: Path = PROJECT) -> list[str]:
+    """All files of packages, code and data, but for what Python makes of them."""
+    found = (path for package in packages for path in sorted((project / package).rglob("*")) if path.is_file())
+    return [str(path) for path in found if "__pycache__" not in path.parts]
 
 
 def parameters_of_notebook(notebook: Path) -> list[str]:

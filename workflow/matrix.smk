@@ -28,7 +28,7 @@ if PROFILE.is_miniature:
     rule miniature_weights:
         """Random weights where torchvision looks for published ones."""
         input:
-            files_behind("backbones"),
+            files_behind("sigcam_core/backbones/networks.py"),
             Path(workflow.basedir, "workflow", "random_weights.py"),
         output:
             WORK / "torch" / "weights.json",
@@ -42,7 +42,7 @@ if PROFILE.is_miniature:
     rule miniature_data:
         """Small archives in the layouts of the real ones, prepared as those are."""
         input:
-            files_behind("data_scripts"),
+            code_of("prepare"),
         output:
             [with_record(MANIFESTS[name]) for name in PROFILE.data_sets],
         threads: 1

@@ -23,7 +23,8 @@ from scipy.optimize import lsq_linear
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[2] / "workflow"))
 
-from rooms import PROJECT, imports, rooms_behind
+from dependencies import PROJECT
+from rooms import imports, rooms_behind
 
 BASE = "common"  # below all rooms: arrows to it would say nothing
 LEFT_OUT = (BASE, "__init__")  # the latter hands on names, and no room imports it

@@ -13,24 +13,23 @@ import numpy as np
 import pandas as pd
 
 from sigcam_core.common.families import KEYS
-from sigcam_core.common.titles import METHOD_TITLES
+from sigcam_core.common.titles import (
+    ADCC_METRICS,
+    FIDELITY_METRICS,
+    METHOD_TITLES,
+    PERTURBATION_METRICS,
+    POINTING_METRICS,
+    WSOL_METRICS,
+)
 from sigcam_core.dual.branch import HEADS, DualBranch
 from sigcam_core.dual.linear import linear_head_weight
 from sigcam_core.evaluate.overhead import overhead_rows
-from sigcam_core.fidelity.evidence import (
-    ADCC_METRICS,
-    FIDELITY_METRICS,
-    PERTURBATION,
-    PERTURBATION_METRICS,
-    SCORERS,
-    fidelity_statistics,
-    perturbation_statistics,
-)
+from sigcam_core.fidelity.evidence import PERTURBATION, SCORERS, fidelity_statistics, perturbation_statistics
 from sigcam_core.invariance import gauge_energy
 from sigcam_core.localization.centre import centre_box_accuracy
 from sigcam_core.localization.contours import BoxArray
-from sigcam_core.localization.evidence import BOXES, WSOL_METRICS, wsol_statistics
-from sigcam_core.pointing.evidence import POINTING_METRICS, pointing_statistics
+from sigcam_core.localization.evidence import BOXES, wsol_statistics
+from sigcam_core.pointing.evidence import pointing_statistics
 from sigcam_core.prepare.manifest import Manifest
 from sigcam_core.summarise.tables import head_differences, matched_coverage, table_of
 from sigcam_core.train.heads import top1_accuracy

@@ -16,7 +16,14 @@ from sigcam_core.cams.score_maps import normalize_maps
 from sigcam_core.common.errors import fail
 from sigcam_core.dual.branch import DualBranch
 from sigcam_core.dual.linear import linear_head_weight
-from sigcam_core.invariance import ShiftedHead, gauge_energy, shift_weights, shifted_head, telling_deltas
+from sigcam_core.invariance import (
+    ShiftedHead,
+    gauge_energy,
+    mean_map_variance_ratio,
+    shift_weights,
+    shifted_head,
+    telling_deltas,
+)
 from sigcam_core.prepare.images import normalize
 from sigcam_core.summarise.drawing import Panel, to_pictures
 
@@ -130,6 +137,7 @@ def invariance_chapter(orbit: Orbit, **names: str) -> Chapter:
     start, shifted, collapsed = next(iter(orbit.heads.values())), orbit.heads["any map"], orbit.heads["sign collapse"]
     logit_change = shifted.logits - start.logits  # (C,), one number for all classes up to rounding
     before, after = (head.class_map.flatten().numpy() for head in (start, collapsed))
+    ratio = mean_map_variance_ratio(orbit.features[None], orbit.weight, torch.tensor([orbit.class_idx]))
     values: dict[str, Value] = {
         **names,
         "probability_before": float(start.probabilities[orbit.class_idx]),
@@ -140,12 +148,13 @@ def invariance_chapter(orbit: Orbit, **names: str) -> Chapter:
         "map_correlation_after_collapse": float(np.corrcoef(before, after)[0, 1]),
         "gauge_energy_imagenet": gauge_energy(orbit.weight),
         "gauge_energy_iid": 1 / len(orbit.weight),
+        "mean_map_variance_ratio": ratio.item(),
         "num_classes": len(orbit.weight),
     }
     changes = {f"change_{name}": change for name, change in scalar_changes(orbit).items()}
     values |= changes
-    tiny = ("max_probability_difference", "max_logit_shift_difference", "gauge_energy_imagenet", "gauge_energy_iid")
-    formatted = {name: f"{values[name]:.1e}" for name in tiny}
+    tiny = ("max_probability_difference", "max_logit_shift_difference", "mean_map_variance_ratio")
+    formatted = {name: f"{values[name]:.1e}" for name in (*tiny, "gauge_energy_imagenet", "gauge_energy_iid")}
     formatted |= {name: f"{value:.4f}" for name, value in values.items() if name.startswith("probability")}
     formatted |= {name: f"{change:.2g}" for name, change in changes.items()}
     return Chapter(values, formatted=formatted)

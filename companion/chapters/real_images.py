@@ -9,8 +9,7 @@ from typing import Any
 import pandas as pd
 from pandas.io.formats.style import Styler
 
-from sigcam_core.fidelity.evidence import FIDELITY_METRICS, PERTURBATION_METRICS
-from sigcam_core.localization.evidence import WSOL_METRICS
+from sigcam_core.common.titles import FIDELITY_METRICS, PERTURBATION_METRICS, WSOL_METRICS
 
 from ..controls.names import NO_HEAD, SHIFTED, WRONG_CLASS
 from ..paper.beside import beside_paper, gains_beside_paper

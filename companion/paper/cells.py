@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pandas as pd
 
-from sigcam_core.localization.evidence import WSOL_METRICS
+from sigcam_core.common.titles import WSOL_METRICS
 
 from ..controls.names import CENTRE, CLASS_FREE, NO_HEAD
 from ..experiments import CROSSED, EXPERIMENTS

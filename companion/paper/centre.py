@@ -10,7 +10,7 @@ from pandas.io.formats.style import Styler
 
 from sigcam_core.common.errors import fail
 from sigcam_core.common.files import read_json
-from sigcam_core.localization.evidence import WSOL_METRICS
+from sigcam_core.common.titles import WSOL_METRICS
 
 from ..show.names import SCALAR_TITLES
 from ..show.saved import Chapter, Value

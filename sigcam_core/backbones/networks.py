@@ -68,6 +68,30 @@ def build(
     return network.eval()  # type: ignore[no-any-return]
 
 
+def known_parts(name: str, network: nn.Module) -> tuple[nn.Module, nn.Sequential] | None:
+    """Backbone and head of a network that was built by its name, where the table of networks says where it is cut.
+
+    Args:
+        name: of the network.
+        network: that :func:`build` made of it, whose weights may be others since.
+
+    Returns:
+        Images (N, 3, H, W) to feature maps (N, K, h, w), and these to logits (N, C); ``None`` where the table does not
+        say. The parts are the network's own modules.
+
+    >>> features, head = known_parts("small_cnn", network := build("small_cnn", 8))
+    >>> features is network.features, head[-1]
+    (True, Linear(in_features=48, out_features=8, bias=True))
+    """
+    if name not in BACKBONES or not BACKBONES[name].head:
+        return None
+    children = dict(network.named_children())
+    pool, classifier = (children.pop(part) for part in BACKBONES[name].head)
+    before = list(children.values())
+    features = before[0] if len(before) == 1 else nn.Sequential(*before)
+    return features, nn.Sequential(pool, nn.Flatten(1), classifier)
+
+
 @contextmanager
 def refusing_a_failed_download(name: str) -> Iterator[None]:
     """Answer a download of weights that fails inside the block by one sentence."""

@@ -7,6 +7,8 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
+from ..common.floats import widest_float
+
 SAME_MAP_TOLERANCE = 1e-5  # of a map's range; rounding in float32 leaves about 1e-6
 
 
@@ -42,7 +44,7 @@ def same_as_earlier(maps: Tensor) -> NDArray[np.int64]:
     >>> same_as_earlier(torch.stack([ramp, 3 * ramp + 1, -ramp])[None])
     array([[0, 0, 2]])
     """
-    flat = maps.flatten(2).double()  # (N, R, h w)
+    flat = maps.flatten(2).to(widest_float(maps.device))  # (N, R, h w)
     low = flat.amin(dim=2, keepdim=True)
     span = flat.amax(dim=2, keepdim=True) - low
     return _first_of_same(torch.where(span > 0, (flat - low) / span, 0.0))
@@ -63,7 +65,7 @@ def same_up_to_scale(maps: Tensor) -> NDArray[np.int64]:
     >>> same_up_to_scale(torch.stack([ramp, 3 * ramp + 1, -ramp, 2 * ramp])[None])
     array([[0, 1, 2, 0]])
     """
-    flat = maps.flatten(2).double()  # (N, R, h w)
+    flat = maps.flatten(2).to(widest_float(maps.device))  # (N, R, h w)
     largest = flat.abs().amax(dim=2, keepdim=True)
     return _first_of_same(torch.where(largest > 0, flat / largest, 0.0))
 

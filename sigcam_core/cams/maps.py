@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
 
@@ -84,8 +84,11 @@ class MapOptions:
 
 def methods_of(head: nn.Module) -> tuple[str, ...]:
     """The paper's methods that a head allows: all, or all but ``"cam"`` where the head is not GAP + linear."""
-    is_linear = linear_head_weight(head) is not None
-    return tuple(name for name in METHODS if is_linear or CAM_METHODS[name].needs != "weights")
+    return _methods_allowed(linear_head_weight(head))
+
+
+def _methods_allowed(weight: Tensor | None) -> tuple[str, ...]:
+    return tuple(name for name in METHODS if weight is not None or CAM_METHODS[name].needs != "weights")
 
 
 def cam_maps(
@@ -142,8 +145,9 @@ def cam_maps(
     torch.Size([2, 12, 12])
     """
     dual = dual_branch_of(dual)
+    weights = dual.linear_weights()
     options = MapOptions(
-        methods_of(dual.softmax_head) if methods is None else methods,
+        _methods_allowed(weights["softmax"]) if methods is None else methods,
         heads,
         evidence_only,
         gradcam_plus_plus_eps,
@@ -152,11 +156,14 @@ def cam_maps(
         scalar=scalar,
         contrast=contrast,
     )
+    for head in options.heads:
+        dual.head(head)  # refused before the pass
     features = dual.extract(images, autocast)
-    return maps_from_features(dual, features, _checked_classes(dual, features, class_idx), options, images)
+    classes = _checked_classes(dual, features, class_idx, weights["softmax"])
+    return maps_from_features(dual, features, classes, options, images, weights)
 
 
-def _checked_classes(dual: DualBranch, features: Tensor, class_idx: Tensor | int) -> Tensor:
+def _checked_classes(dual: DualBranch, features: Tensor, class_idx: Tensor | int, weight: Tensor | None) -> Tensor:
     """Classes (N,) on the device of the features."""
     try:
         class_idx = torch.as_tensor(class_idx, device=features.device)
@@ -166,21 +173,23 @@ def _checked_classes(dual: DualBranch, features: Tensor, class_idx: Tensor | int
         class_idx = class_idx.expand(len(features))
     if class_idx.shape != features.shape[:1]:
         fail(f"class_idx must have shape ({len(features)},), one class an image, got {tuple(class_idx.shape)}.")
-    check_class_idx(class_idx, _num_classes(dual, features))
+    check_class_idx(class_idx, _num_classes(dual, features) if weight is None else len(weight))
     return class_idx
 
 
 @torch.no_grad()
 def _num_classes(dual: DualBranch, features: Tensor) -> int:
-    weight = linear_head_weight(dual.softmax_head)  # (C, K)
-    if weight is not None:
-        return len(weight)
     with torch.autocast(features.device.type, enabled=False):
         return int(dual.softmax_head(features[:1].to(dual.dtype)).shape[1])
 
 
 def maps_from_features(
-    dual: DualBranch, features: Tensor, class_idx: Tensor, options: MapOptions, images: Tensor | None = None
+    dual: DualBranch,
+    features: Tensor,
+    class_idx: Tensor,
+    options: MapOptions,
+    images: Tensor | None = None,
+    weights: Mapping[str, Tensor | None] | None = None,
 ) -> dict[tuple[str, str], Tensor]:
     """The maps of :func:`cam_maps` from what ``dual.extract`` gave, for whoever has the features already.
 
@@ -190,6 +199,7 @@ def maps_from_features(
         class_idx: (N,) int64 classes on the features' device, taken as checked: asking a GPU each time makes it wait.
         options: which maps.
         images: (N, 3, H, W), for methods that take more passes.
+        weights: what ``dual.linear_weights`` gave, for whoever has asked already.
 
     Returns:
         ``{(head, method): (N, h, w)}``.
@@ -209,8 +219,9 @@ def maps_from_features(
         features = features.to(dual.dtype)
         feature_maps = dual.feature_maps(features)  # (N, K, h, w)
         if len(by_passes) < len(options.methods):
+            weights = dual.linear_weights() if weights is None else weights
             for head in options.heads:
-                maps |= _maps_of_head(dual, head, features, feature_maps, class_idx, options)
+                maps |= _maps_of_head(dual, head, weights[head], features, feature_maps, class_idx, options)
         for method in by_passes:
             scores = {head: _score(dual.head(head), head, features, class_idx, options) for head in options.heads}
             masked = CAM_METHODS[method].function(dual, images, feature_maps, scores, options.batch_size, autocast)
@@ -219,14 +230,19 @@ def maps_from_features(
 
 
 def _maps_of_head(
-    dual: DualBranch, head_name: str, features: Tensor, feature_maps: Tensor, class_idx: Tensor, options: MapOptions
+    dual: DualBranch,
+    head_name: str,
+    weight: Tensor | None,
+    features: Tensor,
+    feature_maps: Tensor,
+    class_idx: Tensor,
+    options: MapOptions,
 ) -> dict[tuple[str, str], Tensor]:
-    """Maps of one head by all methods that need no further pass."""
+    """Maps of one head, whose weights (C, K) are given where it is linear, by all methods that need no further pass."""
     head = dual.head(head_name)
     methods = {name: CAM_METHODS[name] for name in options.methods if CAM_METHODS[name].needs != "passes"}
     if feature_maps.dtype in AUTOCAST_TYPES:
         feature_maps = feature_maps.float()
-    weight = linear_head_weight(head)  # (C, K)
     inputs: dict[str, Tensor] = {}
     scalar = scalar_of_head(options.scalar, head_name)
     if weight is not None:

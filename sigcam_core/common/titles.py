@@ -33,5 +33,13 @@ FIDELITY_TITLES = {
     "adcc": "ADCC",
 }
 PERTURBATION_TITLES = {"insertion_auc": "insertion AUC", "deletion_auc": "deletion AUC"}
+WSOL_METRICS = tuple(WSOL_TITLES)
+"""Columns of the paper's Table 1."""
+POINTING_METRICS = tuple(POINTING_TITLES)
+FIDELITY_METRICS = ("average_drop", "increase_in_confidence", "coverage")
+"""Columns of the paper's Table 2, and coverage, without which they cannot be read."""
+ADCC_METRICS = ("coherency", "coverage", "average_drop", "adcc")
+"""ADCC and its three terms."""
+PERTURBATION_METRICS = tuple(PERTURBATION_TITLES)
 METRIC_TITLES = WSOL_TITLES | POINTING_TITLES | FIDELITY_TITLES | PERTURBATION_TITLES
 """Titles of the metrics of all families in :data:`sigcam_core.evaluate.schema.FAMILIES`."""

@@ -10,13 +10,16 @@ import torch
 from torch import Tensor, nn
 
 from ..backbones.formats import InputFormat, known_format, refuse_unknown_format
+from ..backbones.networks import known_parts
 from ..common.errors import check_choice, fail
+from ..split.ends import check_gives_logits, without_probabilities
 from ..split.modules import TokensToMaps as TokensToMaps  # handed on, as the two below are
-from ..split.probe import check_is_trainable, num_channels, probe_logits, unwrapped
+from ..split.probe import agree, check_is_trainable, evaluation_mode, num_channels, probe_image, probe_logits, unwrapped
 from ..split.proposals import Split as Split
-from ..split.split import finished, recomposes, set_out_of_place
+from ..split.refusals import refuse
+from ..split.split import leaving_features_alone, recomposes, set_out_of_place
 from ..split.split import split_classifier as split_classifier
-from .linear import draw_fresh
+from .linear import draw_fresh, linear_head_weight
 
 INITS = ("fresh", "copy")
 FRESH_STD = 0.01  # the official code draws the sigmoid head from N(0, 0.01)
@@ -26,7 +29,7 @@ class DualOutput(NamedTuple):
     """What one forward pass gives."""
 
     features: Tensor  #: (N, K, h, w)
-    softmax_logits: Tensor  #: (N, C)
+    softmax_logits: Tensor  #: (N, C); those of the classifier's own sigmoids, where it is for several labels at once
     sigmoid_logits: Tensor  #: (N, C)
 
 
@@ -44,6 +47,8 @@ class DualBranch(nn.Module):
             out and reorder values, nothing else: gradients go through it as features do. ``None`` where features are
             maps.
         input_format: how images are made ready for the network, where that is known.
+        is_multi_label: whether the classifier is for several labels at once, each with a sigmoid of its own. Its logits
+            are then no softmax's, and a softmax head is refused wherever one is asked for.
     """
 
     def __init__(
@@ -53,9 +58,11 @@ class DualBranch(nn.Module):
         sigmoid_head: nn.Module,
         to_maps: nn.Module | None = None,
         input_format: InputFormat | None = None,
+        is_multi_label: bool = False,
     ) -> None:
         super().__init__()
         self.known_format = input_format
+        self.is_multi_label = is_multi_label
         self.backbone = backbone.requires_grad_(False)
         self.softmax_head = softmax_head.requires_grad_(False)
         self.sigmoid_head = sigmoid_head.requires_grad_(True)
@@ -83,12 +90,15 @@ class DualBranch(nn.Module):
 
         Args:
             model: a classifier, images (N, 3, H, W) to logits (N, C), or to an object or a dict with ``logits``. What
-                PyTorch wraps around it is taken off. A softmax at its end is left out of both heads. Networks for
-                images of one channel, or of four, are taken as they are.
+                PyTorch wraps around it is taken off. A layer of probabilities at its end is left out of both heads: a
+                softmax, or the sigmoids of a classifier for several labels at once (then see ``is_multi_label``;
+                ``nn.Sequential(model, nn.Sigmoid())`` says so of a network that gives logits). Networks for images of
+                one channel, or of four, are taken as they are.
             num_classes: C, checked against the classifier.
             init: ``"fresh"`` draws the sigmoid head's weights from N(0, 0.01) with zero biases, as the official
                 code does; ``"copy"`` starts from the softmax head. Parameters that belong to no known layer, such as
                 BEiT's layer scales, keep the classifier's values.
+                For several labels at once, ``"copy"`` is the classifier's own head, whose maps are there at once.
             features: the backbone, for a network that cannot be split by itself.
             head: the head, for a network that cannot be split by itself.
             to_maps: where ``features`` gives tokens, the module that makes maps of them: see :class:`DualBranch`.
@@ -96,32 +106,70 @@ class DualBranch(nn.Module):
                 channels as it takes.
 
         Raises:
-            SigcamError: if the network cannot be split, gives probabilities or one logit, or the number of classes
-                or of the format's channels differs.
+            SigcamError: if the network cannot be split, has no classifier, gives probabilities that no layer at its
+                end makes, or one logit, or if the number of classes or of the format's channels differs. Every cause
+                has its own remedy, see :mod:`sigcam_core.split.refusals`.
         """
         check_choice("init", init, INITS)
         if (features is None) != (head is None) or (features is None and to_maps is not None):
             fail("pass both `features` and `head`, or neither; `to_maps` goes with them.")
         model = unwrapped(model)
         check_is_trainable(model)
-        classes = probe_logits(model).shape[1]
-        if num_classes is not None and num_classes != classes:
-            fail(f"the classifier has {classes} classes, but num_classes is {num_classes}.")
+        probe = probe_image(model)
+        classes = probe_logits(model, probe).shape[1]
+        _check_num_classes(classes, num_classes)
         if features is None or head is None:
-            split = split_classifier(model)
+            logits_alone, is_multi_label = without_probabilities(model, probe)
+            check_gives_logits(logits_alone, probe, model, num_classes)
+            split = split_classifier(logits_alone, probe)
         else:
-            split = Split(features, head, to_maps or nn.Identity())
-            if not recomposes(model, split):
-                fail(
-                    "head(features(images)) differs from model(images), or features are not maps and `to_maps` is "
-                    "missing: pass the parts that make up the classifier."
-                )
-        form = _format_of(model, input_format)
-        split = finished(model, split)
-        sigmoid_head = copy.deepcopy(split.head)
+            if not list(head.parameters()):
+                refuse("no weights", model)
+            given = Split(features, head, to_maps or nn.Identity())
+            if not recomposes(model, given, probe):
+                refuse("other parts", model)
+            with torch.no_grad(), evaluation_mode(features):
+                inputs = features(probe)
+            head, is_multi_label = without_probabilities(head, inputs)
+            check_gives_logits(head, inputs, model, num_classes)
+            split = given._replace(head=head)
+        form = _format_of(model, input_format, probe.shape[1])
+        split = leaving_features_alone(split, probe)
+        dual = cls(split.features, split.head, copy.deepcopy(split.head), split.to_maps, form, is_multi_label)
+        dual.channels = probe.shape[1]
         if init == "fresh":
-            sigmoid_head.apply(partial(draw_fresh, std=FRESH_STD))
-        return cls(split.features, split.head, sigmoid_head, split.to_maps, form)
+            dual.sigmoid_head.apply(partial(draw_fresh, std=FRESH_STD))
+            _check_was_drawn(dual, model, probe)
+        return dual
+
+    @classmethod
+    def of_known(cls, name: str, model: nn.Module, num_classes: int, init: str = "fresh") -> DualBranch:
+        """Do as :meth:`from_classifier`, for a classifier that was built by its name.
+
+        Where the table of networks says where it is cut, it is shown no image, and neither parts nor weights are
+        checked.
+
+        Args:
+            name: of the network.
+            model: that :func:`sigcam_core.backbones.build` made of it, with weights of any origin.
+            num_classes: C, checked against the classifier.
+            init: as there.
+
+        Raises:
+            SigcamError: if the number of classes differs.
+        """
+        parts = known_parts(name, model)
+        if parts is None:
+            return cls.from_classifier(model, num_classes, init)
+        check_choice("init", init, INITS)
+        features, head = parts
+        *_, last = (module for module in head.modules() if isinstance(module, nn.Linear))
+        _check_num_classes(last.out_features, num_classes)
+        form = known_format(model)
+        dual = cls(features, head, copy.deepcopy(head), input_format=form)
+        if init == "fresh":
+            dual.sigmoid_head.apply(partial(draw_fresh, std=FRESH_STD))
+        return dual
 
     def train(self, mode: bool = True) -> DualBranch:
         """Set the sigmoid head's mode; the frozen parts stay in evaluation mode."""
@@ -152,9 +200,26 @@ class DualBranch(nn.Module):
         return next(self.softmax_head.parameters()).dtype
 
     def head(self, name: str) -> nn.Module:
-        """The head called ``"softmax"`` or ``"sigmoid"``."""
+        """The head called ``"softmax"`` or ``"sigmoid"``.
+
+        Raises:
+            SigcamError: for another name, or ``"softmax"`` where the classifier is for several labels at once.
+        """
         check_choice("head", name, HEADS)
+        if name == "softmax" and self.is_multi_label:
+            fail(
+                "this classifier ends in sigmoids, for several labels at once, and a softmax of its logits means "
+                "nothing: ask for heads=['sigmoid'], and build it with init='copy' to explain the classifier's own."
+            )
         return self.softmax_head if name == "softmax" else self.sigmoid_head
+
+    def linear_weights(self) -> dict[str, Tensor | None]:
+        """Weights (C, K) of each head, in its own precision; ``None`` where it is not pooling and one linear layer.
+
+        Whoever needs them more than once keeps the answer: what hooks make of weights is computed anew for each.
+        """
+        with torch.autocast(next(self.softmax_head.parameters()).device.type, enabled=False):
+            return {"softmax": linear_head_weight(self.softmax_head), "sigmoid": linear_head_weight(self.sigmoid_head)}
 
     @torch.no_grad()
     def extract(self, images: Tensor, autocast: torch.dtype | None = None) -> Tensor:
@@ -248,9 +313,13 @@ HEADS = ("softmax", "sigmoid")
 AUTOCAST_TYPES = (torch.float16, torch.bfloat16)
 
 
-def _format_of(model: nn.Module, given: InputFormat | None) -> InputFormat | None:
+def _check_num_classes(classes: int, num_classes: int | None) -> None:
+    if num_classes is not None and num_classes != classes:
+        fail(f"the classifier has {classes} classes, but num_classes is {num_classes}.")
+
+
+def _format_of(model: nn.Module, given: InputFormat | None, channels: int) -> InputFormat | None:
     """The format that is given, or that a classifier says, of as many channels as it takes."""
-    channels = num_channels(model)
     if given is not None and given.channels != channels:
         fail(
             f"{type(model).__name__} takes images of {channels} channels, but input_format has {given.channels} means: "
@@ -258,6 +327,15 @@ def _format_of(model: nn.Module, given: InputFormat | None) -> InputFormat | Non
         )
     form = given or known_format(model)
     return form if form is not None and form.channels == channels else None
+
+
+@torch.no_grad()
+def _check_was_drawn(dual: DualBranch, model: nn.Module, probe: Tensor) -> None:
+    """Refuse a fresh head that says what the classifier's says: all its weights would be the classifier's."""
+    with evaluation_mode(dual):
+        features = dual.backbone(probe)
+        if agree(dual.sigmoid_head(features), dual.softmax_head(features)):
+            refuse("kept weights", model)
 
 
 def check_images(images: Tensor, channels: int = 3) -> None:

@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import torch
 from torch import Tensor, nn
 from torch.nn.utils.weight_norm import WeightNorm
 
 from ..split.probe import has_hooks
+from ..split.refusals import refuse
 
 PASSIVE = (nn.Flatten, nn.Dropout, nn.Identity)
 
@@ -64,31 +67,46 @@ def effective_weight(layer: nn.Linear) -> Tensor:
 def draw_fresh(module: nn.Module, std: float) -> None:
     """Weights of a layer from N(0, std) and zero biases; layers of norm start as they do when they are made.
 
+    Weights that hooks or parametrisations make are drawn as well, and read back: of a pruned layer, those that are
+    left.
+
     Args:
         module: one module; its children are left alone.
         std: of the weights that the layer behaves by, under weight normalisation too.
+
+    Raises:
+        SigcamError: if what makes a layer's weights makes others of them than were drawn, as spectral normalisation
+            does.
     """
     if isinstance(module, nn.Linear | nn.Conv2d | nn.MultiheadAttention):
-        if not _draw_made_weight(module, std):
-            for parameter in module.parameters(recurse=False):
+        for name in ("weight", "bias"):
+            if isinstance(made := getattr(module, name, None), Tensor) and not isinstance(made, nn.Parameter):
+                _draw_made(module, name, torch.randn_like(made) * std if name == "weight" else torch.zeros_like(made))
+        made_of = {f"{name}{end}" for name in ("weight", "bias") for end in ("_orig", "_g", "_v")}
+        for name, parameter in module.named_parameters(recurse=False):
+            if name not in made_of:
                 nn.init.normal_(parameter, std=std) if parameter.ndim > 1 else nn.init.zeros_(parameter)
     elif not list(module.children()) and callable(reset := getattr(module, "reset_parameters", None)):
         reset()
 
 
-def _draw_made_weight(layer: nn.Module, std: float) -> bool:
-    """Draw a weight that is made of other parameters; False where it is a parameter itself."""
-    weight = getattr(layer, "weight", None)
-    if weight is None or isinstance(weight, nn.Parameter):
-        return False
-    drawn = torch.randn_like(weight) * std
-    if layer.bias is not None:
-        nn.init.zeros_(layer.bias)  # type: ignore[arg-type]
+@torch.no_grad()
+def _draw_made(layer: Any, name: str, drawn: Tensor) -> None:
+    """Let a tensor of a layer that is made of other parameters be the drawn one, and look whether it has become so."""
     hook = next((hook for hook in layer._forward_pre_hooks.values() if isinstance(hook, WeightNorm)), None)
-    if hook is None:
-        layer.weight = drawn  # a parametrisation takes its own parameters from it
-        return True
-    nn.utils.remove_weight_norm(layer, hook.name)
-    layer.weight.data = drawn
-    nn.utils.weight_norm(layer, hook.name, hook.dim)
-    return True
+    try:
+        if hasattr(layer, "parametrizations"):
+            setattr(layer, name, drawn)  # a parametrisation takes its own parameters from it
+        elif hook is not None and hook.name == name:
+            nn.utils.remove_weight_norm(layer, name)
+            getattr(layer, name).data = drawn
+            nn.utils.weight_norm(layer, name, hook.dim)
+        elif isinstance(original := getattr(layer, f"{name}_orig", None), nn.Parameter):  # pruned, or spectral norm
+            original.data = drawn.clone()
+        for run in layer._forward_pre_hooks.values():
+            run(layer, ())  # which is when hooks make it
+    except (NotImplementedError, RuntimeError, ValueError, TypeError, IndexError):
+        refuse("made weights", layer)
+    made = getattr(layer, name)
+    if not torch.allclose(made, torch.where(made == 0, made, drawn), rtol=1e-3, atol=0.0):
+        refuse("made weights", layer)

@@ -53,7 +53,7 @@ def shipped_dual(name: str) -> tuple[DualBranch, dict[str, Any]]:
     card = shipped_card(name)
     model = build(card["backbone"], IMAGENET_CLASSES, pretrained=True)
     restrict_classes(model, card["imagenet_classes"])
-    dual = DualBranch.from_classifier(model, len(card["class_names"]))
+    dual = DualBranch.of_known(card["backbone"], model, len(card["class_names"]), init="copy")  # it is loaded below
     with as_file(files(__package__) / "weights" / f"{name}.safetensors") as path:
         dual.sigmoid_head.load_state_dict(load_file(path))
     return dual.eval(), card

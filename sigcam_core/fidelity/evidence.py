@@ -20,7 +20,7 @@ from ..cams.score_maps import normalize_maps
 from ..common.errors import check_choice, fail
 from ..common.families import MetricFamily
 from ..common.resampling import FloatArray, Statistics
-from ..common.titles import FIDELITY_TITLES, PERTURBATION_TITLES
+from ..common.titles import FIDELITY_TITLES, PERTURBATION_METRICS, PERTURBATION_TITLES
 from ..dual.branch import HEADS, DualBranch
 from .explained import MapsToScore, score_distinct_maps
 from .perturbation import deletion_auc, insertion_auc, perturbation_curves
@@ -34,10 +34,6 @@ COLUMNS = (
     ("coherency", pa.float32()),
     *((f"{kind}_score_{scorer}", pa.float64()) for scorer in SCORERS for kind in ("image", "explained")),
 )
-FIDELITY_METRICS = ("average_drop", "increase_in_confidence", "coverage")
-"""Columns of the paper's Table 2, and coverage, without which they cannot be read."""
-ADCC_METRICS = ("coherency", "coverage", "average_drop", "adcc")
-"""ADCC and its three terms."""
 
 PERTURBATION_COLUMNS = (
     ("insertion_auc", pa.float32()),
@@ -46,7 +42,6 @@ PERTURBATION_COLUMNS = (
     ("insertion_fractions", pa.list_(pa.float32())),
     ("insertion_curve", pa.list_(pa.float32())),
 )
-PERTURBATION_METRICS = tuple(PERTURBATION_TITLES)
 
 
 def measure(batch: MapBatch) -> dict[str, Any]:

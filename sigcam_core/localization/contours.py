@@ -18,8 +18,9 @@ from typing import Any, NamedTuple
 
 import cv2
 import numpy as np
-from numba import njit
 from numpy.typing import NDArray
+
+from .compiled import compiled
 
 BoxArray = NDArray[np.int64]
 
@@ -131,7 +132,7 @@ _HOLES = _Kind(0, 1, 0, 255, _groups_of_patterns(4), 1, 2)
 _AREA = _area_of_patterns()
 
 
-@njit(cache=True, nogil=True)
+@compiled
 def _iou_with_boxes(x0: Any, y0: Any, x1: Any, y1: Any, boxes: Any) -> Any:
     """Best IoU of a box with ground-truth boxes, and IoU with the first; pixels are inclusive."""
     best = 0.0
@@ -150,7 +151,7 @@ def _iou_with_boxes(x0: Any, y0: Any, x1: Any, y1: Any, boxes: Any) -> Any:
     return best, first
 
 
-@njit(cache=True, nogil=True)
+@compiled
 def iou_of_each(estimated: Any, boxes: Any) -> Any:
     """For estimated boxes (L, 4), the best IoU with any of ``boxes`` (M, 4), and the IoU with the first; (L,) each."""
     best, first = np.empty(len(estimated)), np.empty(len(estimated))
@@ -160,7 +161,7 @@ def iou_of_each(estimated: Any, boxes: Any) -> Any:
     return best, first
 
 
-@njit(cache=True, nogil=True)
+@compiled
 def _sorted_pixels(gray: Any, shift: Any) -> Any:
     height, width = gray.shape
     stride = 1 << shift
@@ -199,7 +200,7 @@ def _sorted_pixels(gray: Any, shift: Any) -> Any:
     return _Pixels(order, starts, later.ravel(), shift, stride, height, width, num_maxima, num_minima)
 
 
-@njit(cache=True, nogil=True)
+@compiled
 def _find(parent: Any, region: Any) -> Any:
     while parent[region] != region:
         parent[region] = parent[parent[region]]
@@ -207,7 +208,7 @@ def _find(parent: Any, region: Any) -> Any:
     return region
 
 
-@njit(cache=True, nogil=True)
+@compiled
 def _sweep(pixels: Any, kind: Any, boxes: Any, num_holes: Any) -> Any:
     """Place pixels level by level; return, for each level, the best IoU and the number of regions.
 
@@ -263,7 +264,7 @@ def _sweep(pixels: Any, kind: Any, boxes: Any, num_holes: Any) -> Any:
     return best, count, largest, is_clear
 
 
-@njit(cache=True, nogil=True)
+@compiled
 def _merge(parent: Any, corners: Any, area: Any, stays: Any, goes: Any) -> Any:
     """Join two regions, boxes and areas included, unless they are one; return the one that stays."""
     if stays != goes:
@@ -274,7 +275,7 @@ def _merge(parent: Any, corners: Any, area: Any, stays: Any, goes: Any) -> Any:
     return stays
 
 
-@njit(cache=True, nogil=True)
+@compiled
 def _widen(corners: Any, region: Any, x: Any, y: Any) -> None:
     """Let the box of a region hold the pixel (x, y)."""
     corners[region, 0] = min(corners[region, 0], x)
@@ -283,7 +284,7 @@ def _widen(corners: Any, region: Any, x: Any, y: Any) -> None:
     corners[region, 3] = max(corners[region, 3], y)
 
 
-@njit(cache=True, nogil=True)
+@compiled
 def _drop_merged(parent: Any, live: Any, num_live: Any) -> Any:
     kept = 0
     for i in range(num_live):
@@ -292,7 +293,7 @@ def _drop_merged(parent: Any, live: Any, num_live: Any) -> Any:
     return kept
 
 
-@njit(cache=True, nogil=True)
+@compiled
 def _contour_box(pixels: Any, kind: Any, corners: Any) -> Any:
     """Box of a region's contour, which ends one pixel after it; around a hole it runs over the object's pixels."""
     x1 = min(corners[2] + kind.after, pixels.width - 1)
@@ -300,7 +301,7 @@ def _contour_box(pixels: Any, kind: Any, corners: Any) -> Any:
     return corners[0] - kind.before, corners[1] - kind.before, x1, y1
 
 
-@njit(cache=True, nogil=True)
+@compiled
 def _best_iou(pixels: Any, kind: Any, boxes: Any, live: Any, corners: Any, iou: Any, is_stale: Any) -> Any:
     best = 0.0
     for region in live:
@@ -312,7 +313,7 @@ def _best_iou(pixels: Any, kind: Any, boxes: Any, live: Any, corners: Any, iou: 
     return best
 
 
-@njit(cache=True, nogil=True)
+@compiled
 def _largest_region(live: Any, corners: Any, area: Any, num_holes: Any) -> Any:
     """The object of greatest area, and whether it is so for certain.
 

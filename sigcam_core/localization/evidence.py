@@ -45,8 +45,6 @@ COLUMNS = (
     ("object_histogram", PACKED),
     ("background_histogram", PACKED),
 )
-WSOL_METRICS = tuple(WSOL_TITLES)
-"""Columns of the paper's Table 1."""
 BOXES, MASKS = Need("boxes", "best_iou_multi"), Need("masks", "object_histogram")
 BOX_METRICS = ("top1_loc", "gt_loc", *(f"maxboxacc@{percentage}" for percentage in IOU_PERCENTAGES), "maxboxacc_v2")
 MeasureMaps = Callable[[Tensor, BoxArray, NDArray[np.uint8] | None], list[dict[str, Any]]]

@@ -10,12 +10,12 @@ from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
-from numba import njit
 from numpy.typing import NDArray
 from torch import Tensor
 
 from ..common.checks import BACKGROUND, IGNORE, OBJECT, check_object_value, check_score_maps, to_tensor
 from ..common.errors import fail
+from .compiled import compiled
 from .contours import NUM_LEVELS, BoxArray, iou_by_level, iou_of_each, largest_contour_box
 
 MAP_SIZE = 224  # pixels; the protocol of Choe et al. 2020 scores maps, boxes and masks at this size
@@ -138,7 +138,7 @@ def score_histograms(score_map: NDArray[np.floating[Any]], mask: NDArray[np.uint
     return counts[[OBJECT, BACKGROUND], :NUM_BINS].astype(np.int64)
 
 
-@njit(cache=True, nogil=True)
+@compiled
 def _count_scores(scores: Any, mask: Any, edges: Any, counts: Any) -> None:
     """Count into four rows of 1,024 bins, by the last two bits of the mask; that of ignored pixels is not read."""
     for i in range(len(scores)):

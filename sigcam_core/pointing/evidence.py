@@ -17,7 +17,7 @@ from ..cams.score_maps import resize_maps
 from ..common.checks import IGNORE, OBJECT
 from ..common.families import MetricFamily, Need
 from ..common.resampling import FloatArray, Statistics, drawn_images
-from ..common.titles import POINTING_TITLES
+from ..common.titles import POINTING_METRICS, POINTING_TITLES
 from ..localization.contours import BoxArray
 from ..localization.evidence import measure_once
 from ..localization.protocol import MAP_SIZE
@@ -30,7 +30,6 @@ COLUMNS = (
     ("energy_in_box", pa.float32()),
     ("energy_in_mask", pa.float32()),
 )
-POINTING_METRICS = tuple(POINTING_TITLES)
 NEEDS = {
     metric: Need(what, column)
     for metric, what, (column, _) in zip(POINTING_METRICS, ("boxes", "boxes", "masks"), COLUMNS, strict=True)

@@ -9,6 +9,8 @@ from typing import Any, NamedTuple
 import torch
 from torch import Tensor, nn
 
+from ..common.floats import widest_float
+
 
 class Call(NamedTuple):
     """One call of one module."""
@@ -36,7 +38,7 @@ def record_calls(network: nn.Module, images: Tensor) -> Calls:
 
     def end(name: str) -> Callable[[nn.Module, Any, Any], None]:
         def note(_: nn.Module, __: Any, outputs: Any) -> None:
-            sums = tuple(float(tensor.double().sum()) for tensor in tensors_of(outputs))
+            sums = tuple(float(tensor.to(widest_float(tensor.device)).sum()) for tensor in tensors_of(outputs))
             call = Call(name, begun.pop(), next(events), mapped(_zeros, outputs), sums)
             calls.setdefault(name, []).append(call)
 

@@ -9,6 +9,7 @@ of parameters.
 from __future__ import annotations
 
 from collections.abc import Callable
+from contextvars import ContextVar
 from typing import Any
 
 import torch
@@ -18,6 +19,9 @@ from ..common.errors import fail
 from .calls import Call, Calls, first_tensor, is_before, is_behind, mapped, put_first
 from .modules import shallow_copy
 from .probe import logits_of
+
+_FEATURES: ContextVar[Tensor] = ContextVar("features")
+"""Features of the pass that runs. Kept here and not on a module, so that threads which share a network keep apart."""
 
 
 class Reached(Exception):  # noqa: N818  # nothing went wrong
@@ -63,18 +67,16 @@ class Passing:
     """What the modules of a pass share that stand in for others.
 
     Attributes:
-        features: of the pass that runs.
-        leaves: where it is a list, what stands in for numbers is noise, noted here to see what depends on it.
+        leaves: while a network is cut, a list: what stands in for numbers is noise, noted here to see what depends on
+            it. Afterwards ``None``.
     """
 
     def __init__(self) -> None:
-        self.features: Tensor | None = None
         self.leaves: list[Tensor] | None = None
 
     def of_batch(self, recorded: Any) -> Any:
         """Zeros in the shapes that a pass over one image gave, for the images of this one."""
-        assert self.features is not None
-        features = self.features
+        features = _FEATURES.get()
 
         def numbers(tensor: Tensor) -> Tensor:
             dtype = features.dtype if tensor.is_floating_point() else tensor.dtype
@@ -120,7 +122,7 @@ class StandIn(nn.Module):
     def forward(self, *_: Any, **__: Any) -> Any:
         """What the module gave for the probe image, with zeros for its numbers, or with the features at the cut."""
         outputs = self.passing.of_batch(self.recorded)
-        return put_first(self.passing.features, outputs) if self.gives_features else outputs  # type: ignore[arg-type]
+        return put_first(_FEATURES.get(), outputs) if self.gives_features else outputs
 
 
 class Behind(nn.Module):
@@ -153,11 +155,11 @@ class Behind(nn.Module):
                 f"{self.picture.shape[2]} x {self.picture.shape[3]} pixels, or set the network's `image_size` before "
                 "it is split."
             )
-        self.passing.features = features
+        own = _FEATURES.set(features)
         try:
             logits: Tensor = logits_of(self.network(self.passing.of_batch(self.picture)))
         finally:
-            self.passing.features = None
+            _FEATURES.reset(own)
         return logits
 
 

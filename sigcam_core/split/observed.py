@@ -99,7 +99,7 @@ def _depends_on_places(head: nn.Module, features: Tensor, to_maps: nn.Module) ->
     """Whether a gradient of the logits reaches places of the maps, which that of a class token alone does not."""
     leaf = features.detach().clone().requires_grad_()
     logits = head(leaf.clone())
-    weights = torch.linspace(1, 2, logits.shape[1]).to(logits)
+    weights = torch.linspace(1, 2, logits.shape[1], dtype=logits.dtype, device=logits.device)
     (gradient,) = torch.autograd.grad((logits * weights).sum(), leaf)
     return bool(to_maps(gradient).any())
 

@@ -61,7 +61,7 @@ def lie_in_place(features: nn.Module, to_maps: nn.Module, picture: Tensor) -> bo
     maps = to_maps(features(picture))  # (1, K, h, w)
     rows, columns = maps.shape[2:]
     sizes = picture.shape[2] / rows, picture.shape[3] / columns
-    noise = torch.randn(picture.shape, generator=torch.Generator().manual_seed(1)).to(picture)
+    noise = torch.randn(picture.shape, generator=torch.Generator("cpu").manual_seed(1), device="cpu").to(picture)
     in_place: list[bool] = []
     for down, right in SPOTS:
         row, column = int(down * rows), int(right * columns)

@@ -2,19 +2,22 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+import threading
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from typing import Any
+from typing import Any, NoReturn
 
 import torch
 from torch import Tensor, nn
+from torch.utils._python_dispatch import TorchDispatchMode
 
-from ..common.errors import fail
+from .refusals import refuse
 
 WRAPPERS = (nn.DataParallel, nn.parallel.DistributedDataParallel)
-USUAL, MOST_COMMON = 3, 4
-"""Channels of most pictures, and the most that pictures usually have."""
-SUM_OF_PROBABILITIES = 1e-3  # how near 1 the outputs of a softmax add up, in half precision too
+USUAL = 3
+"""Channels of most pictures."""
+SIDES = (28, 32, 48, 64, 96, 112, 128, 160, 192, 227, 240, 256, 288, 299, 320, 384, 448, 512)
+"""Sides of images that networks are made for, beside 224, tried for a network that fails on images of that side."""
 
 
 def unwrapped(model: nn.Module) -> nn.Module:
@@ -35,55 +38,65 @@ def check_is_trainable(model: nn.Module) -> None:
         SigcamError: for what is no module of PyTorch, such as an ONNX model, compiled and quantised formats, a network
             without parameters, or one that was made under ``torch.inference_mode``.
     """
-    name = type(model).__name__
     if not isinstance(model, nn.Module):
         if type(model).__module__.split(".")[0] in ("onnx", "onnxruntime"):
-            fail(f"{name} is an ONNX model, whose parts cannot be taken out: pass the nn.Module it was exported from.")
-        if isinstance(model, torch.export.ExportedProgram):
-            fail(f"{name} is an exported program, which is not trained: pass the nn.Module it was exported from.")
-        fail(f"{name} is no network: pass a torch.nn.Module that classifies images.")
+            refuse("onnx", model)
+        refuse("exported" if isinstance(model, torch.export.ExportedProgram) else "no module", model)
     if isinstance(model, torch.jit.ScriptModule):
-        fail(f"{name} is TorchScript, whose parts cannot be taken out: pass the nn.Module it was made from.")
+        refuse("script", model)
     if isinstance(model, torch.fx.GraphModule) or any("quantized" in type(m).__module__ for m in model.modules()):
-        fail(f"{name} is a traced or quantised network: pass the nn.Module it was made from, in floating point.")
+        refuse("traced", model)
     parameters = list(model.parameters())
     if not parameters:
-        fail(f"{name} has no parameters: pass a classifier of images.")
+        refuse("no parameters", model)
+    if any(nn.parameter.is_lazy(parameter) or parameter.is_meta for parameter in parameters):
+        refuse("no values", model)
     if any(parameter.is_inference() for parameter in parameters):
-        fail(f"{name} was made under torch.inference_mode, where nothing can be trained later: make it outside.")
+        refuse("inference mode", model)
 
 
 @torch.no_grad()
-def probe_logits(model: nn.Module) -> Tensor:
+def probe_logits(model: nn.Module, probe: Tensor) -> Tensor:
     """Logits (1, C) of a probe image.
 
     Raises:
-        SigcamError: if the network does not take it, or gives something else.
+        SigcamError: if the network does not take it, gives something else, or what is not finite.
     """
-    probe = probe_image(model)
-    name = type(model).__name__
     with evaluation_mode(model):
         try:
             outputs = model(probe)
         except Exception as error:  # layers complain of a size in many ways, and a forward may raise anything
-            size = f"{probe.shape[2]} x {probe.shape[3]}"
-            reason = (str(error) or type(error).__name__).splitlines()[0]
-            if isinstance(error, TypeError) and "positional argument" in reason:
-                fail(f"{name} does not take one batch of images ({reason}): wrap it in a module that does.")
-            fail(
-                f"{name} fails on a probe of {size} pixels ({reason}): set its `image_size` to the side it expects, or "
-                "wrap it, where it takes something else than images, in a module that takes these."
-            )
+            _refuse_failed(model, probe, error)
     logits = logits_of(outputs)
     if not isinstance(logits, Tensor) or logits.ndim != 2:
-        given = tuple(logits.shape) if isinstance(logits, Tensor) else type(logits).__name__
-        fail(f"{name} must give logits of shape (N, C), got {given}: pass a classifier of images.")
+        refuse("no logits", model, given=tuple(logits.shape) if isinstance(logits, Tensor) else type(logits).__name__)
     if logits.shape[1] < 2:
-        fail(
-            f"{name} gives one logit an image, and a softmax over one class is always 1: let its last layer give two, "
-            "with weights and bias of zero for the other class, which is the same classifier."
-        )
+        refuse("one logit", model)
+    if not bool(logits.isfinite().all()):
+        refuse("broken", model)
     return logits
+
+
+def _refuse_failed(model: nn.Module, probe: Tensor, error: Exception) -> NoReturn:
+    """Say why a network fails on a probe image (1, C, H, W), as far as that can be found out."""
+    reason = (str(error) or type(error).__name__).splitlines()[0]
+    if isinstance(error, TypeError) and "positional argument" in reason:
+        refuse("more inputs", model, reason=reason)
+    channels, height, width = probe.shape[1:]
+    facts = {"reason": reason, "size": f"{height} x {width}", "channels": channels}
+    for side in SIDES:
+        if _runs(model, _noise(model, channels, (side, side))):
+            refuse("size", model, side=side, **facts)
+    refuse("fails", model, **facts)
+
+
+def _runs(model: nn.Module, images: Tensor) -> bool:
+    """Whether a network, in evaluation mode, takes images of this size."""
+    try:
+        model(images)
+    except Exception:  # a forward may raise anything
+        return False
+    return True
 
 
 def logits_of(outputs: Any) -> Any:
@@ -112,36 +125,63 @@ def probe_image(model: nn.Module) -> Tensor:
 
     The size is that of timm's or Hugging Face's configuration, or the attribute ``image_size``, of the network or of
     the largest part of a wrapper; else 224 pixels.
+
+    Raises:
+        SigcamError: if the network takes volumes.
     """
     return _noise(model, num_channels(model))
 
 
-def num_channels(network: nn.Module) -> int:
-    """Channels of the images that a network takes: those of its first convolution, else 3.
+class _Convolutions(TorchDispatchMode):  # type: ignore[no-untyped-call]
+    """Notes the shapes that reach the convolutions of a pass, whatever calls them; it sees its own thread alone."""
 
-    Some networks rearrange pixels before that, in blocks or frequencies, which gives it many channels; they take three.
-    """
-    channels = next((module.in_channels for module in network.modules() if isinstance(module, nn.Conv2d)), USUAL)
-    return USUAL if channels > MOST_COMMON and _takes(network, USUAL) else channels
+    def __init__(self) -> None:
+        super().__init__()  # type: ignore[no-untyped-call]
+        self.noted: list[tuple[tuple[int, ...], int, int]] = []  # of the input; channels that are wanted; dimensions
+
+    def __torch_dispatch__(
+        self, func: Callable[..., Any], types: Any, args: Any = (), kwargs: dict[str, Any] | None = None
+    ) -> Any:
+        if func is torch.ops.aten.convolution.default:
+            images, weight, groups = args[0], args[1], args[8]
+            self.noted.append((images.shape, weight.shape[1] * groups, weight.ndim - 2))
+        return func(*args, **(kwargs or {}))
 
 
 @torch.no_grad()
-def _takes(network: nn.Module, channels: int) -> bool:
-    """Whether a network runs on an image of so many channels."""
-    with evaluation_mode(network):
-        try:
-            network(_noise(network, channels))
-        except Exception:  # a forward may raise anything
-            return False
-    return True
+def num_channels(network: nn.Module) -> int:
+    """Channels of the images that a network takes.
+
+    It is shown three. The first convolution of a pass that wants another number than reaches it tells how many there
+    should have been, whatever rearranged or repeated them before; where none does, three are right. A network that
+    refuses three before any convolution takes as many as the first of its layers that has a number of channels.
+
+    Raises:
+        SigcamError: if its first convolution looks at volumes.
+    """
+    shown = _noise(network, USUAL)
+    seen = _Convolutions()
+    with evaluation_mode(network), seen:
+        takes_three = _runs(network, shown)
+    if seen.noted and seen.noted[0][2] == 3 and seen.noted[0][0] == (1, *shown.shape):
+        refuse("volumes", network)  # PyTorch took the batch of images for one volume without a batch
+    if takes_three:
+        return USUAL
+    for shape, wanted, _ in seen.noted:
+        given = int(shape[1])
+        if given != wanted and USUAL * wanted % given == 0:
+            return USUAL * wanted // given
+    defined: int = next((module.in_channels for module in network.modules() if isinstance(module, nn.Conv2d)), USUAL)
+    return USUAL if seen.noted else defined
 
 
-def _noise(network: nn.Module, channels: int) -> Tensor:
+def _noise(network: nn.Module, channels: int, size: tuple[int, int] | None = None) -> Tensor:
     parameter = next(network.parameters())
-    sizes = (size for module in _inwards(network) if (size := _own_size(module)))
-    height, width = next(sizes, (224, 224))
-    noise = torch.randn(1, channels, height, width, generator=torch.Generator().manual_seed(0))
-    return noise.to(parameter)
+    sizes = (own for module in _inwards(network) if (own := _own_size(module)))
+    height, width = size or next(sizes, (224, 224))
+    # Both on the CPU whatever the default device: a generator serves one device, and noise is the same on all.
+    generator = torch.Generator("cpu").manual_seed(0)
+    return torch.randn(1, channels, height, width, generator=generator, device="cpu").to(parameter)
 
 
 def _inwards(model: nn.Module) -> Iterator[nn.Module]:
@@ -177,13 +217,13 @@ def drawn_classifier(model: nn.Module, num_classes: int) -> Iterator[None]:
     then agree with those of any split. Layers whose weights are made by hooks, such as weight normalisation, are left
     alone: what the hooks once made of random numbers would stay behind.
     """
-    generator = torch.Generator().manual_seed(0)
+    generator = torch.Generator("cpu").manual_seed(0)
     layers = [module for module in model.modules() if _num_outputs(module) == num_classes and not has_hooks(module)]
     parameters = [parameter for layer in layers for parameter in layer.parameters(recurse=False)]
     own = [parameter.data for parameter in parameters]
     try:
         for parameter in parameters:
-            drawn = torch.randn(parameter.shape, generator=generator)
+            drawn = torch.randn(parameter.shape, generator=generator, device="cpu")
             parameter.data = (drawn if parameter.ndim > 1 else torch.zeros_like(drawn)).to(parameter)
         yield
     finally:
@@ -202,20 +242,31 @@ def _num_outputs(module: nn.Module) -> int | None:
     return module.out_channels if isinstance(module, nn.Conv2d) else None
 
 
-def are_probabilities(logits: Tensor) -> bool:
-    """Whether outputs (N, C) are a softmax already: none is negative, and those of an image add up to 1."""
-    total = logits.double().sum(dim=1)
-    return bool((logits >= 0).all()) and bool(((total - 1).abs() < SUM_OF_PROBABILITIES).all())
+_HELD: dict[nn.Module, tuple[int, bool]] = {}
+"""Modules that are held in evaluation mode: by how many blocks that run, and their mode before."""
+_LOCK = threading.Lock()
 
 
 @contextmanager
 def evaluation_mode(*networks: nn.Module) -> Iterator[None]:
-    """Dropout and BatchNorm in evaluation mode inside the block; afterwards every module has its own mode again."""
-    was_training = {module: module.training for network in networks for module in network.modules()}
-    for network in networks:
-        network.eval()
+    """Dropout and BatchNorm in evaluation mode inside the block; afterwards every module has its own mode again.
+
+    Threads may share a network: it has its own mode again when the last of their blocks ends.
+    """
+    modules = {module for network in networks for module in network.modules()}
+    with _LOCK:
+        for module in modules:
+            count, mode = _HELD.get(module, (0, module.training))
+            _HELD[module] = count + 1, mode
+        for network in networks:
+            network.eval()
     try:
         yield
     finally:
-        for module, mode in was_training.items():
-            module.training = mode
+        with _LOCK:
+            for module in modules:
+                count, mode = _HELD.pop(module)
+                if count > 1:
+                    _HELD[module] = count - 1, mode
+                else:
+                    module.training = mode

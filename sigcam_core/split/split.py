@@ -21,7 +21,7 @@ transformer. What comes out:
 - Wrappers whose forward calls one network, alone or behind modules that keep the form of a picture, such as one that
   normalises: where that network is cut, and what comes before it belongs to the backbone.
 
-A softmax at the end of a classifier is left out of the head: logits are what comes before it.
+A softmax or a sigmoid at the end of a classifier is left out of the head: logits are what comes before it.
 
 The parts hold the classifier's own modules and parameters, not copies. Where a part needs a method of the network,
 it holds a shallow copy of it with fewer children.
@@ -37,13 +37,14 @@ from torch import Tensor, nn
 
 from ..common.errors import fail
 from .observed import observed_splits
-from .probe import agree, are_probabilities, drawn_classifier, evaluation_mode, logits_of, probe_image, probe_logits
+from .probe import agree, drawn_classifier, evaluation_mode, logits_of, probe_image, probe_logits
 from .proposals import MISFITS, Split, proposals
+from .refusals import refuse
 
 MOST_PROPOSALS = 1000
 """Places that are tried by the children of a network, each a pass; deeply nested ones have many thousands."""
-PROBABILITIES = (nn.Softmax, nn.LogSoftmax)
-"""Layers that make probabilities of logits, or their logarithms, which a second softmax would not know from logits."""
+NOISE = 1e-3
+"""Logits of one image differ by more than so much of the greatest where something draws numbers in evaluation mode."""
 
 
 class CopyFeatures(nn.Module):
@@ -54,43 +55,50 @@ class CopyFeatures(nn.Module):
         return features.clone()
 
 
-def split_classifier(model: nn.Module) -> Split:
+def split_classifier(model: nn.Module, probe: Tensor | None = None) -> Split:
     """Split a classifier of images into parts with ``head(features(x)) == model(x)``, verified on a probe image.
+
+    Args:
+        model: images (N, 3, H, W) to logits (N, C).
+        probe: (1, 3, H, W) an image that it takes; by default noise.
 
     Raises:
         SigcamError: if no proposal recomposes the network, or it cannot be probed, or says the same of any image.
     """
-    logits = probe_logits(model)
-    if not bool(logits.isfinite().all()):
-        fail(f"{type(model).__name__} gives NaN or infinity for an image of noise: its weights are broken.")
-    classes = logits.shape[1]
-    with torch.no_grad(), evaluation_mode(model), drawn_classifier(model, classes):
-        probe = probe_image(model)
-        expected = logits_of(model(probe))
+    probe = probe_image(model) if probe is None else probe
+    logits = probe_logits(model, probe)
+    with torch.no_grad(), evaluation_mode(model), drawn_classifier(model, logits.shape[1]):
+        expected = _expected_logits(model, probe)
         if torch.equal(expected, logits_of(model(-probe))):  # then any parts would seem to make it up
-            fail(
-                f"{type(model).__name__} gives the same logits for two images of noise, so that no cut can be checked: "
-                "load its trained weights first."
-            )
+            refuse("same logits", model)
         for split in chain(islice(proposals(model, probe), MOST_PROPOSALS), observed_splits(model, probe)):
             if list(split.head.parameters()) and _gives(split, probe, expected) and not _holds_a_stage(split, probe):
                 return split
-    fail(
-        f"cannot split {type(model).__name__} into features and head: pass `features` (images to feature maps), "
-        "`head` (feature maps to logits) and, where the features are tokens, `to_maps` (tokens to feature maps) "
-        "to DualBranch.from_classifier."
-    )
+    refuse("no cut", model)
+
+
+def _expected_logits(model: nn.Module, probe: Tensor) -> Tensor:
+    """Logits (1, C) of a probe image, with which those of the parts are compared.
+
+    Raises:
+        SigcamError: if another pass gives others.
+    """
+    first: Tensor = logits_of(model(probe))
+    second: Tensor = logits_of(model(probe))
+    if (first - second).abs().max() > NOISE * first.abs().max():
+        refuse("restless", model)
+    return first
 
 
 @torch.no_grad()
-def recomposes(model: nn.Module, split: Split) -> bool:
+def recomposes(model: nn.Module, split: Split, probe: Tensor | None = None) -> bool:
     """Whether ``head(features(x)) == model(x)`` on a probe image."""
+    probe = probe_image(model) if probe is None else probe
     own = {id(parameter) for parameter in model.parameters()}
     is_shared = any(id(parameter) in own for parameter in split.head.parameters())
-    classes = probe_logits(model).shape[1]
+    classes = probe_logits(model, probe).shape[1]
     with evaluation_mode(model), drawn_classifier(model, classes) if is_shared else nullcontext():
-        probe = probe_image(model)
-        return _gives(split, probe, logits_of(model(probe)))
+        return _gives(split, probe, _expected_logits(model, probe))
 
 
 def _gives(split: Split, probe: Tensor, expected: Tensor) -> bool:
@@ -132,51 +140,20 @@ def _is_attention(module: nn.Module) -> bool:
     return "attention" in type(module).__name__.lower() and not any("attention" in name.lower() for name in inner)
 
 
-def without_softmax(head: nn.Module) -> nn.Module:
-    """A head without the softmax layers at its end, as far as sequences tell what its end is.
-
-    >>> without_softmax(nn.Sequential(nn.Flatten(), nn.Linear(4, 2), nn.Softmax(dim=1)))
-    Sequential(
-      (0): Flatten(start_dim=1, end_dim=-1)
-      (1): Linear(in_features=4, out_features=2, bias=True)
-    )
-    """
-    if not isinstance(head, nn.Sequential) or not len(head):
-        return head
-    *before, last = head
-    if isinstance(last, PROBABILITIES):
-        return without_softmax(nn.Sequential(*before))
-    inner = without_softmax(last)
-    return head if inner is last else nn.Sequential(*before, inner)
-
-
 @torch.no_grad()
-def finished(model: nn.Module, split: Split) -> Split:
-    """The parts of a classifier with a head that gives logits and changes nothing else.
+def leaving_features_alone(split: Split, probe: Tensor) -> Split:
+    """The parts of a classifier with a head that leaves the features that it is given as they are.
 
-    A softmax at the end of the head is left out, and the head leaves the features that it is given as they are.
-
-    Raises:
-        SigcamError: if the head gives probabilities all the same.
+    The other head is to see them as well. Activations that work in place are told not to, which changes no number; a
+    head that still does gets a copy.
     """
-    head = without_softmax(split.head)
-    with evaluation_mode(split.features, head):
-        features = split.features(probe_image(model))
-        if are_probabilities(head(features.clone())):
-            name = type(model).__name__
-            fail(f"{name} gives probabilities, which add up to 1: pass a network that gives logits.")
-        return split._replace(head=_leaving_features_alone(head, features))
-
-
-def _leaving_features_alone(head: nn.Module, features: Tensor) -> nn.Module:
-    """A head that does not change the features, which the other head is to see as well.
-
-    Activations that work in place are told not to, which changes no number; a head that still does gets a copy.
-    """
+    head = split.head
     set_out_of_place(head)
-    before = features.clone()
-    head(features)
-    return head if torch.equal(features, before) else nn.Sequential(CopyFeatures(), head)
+    with evaluation_mode(split.features, head):
+        features = split.features(probe)
+        before = features.clone()
+        head(features)
+    return split if torch.equal(features, before) else split._replace(head=nn.Sequential(CopyFeatures(), head))
 
 
 def set_out_of_place(head: nn.Module) -> None:

@@ -6,7 +6,8 @@ import re
 
 import pytest
 
-from rooms import PROJECT, rooms
+from dependencies import PROJECT
+from rooms import rooms
 
 PAGE = (PROJECT / "book" / "architecture.md").read_text()
 PARTS = dict(re.findall(r"^## (.+?)\n(.*?)(?=^## |\Z)", PAGE, flags=re.MULTILINE | re.DOTALL))

@@ -10,8 +10,8 @@ import pytest
 from faults.kinds import KINDS, MOMENTS
 from fuzz.readers import READERS
 
+from dependencies import PROJECT
 from faults_page import FAULTS, FOLDER, FUZZ, FUZZ_BEFORE, MOST_MOMENTS, write_faults_page
-from rooms import PROJECT
 from sigcam_core.common.errors import SigcamError
 from sigcam_core.common.files import write_json
 

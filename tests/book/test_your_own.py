@@ -10,6 +10,7 @@ import torch
 from small_pictures import coloured_folders
 
 from data_scripts.__main__ import prepare
+from data_scripts.own_boxes import BOX_FORMATS
 from sigcam_core.backbones.formats import InputFormat
 from sigcam_core.backbones.small_cnn import small_cnn
 from sigcam_core.common.errors import SigcamError
@@ -35,6 +36,19 @@ def test_the_ten_lines_run(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> N
     assert {head for head, _ in given["maps"]} == {"softmax", "sigmoid"}
     lines = [line for line in code.splitlines() if line and "import" not in line]
     assert len(lines) <= 10
+
+
+def test_every_format_of_boxes_is_on_the_page() -> None:
+    rows = re.findall(r"^\| (`.*?) \| (.*?) \|", PAGE.read_text(), re.MULTILINE)
+    endings = {"JSON": ".json", "one XML": ".xml", "one text": ".txt", "CSV": ".csv"}
+    named = {
+        name: ending
+        for first, files in rows
+        for start, ending in endings.items()
+        if files.startswith(start)
+        for name in re.findall(r"`(.*?)`", first)
+    }
+    assert named == {name: kind.ending for name, kind in BOX_FORMATS.items()}
 
 
 def test_splits_of_a_folder(tmp_path: Path) -> None:

@@ -212,8 +212,10 @@ def test_a_probe_chooses_a_recipe_for_each_head_without_the_test_images(
     probe = Experiment("shapes", "efficientnet_lite0", "probe", epochs=1, shipped_as="tiny head")
     know(probe, monkeypatch)
     monkeypatch.setattr(heads_module, "compare_recipes", choose)
-    monkeypatch.setattr("sigcam_core.stations.evaluate_shards", evaluate_shards)
-    monkeypatch.setattr("sigcam_core.stations.folder_of_shards", lambda path: tmp_path / "evidence" / "one.shards")
+    monkeypatch.setattr("sigcam_core.stations.evidence.evaluate_shards", evaluate_shards)
+    monkeypatch.setattr(
+        "sigcam_core.stations.evidence.folder_of_shards", lambda path: tmp_path / "evidence" / "one.shards"
+    )
     shipped: list[Any] = []
     monkeypatch.setattr(module, "ship", lambda *arguments: shipped.append(arguments))
     (tmp_path / "data").symlink_to(made.work_dir / "data")

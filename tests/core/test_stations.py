@@ -8,6 +8,7 @@ import time
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
+from types import ModuleType
 from typing import Any
 
 import pytest
@@ -29,6 +30,8 @@ from sigcam_core.stations import (
     ensure_evidence_of_all,
     ensure_manifest,
     ensure_sigmoid_head,
+    heads,
+    manifest,
     record_of,
 )
 from sigcam_core.train.checkpoints import Checkpoint
@@ -132,6 +135,36 @@ def test_what_is_missing_is_made_the_same_again(run: Run) -> None:
     first = run.evidence.read_bytes()
     run.evidence.unlink()
     assert ensure_evidence(run).read_bytes() == first
+
+
+@pytest.mark.parametrize("is_there", [True, False])
+def test_evidence_reads_the_manifest_and_builds_the_network_once(
+    run: Run, is_there: bool, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    own = copy_of(run, tmp_path / "work", run.classifier, run.sigmoid_head)
+    if is_there:
+        own.evidence.parent.mkdir(parents=True, exist_ok=True)
+        for path, copied in ((run.evidence, own.evidence), (record_path(run.evidence), record_path(own.evidence))):
+            shutil.copy(path, copied)
+    asked: list[str] = []
+
+    def counted(module: ModuleType, name: str) -> None:
+        function = getattr(module, name)
+
+        def count(*arguments: Any, **options: Any) -> Any:
+            asked.append(name)
+            return function(*arguments, **options)
+
+        monkeypatch.setattr(module, name, count)
+
+    for module, name in ((manifest, "read_manifest"), (heads, "build"), (heads, "_load")):
+        counted(module, name)
+    ensure_evidence(own, Extent(with_fidelity=False))
+    assert asked == (["read_manifest"] if is_there else ["read_manifest", "build", "_load", "_load"])
+
+
+def record_path(path: Path) -> Path:
+    return path.with_suffix(".json")
 
 
 def test_the_loaded_network_is_the_trained_one(run: Run) -> None:
@@ -253,7 +286,7 @@ def test_the_checkpoint_of_another_recipe_is_not_gone_on_with(
         taken.append(arguments[-1].checkpoint)
         raise InterruptedError
 
-    monkeypatch.setattr("sigcam_core.stations.train_head", stop)
+    monkeypatch.setattr("sigcam_core.stations.heads.train_head", stop)
     own = copy_of(run, tmp_path / "work", run.classifier)
     recipes = [ONE_EPOCH, replace(ONE_EPOCH, epochs=2), ONE_EPOCH]
     for recipe in recipes:
@@ -298,7 +331,6 @@ def test_the_checkpoint_of_another_recipe_is_not_gone_on_with(
             ["train", "classifier", "--backbone", "efficientnet_lite0", "--origin", "restricted", "--epochs", "3"],
             "origin 'restricted' trains no classifier: leave out --epochs and",
         ),
-        (["summarise"], "invariance.json does not exist: run the step that writes it first"),
     ],
 )
 def test_the_command_line_refuses_in_one_sentence(

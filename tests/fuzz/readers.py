@@ -29,7 +29,7 @@ from sigcam_core.prepare.contents import recorded_files
 from sigcam_core.prepare.decode import decode_image, decode_values, image_size
 from sigcam_core.prepare.images import scaled_boxes
 from sigcam_core.prepare.manifest import manifest_checksum, read_manifest, write_manifest
-from sigcam_core.stations import _load
+from sigcam_core.stations.heads import _load
 from sigcam_core.train.checkpoints import Checkpoint, Position
 
 from .mutate import GARBAGE, mutate_bytes, mutate_json

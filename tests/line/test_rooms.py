@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import ast
-import json
 import subprocess
 import sys
 from importlib import import_module
@@ -11,7 +10,8 @@ from pathlib import Path
 
 import pytest
 
-from rooms import PROJECT, files_behind, imports, parameters_of_notebook, rooms, rooms_behind, stations_of_notebook
+from dependencies import PROJECT
+from rooms import imports, rooms, rooms_behind
 
 ORDER = (
     "common",
@@ -141,27 +141,6 @@ def test_imports_are_found_wherever_they_run(code: str, expected: set[str], tmp_
     assert imports(made_up(tmp_path, train=code))["train"] == expected
 
 
-def test_a_room_brings_all_behind_it_and_its_data(tmp_path: Path) -> None:
+def test_a_room_brings_all_behind_it(tmp_path: Path) -> None:
     project = made_up(tmp_path, train="from ..dual import module", dual="from ..cams import module")
-    (project / "sigcam_core" / "cams" / "weights").mkdir()
-    (project / "sigcam_core" / "cams" / "weights" / "head.json").touch()
     assert rooms_behind("train", project=project) == ["cams", "dual", "train"]
-    behind = [
-        Path(path).relative_to(project / "sigcam_core").as_posix() for path in files_behind("dual", project=project)
-    ]
-    assert behind == ["cams/module.py", "cams/weights/head.json", "dual/module.py"]
-
-
-def test_a_notebook_says_what_it_takes_and_asks_for(tmp_path: Path) -> None:
-    parameters = {
-        "cell_type": "code",
-        "metadata": {"tags": ["parameters"]},
-        "source": ["seed: int = 0\n", "dir: str = ''"],
-    }
-    code = ["photos = ensure_manifest('photos', dir)\n", "duals = [ensure_sigmoid_head(run) for run in runs]"]
-    text = {"cell_type": "markdown", "metadata": {}, "source": ["ensure_evidence"]}
-    cells = [text, parameters, {"cell_type": "code", "metadata": {}, "source": code}]
-    notebook = tmp_path / "chapter.ipynb"
-    notebook.write_text(json.dumps({"cells": cells}))
-    assert parameters_of_notebook(notebook) == ["seed", "dir"]
-    assert stations_of_notebook(notebook) == {"ensure_manifest": {"photos"}, "ensure_sigmoid_head": set()}

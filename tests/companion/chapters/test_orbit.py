@@ -33,6 +33,10 @@ def test_numbers_for_the_prose_are_those_of_the_heads(orbit: Orbit) -> None:
     assert chapter.values["num_classes"] == 5
     assert chapter.formatted["max_probability_difference"] == f"{max(orbit.changes().values()):.1e}"
     assert 0 < chapter.values["gauge_energy_imagenet"] < 1
+    start, mean = (orbit.heads[name].class_map for name in ("original", "centred"))
+    ratio = (start - mean).var() / start.var()
+    assert chapter.values["mean_map_variance_ratio"] == pytest.approx(ratio.item(), rel=1e-5)
+    assert chapter.formatted["mean_map_variance_ratio"] == f"{ratio.item():.1e}"
 
 
 def test_a_shift_changes_maps_as_much_as_their_coefficients_sum_to(orbit: Orbit) -> None:

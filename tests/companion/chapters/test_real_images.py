@@ -6,8 +6,7 @@ import pytest
 from companion.chapters import real_images as page
 from companion.experiments import EXPERIMENTS, OVERHEAD
 from companion.show.results import MEASURED, Measured, read_measured, read_overhead
-from sigcam_core.fidelity.evidence import FIDELITY_METRICS
-from sigcam_core.localization.evidence import WSOL_METRICS
+from sigcam_core.common.titles import FIDELITY_METRICS, WSOL_METRICS
 
 COMMITTED = read_measured(MEASURED, list(EXPERIMENTS))
 

@@ -33,6 +33,41 @@ def test_every_network_takes_its_format_and_can_be_split(name: str, head: str) -
     assert out.features.min() >= 0
 
 
+@pytest.mark.parametrize("name", BACKBONES)
+def test_a_network_known_by_its_name_is_cut_where_it_would_be_found_to_be(name: str) -> None:
+    model = build(name, 5)
+    torch.manual_seed(0)
+    found = DualBranch.from_classifier(model, 5)
+    torch.manual_seed(0)
+    known = DualBranch.of_known(name, model, 5)
+    assert bool(BACKBONES[name].head) == (name != "inception_v3_mixed_7c")
+    for part in ("backbone", "softmax_head", "sigmoid_head"):
+        ones, others = (dict(getattr(dual, part).named_parameters()) for dual in (known, found))
+        if part != "backbone":  # what was trained for the one can be loaded into the other
+            assert list(ones) == list(others)
+        assert [id(one) for one in ones.values()] == [id(one) for one in others.values()] or part == "sigmoid_head"
+    for one, other in zip(known.sigmoid_head.parameters(), found.sigmoid_head.parameters(), strict=True):
+        assert torch.equal(one, other)
+    assert known.known_format == found.known_format
+    side = input_format(name).size
+    images = torch.randn(1, 3, side, side)
+    for one, other in zip(known(images), found(images), strict=True):
+        assert torch.equal(one, other)
+
+
+def test_a_known_network_is_checked_for_its_classes_and_shown_no_image() -> None:
+    model = build("small_cnn", 5)
+    model.register_forward_pre_hook(lambda *_: pytest.fail("it was shown an image"))
+    model.features.register_forward_pre_hook(lambda *_: pytest.fail("it was shown an image"))
+    assert DualBranch.of_known("small_cnn", model, 5).channels == 3
+    with pytest.raises(SigcamError, match="the classifier has 5 classes, but num_classes is 7"):
+        DualBranch.of_known("small_cnn", model, 7)
+    with pytest.raises(SigcamError, match="unknown init 'zeros': choose one of fresh, copy"):
+        DualBranch.of_known("small_cnn", model, 5, init="zeros")
+    strange = timm.create_model("resnet10t", num_classes=5)
+    assert DualBranch.of_known("timm/resnet10t", strange, 5).softmax_head[-1] is strange.fc
+
+
 @pytest.mark.parametrize(("name", "head"), PAIRS)
 def test_gap_heads_have_a_class_activation_map(name: str, head: str) -> None:
     dual = DualBranch.from_classifier(build(name, 5, head))

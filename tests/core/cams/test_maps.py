@@ -471,6 +471,7 @@ def test_names_that_cannot_be_meant_are_said(names: dict[str, object], sentence:
         cam_maps(make_dual("small_cnn-gap"), random_images(1), 0, **names)  # type: ignore[arg-type]
 
 
+@pytest.mark.filterwarnings("ignore:`torch.jit.script_method` is deprecated")  # by torch, as its compiler loads
 @pytest.mark.parametrize("wrap", [nn.DataParallel, torch.compile, lambda dual: nn.DataParallel(nn.DataParallel(dual))])
 def test_what_pytorch_wraps_around_a_dual_branch_is_looked_through(wrap: Callable[[nn.Module], nn.Module]) -> None:
     dual, images = make_dual("small_cnn-gap"), random_images(2)
@@ -514,3 +515,48 @@ def test_gradients_pass_through_score_maps(function: Callable[[Tensor, tuple[int
     still = torch.ones(1, 3, 4, requires_grad=True)
     function(still, (6, 5)).sum().backward()
     assert bool(still.grad is not None and still.grad.isfinite().all())
+
+
+@pytest.mark.parametrize("methods", [None, ["cam", "layercam"]])
+def test_a_head_is_asked_for_its_weights_once(methods: list[str] | None, monkeypatch: pytest.MonkeyPatch) -> None:
+    dual, images = make_dual(), random_images()
+    expected = cam_maps(dual, images, 1, methods)
+    asked: list[nn.Module] = []
+
+    def count(head: nn.Module) -> Tensor | None:
+        asked.append(head)
+        return linear_head_weight(head)
+
+    for module in ("sigcam_core.dual.branch", "sigcam_core.cams.maps"):
+        monkeypatch.setattr(f"{module}.linear_head_weight", count)
+    maps = cam_maps(dual, images, 1, methods)
+    assert asked == [dual.softmax_head, dual.sigmoid_head]
+    assert all(torch.equal(maps[row], expected[row]) for row in expected)
+
+
+def test_weights_are_read_anew_in_each_call() -> None:
+    dual, images = make_dual(), random_images()
+    before = cam_maps(dual, images, 1, ["cam"], evidence_only=False)
+    for parameter in dual.sigmoid_head.parameters():
+        parameter.data *= 2
+    after = cam_maps(dual, images, 1, ["cam"], evidence_only=False)
+    torch.testing.assert_close(after["sigmoid", "cam"], 2 * before["sigmoid", "cam"])
+    torch.testing.assert_close(after["softmax", "cam"], before["softmax", "cam"])
+    dual.sigmoid_head = dual.softmax_head
+    replaced = cam_maps(dual, images, 1, ["cam"], evidence_only=False)
+    assert torch.equal(replaced["sigmoid", "cam"], before["softmax", "cam"])
+
+
+@pytest.mark.parametrize("norm", [nn.utils.parametrizations.weight_norm])
+def test_weights_that_hooks_make_keep_their_precision_inside_autocast(norm: Callable[[nn.Module], nn.Module]) -> None:
+    dual, images = make_dual(dtype=torch.float32), random_images(dtype=torch.float32)
+    for head in (dual.softmax_head, dual.sigmoid_head):
+        norm(head[-1])
+    features = dual.extract(images)
+    options = MapOptions(["cam"], evidence_only=False)
+    expected = maps_from_features(dual, features, torch.tensor([1, 1, 1]), options)
+    with torch.autocast("cpu", dtype=torch.bfloat16):
+        weights = dual.linear_weights()
+        maps = maps_from_features(dual, features, torch.tensor([1, 1, 1]), options, weights=weights)
+    for row, values in expected.items():
+        assert torch.equal(maps[row], values)

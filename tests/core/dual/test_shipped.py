@@ -1,6 +1,8 @@
 """Shipped heads: the weights of the file on the network of the card, and a card that says all that one must know."""
 
+import sys
 from pathlib import Path
+from types import FrameType
 
 import pytest
 import torch
@@ -12,6 +14,7 @@ from sigcam_core.common.files import sha256_of_file, write_json
 from sigcam_core.dual.shipped import SHIPPED_HEADS, WEIGHTS, shipped_card, shipped_dual
 from sigcam_core.train.recipes import Recipe
 
+PACKAGE = WEIGHTS.parents[1]
 IMAGES = torch.rand(2, 3, 96, 96, generator=torch.Generator().manual_seed(0)) - 0.5
 
 
@@ -50,6 +53,34 @@ def test_the_head_that_lies_there_is_loaded_on_the_classes_of_its_card(
     write_json(tmp_path / "weights" / "mine.json", card | {"class_names": ["a", "b"]})
     with pytest.raises(SigcamError, match="the classifier has 3 classes, but num_classes is 2"):
         shipped_dual("mine")
+
+
+def test_a_shipped_head_is_loaded_without_looking_for_the_cut() -> None:
+    entered: dict[str, None] = {}
+
+    def note(frame: FrameType, event: str, _: object) -> None:
+        path = Path(frame.f_code.co_filename)
+        if event == "call" and path.is_relative_to(PACKAGE):
+            entered[path.relative_to(PACKAGE).as_posix()] = None
+
+    shipped_dual(SHIPPED_HEADS[0])  # imports what it needs
+    before = sys.getprofile()
+    sys.setprofile(note)
+    try:
+        shipped_dual(SHIPPED_HEADS[0])
+    finally:
+        sys.setprofile(before)
+    assert set(entered) <= {
+        "dual/shipped.py",
+        "dual/branch.py",
+        "split/split.py",  # activations of the heads are told not to work in place
+        "backbones/formats.py",
+        "backbones/networks.py",
+        "backbones/efficientnet_lite.py",
+        "backbones/restrict.py",
+        "common/errors.py",
+        "common/files.py",
+    }
 
 
 @pytest.mark.parametrize("name", SHIPPED_HEADS)

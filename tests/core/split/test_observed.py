@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import copy
+import threading
 from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 import torch
@@ -11,8 +14,10 @@ from torch import Tensor, nn
 
 from sigcam_core import DualBranch, SigcamError
 from sigcam_core.split.calls import constant_modules, first_tensor, mapped, put_first, record_calls
+from sigcam_core.split.cut import Behind
 from sigcam_core.split.modules import TokensToMaps
 from sigcam_core.split.places import lie_in_place
+from sigcam_core.split.probe import evaluation_mode
 
 
 class Transformer(nn.Module):
@@ -167,6 +172,56 @@ def test_a_part_may_have_two_names() -> None:
         "linear.weight",
         "linear.bias",
     }
+
+
+def test_threads_that_share_a_network_keep_apart() -> None:
+    torch.manual_seed(0)
+    model = Transformer().eval()
+    dual = DualBranch.from_classifier(model, init="copy")
+    assert any(isinstance(module, Behind) for module in dual.modules())
+    # Batches of different sizes meet inside the head: each waits there until the other has come.
+    batches = [random_images(count, 32, torch.float32) + count for count in (1, 3)]
+    together = threading.Barrier(len(batches), timeout=30)
+    with torch.no_grad():
+        expected = [model(images) for images in batches]
+
+    def wait(*_: object) -> None:
+        together.wait()
+
+    model.linear.register_forward_pre_hook(wait)
+    with ThreadPoolExecutor(len(batches)) as pool:
+        found = list(pool.map(lambda images: dual.softmax_head(dual.extract(images)), batches))
+    for logits, own in zip(found, expected, strict=True):
+        torch.testing.assert_close(logits.detach(), own)
+
+
+def test_a_copied_head_shares_no_pass_with_its_original() -> None:
+    torch.manual_seed(0)
+    dual = DualBranch.from_classifier(Transformer(), init="copy")
+    for features in (dual.extract(random_images(count, 32, torch.float32)) for count in (2, 1)):
+        torch.testing.assert_close(copy.deepcopy(dual.sigmoid_head)(features), dual.softmax_head(features))
+
+
+def test_modes_come_back_when_the_last_of_several_threads_is_done() -> None:
+    head = nn.Sequential(nn.Dropout(), nn.Linear(2, 2).eval()).train()
+    head[1].eval()
+    inside, leave = threading.Event(), threading.Event()
+
+    def hold() -> None:
+        with evaluation_mode(head):
+            inside.set()
+            leave.wait(30)
+            assert not head[0].training
+
+    with ThreadPoolExecutor(1) as pool:
+        done = pool.submit(hold)
+        inside.wait(30)
+        with evaluation_mode(head):
+            assert not head.training
+        assert not head[0].training  # the other thread is not done
+        leave.set()
+        done.result()
+    assert [module.training for module in head.modules()] == [True, True, False]
 
 
 def test_calls_are_recorded_and_nothing_stays_behind() -> None:

@@ -11,6 +11,7 @@ import torch
 import torchvision.models as tv
 from small_networks import NETWORKS, random_images
 from torch import Tensor, nn
+from torch.nn.utils import prune
 
 from sigcam_core import DualBranch, SigcamError, cam_maps
 from sigcam_core.backbones.small_cnn import small_cnn
@@ -153,6 +154,41 @@ def test_images_of_other_channels(channels: int) -> None:
         dual(random_images(2, 32, torch.float32))
 
 
+class FirstIsCalledLast(nn.Module):
+    """Its first layer in the order in which they are made is called behind all others."""
+
+    def __init__(self, channels: int, repeats: int = 1) -> None:
+        super().__init__()
+        self.last = nn.Conv2d(4, 6, 1)
+        self.stem = nn.Conv2d(channels * repeats, 4, 3, stride=4)
+        self.classifier = nn.Linear(6, 5)
+        self.repeats = repeats
+
+    def forward(self, images: Tensor) -> Tensor:
+        maps = self.last(self.stem(images.repeat(1, self.repeats, 1, 1)).relu())
+        return self.classifier(maps.mean((2, 3)))
+
+
+@pytest.mark.parametrize(("channels", "repeats"), [(3, 1), (1, 1), (1, 3), (4, 1), (2, 1)])
+def test_channels_are_those_of_the_convolution_that_is_called_first(channels: int, repeats: int) -> None:
+    dual = DualBranch.from_classifier(FirstIsCalledLast(channels, repeats))
+    assert dual.channels == channels
+    assert dual.extract(torch.randn(2, channels, 32, 32)).shape == (2, 6, 8, 8)
+    assert DualBranch(dual.backbone, dual.softmax_head, dual.sigmoid_head).channels == channels
+
+
+class OfNoLayer(FirstIsCalledLast):
+    """Convolves by a function."""
+
+    def forward(self, images: Tensor) -> Tensor:
+        maps = nn.functional.conv2d(images, self.stem.weight, self.stem.bias, stride=4)
+        return self.classifier(self.last(maps.relu()).mean((2, 3)))
+
+
+def test_a_convolution_that_is_no_module_tells_of_channels_too() -> None:
+    assert DualBranch.from_classifier(OfNoLayer(2)).channels == 2
+
+
 @pytest.mark.parametrize("norm", [nn.utils.weight_norm, nn.utils.parametrizations.weight_norm])
 @pytest.mark.filterwarnings("ignore:.*weight_norm.*is deprecated:FutureWarning")
 def test_the_map_under_weight_normalisation_is_that_of_the_weights_at_work(norm: Callable[..., nn.Module]) -> None:
@@ -172,6 +208,60 @@ def test_the_map_under_weight_normalisation_is_that_of_the_weights_at_work(norm:
     for head, logits in (("softmax", out.softmax_logits), ("sigmoid", out.sigmoid_logits)):
         bias = next(value for name, value in dual.head(head).named_parameters() if name.endswith("bias"))
         torch.testing.assert_close(maps[head, "cam"].mean((1, 2)), (logits[:, 3] - bias[3]).detach())
+
+
+def pruned(model: nn.Module) -> nn.Module:
+    prune.random_unstructured(model.classifier, "weight", 0.5)
+    prune.random_unstructured(model.classifier, "bias", 0.4)
+    return model
+
+
+def test_a_fresh_head_of_a_pruned_network_is_drawn_and_stays_pruned() -> None:
+    model = pruned(small_cnn(5).eval())
+    dual = DualBranch.from_classifier(model, init="fresh")
+    own, fresh = effective_weight(model.classifier), effective_weight(list(dual.sigmoid_head.modules())[-1])
+    assert torch.equal(own == 0, fresh == 0)
+    assert 0.008 < float(fresh[fresh != 0].std()) < 0.012
+    assert torch.equal(linear_head_weight(dual.sigmoid_head), fresh)
+    pooled = torch.zeros(1, 48, 2, 2)
+    assert not dual.sigmoid_head(pooled).any()  # no biases
+    torch.testing.assert_close(dual.softmax_head(pooled)[0], model.classifier.bias)
+
+
+class Halved(nn.Module):
+    """A parametrisation that cannot take a weight back."""
+
+    def forward(self, weight: Tensor) -> Tensor:
+        return weight / 2
+
+
+def hook_of_ones_own(layer: nn.Module) -> None:
+    layer.kept = nn.Parameter(layer.weight.detach().clone())
+    del layer.weight
+    layer.weight = layer.kept.detach()
+    layer.register_forward_pre_hook(lambda module, _: setattr(module, "weight", module.kept.detach() * 2))
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        nn.utils.spectral_norm,
+        nn.utils.parametrizations.spectral_norm,
+        lambda layer: nn.utils.parametrize.register_parametrization(layer, "weight", Halved()),
+        nn.utils.parametrizations.orthogonal,
+        hook_of_ones_own,
+    ],
+    ids=["spectral, by a hook", "spectral", "halved", "orthogonal", "one's own"],
+)
+@pytest.mark.filterwarnings("ignore:.*spectral_norm.*is deprecated:FutureWarning")
+def test_a_head_that_cannot_be_drawn_is_refused_and_copied(change: Callable[[nn.Module], Any]) -> None:
+    model = small_cnn(5).eval()
+    change(model.classifier)
+    with pytest.raises(SigcamError, match=r"the weights of a .*Linear are made of others, .*: pass init='copy'"):
+        DualBranch.from_classifier(model, init="fresh")
+    images = random_images(2, 64, torch.float32)
+    out = DualBranch.from_classifier(model, init="copy")(images)
+    torch.testing.assert_close(out.sigmoid_logits, model(images))
 
 
 def layer(dual: DualBranch) -> nn.Linear:

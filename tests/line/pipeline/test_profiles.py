@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 from companion.matrix import PROFILES
-from rooms import PROJECT
+from dependencies import PROJECT
 
 
 def dry_run(profile: str, work_dir: Path, *settings: str, cores: int = 2) -> subprocess.CompletedProcess[str]:
