@@ -5,6 +5,7 @@ import signal
 import subprocess
 import sys
 import time
+from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 from types import ModuleType
@@ -41,8 +42,9 @@ ONE_EPOCH = replace(SIGMOID_RECIPES["small"], epochs=1)
 
 
 @pytest.fixture(scope="module")
-def run(tmp_path_factory: pytest.TempPathFactory) -> Run:
-    return small_run.make(tmp_path_factory.mktemp("run"), "small_cnn")
+def run(trained: Callable[[str], Run], tmp_path_factory: pytest.TempPathFactory) -> Run:
+    """A copy, since some tests delete a file that is then made again."""
+    return small_run.copy_of(trained("small_cnn"), tmp_path_factory.mktemp("run") / "work")
 
 
 def copy_of(run: Run, work_dir: Path, *paths: Path, **changes: Any) -> Run:
