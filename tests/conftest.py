@@ -9,6 +9,8 @@ os.environ["OMP_NUM_THREADS"] = "1"
 os.environ["MPLBACKEND"] = "Agg"
 
 import random
+from collections.abc import Callable
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 import hypothesis
@@ -19,11 +21,36 @@ import torch
 if TYPE_CHECKING:
     from small_measurement import Made
 
+    from sigcam_core.run import Run
+
+TESTS = Path(__file__).parent
+NEEDS = {
+    "line/slurm": "slurm",
+    "line/pipeline": "pipeline",
+    "faults": "fault",
+    "fuzz": "fault",
+    "book/browser": "browser",
+}
+"""What the tests in a folder need besides Python, as a marker; the folders that take longest come first."""
+
 torch.set_num_threads(1)
 
 # The machine's speed must not decide a test, and a failing example must come back on the next run.
 hypothesis.settings.register_profile("reproducible", deadline=None, derandomize=True)
 hypothesis.settings.load_profile("reproducible")
+
+
+@pytest.hookimpl(tryfirst=True)  # before -m chooses by markers
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Mark tests by where they lie, and begin with those that take long, so that none is alone at the end."""
+    folders = list(NEEDS)
+    places = {}
+    for item in items:
+        found = [folder for folder in folders if item.path.is_relative_to(TESTS / folder)]
+        for folder in found:
+            item.add_marker(NEEDS[folder])
+        places[item] = folders.index(found[0]) if found else len(folders)
+    items.sort(key=places.__getitem__)
 
 
 @pytest.fixture(autouse=True)
@@ -38,4 +65,12 @@ def made(tmp_path_factory: pytest.TempPathFactory) -> Made:
     """One small measurement for all tests that read one; none writes to it."""
     import small_measurement
 
-    return small_measurement.make(tmp_path_factory.mktemp("measurement"))
+    return small_measurement.shared(tmp_path_factory)
+
+
+@pytest.fixture(scope="session")
+def trained(tmp_path_factory: pytest.TempPathFactory) -> Callable[[str], Run]:
+    """A function that gives the small run of a network, for all tests that read one; none writes to it."""
+    import small_run
+
+    return lambda backbone: small_run.shared(backbone, tmp_path_factory)

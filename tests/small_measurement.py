@@ -6,6 +6,7 @@ from typing import Any, NamedTuple
 
 import pandas as pd
 import pytest
+from once import made_once
 
 from companion import measure
 from companion.experiments import OVERHEAD, Experiment
@@ -39,12 +40,17 @@ def know(experiment: Experiment, patch: pytest.MonkeyPatch) -> None:
     patch.setattr("sigcam_core.stations.evidence.EVERYTHING", Extent(perturbed_images=1))
 
 
-def make(folder: Path) -> Made:
-    """Everything that is made for the experiment, and its tables."""
-    prepare("shapes", folder / "work" / "data", train=48, val=16, test=24)
-    with pytest.MonkeyPatch.context() as patch:
-        know(TINY, patch)
-        return Made(folder / "work", publish(TINY.name, folder / "work", folder / "results"))
+def shared(factory: pytest.TempPathFactory) -> Made:
+    """Everything that is made for the experiment, and its tables: made once in a session."""
+
+    def make(folder: Path) -> None:
+        prepare("shapes", folder / "work" / "data", train=48, val=16, test=24)
+        with pytest.MonkeyPatch.context() as patch:
+            know(TINY, patch)
+            publish(TINY.name, folder / "work", folder / "results")
+
+    folder = made_once(factory, "measurement", make)
+    return Made(folder / "work", folder / "results" / TINY.name)
 
 
 def sigmoid_top1(run: Run) -> float:

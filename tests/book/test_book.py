@@ -148,7 +148,7 @@ def test_the_pages_of_the_interface_document_every_module(tmp_path: Path) -> Non
     documented = [name for page in pages for name in re.findall(r"automodule:: ([\w.]+)", page.read_text())]
     assert sorted(documented) == sorted(modules)
     named = [name for name in build_book.toc_files(tmp_path / "_toc.yml") if name.startswith("api/")]
-    assert sorted(named) == [f"api/{page.stem}" for page in pages]
+    assert sorted(named) == sorted(f"api/{page.stem}" for page in pages)
 
 
 def test_the_tour_of_the_api_page_runs() -> None:

@@ -93,6 +93,13 @@ def test_an_unknown_profile_gets_one_sentence(verb: str) -> None:
     assert done.stderr == "error: unknown profile 'best': choose one of quick, open, paper, miniature, trial.\n"
 
 
+def test_a_summary_that_was_not_made_is_said_to_be_missing(tmp_path: Path) -> None:
+    done = run("summarise", "--work-dir", str(tmp_path / "work"), package="companion")
+    assert done.returncode == 2
+    assert "invariance.json does not exist: run the step that writes it first" in done.stderr
+    assert not (tmp_path / "work").exists()
+
+
 def test_a_profile_that_was_not_run_is_said_to_be_missing(tmp_path: Path) -> None:
     done = run("summarise", "--profile", "paper", "--work-dir", str(tmp_path), package="companion")
     assert done.returncode == 2

@@ -1,4 +1,4 @@
-"""What machines do: kills and power cuts between any two steps, altered files, full disks, two processes at once."""
+"""What machines do to files: altered and foreign ones, full disks, too little memory, two processes at once."""
 
 from __future__ import annotations
 
@@ -7,8 +7,7 @@ import os
 import shutil
 import threading
 import time
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -16,6 +15,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 import pytest
+import small_run
 import torch
 from safetensors.torch import load_file, save_file
 
@@ -25,94 +25,6 @@ from sigcam_core.common.files import atomic_path, one_at_a_time, read_json, writ
 from sigcam_core.run import Extent, Run
 from sigcam_core.stations import ensure_classifier, ensure_evidence, ensure_sigmoid_head
 from sigcam_core.train.recipes import SIGMOID_RECIPES, recipe_of_classifier
-
-
-class Cut(BaseException):
-    """The end of a process, which no handler of errors catches."""
-
-
-@contextmanager
-def cut_at(number: int, monkeypatch: pytest.MonkeyPatch, with_power: bool, before: bool) -> Iterator[None]:
-    """End the block at a file's renaming, before or after it.
-
-    Args:
-        number: of the renaming, from 0; the block runs to its end where there are fewer.
-        monkeypatch: of the test.
-        with_power: files that were renamed before they were on the disk are empty afterwards.
-        before: end before the renaming, or after it.
-    """
-    synced: set[int] = set()
-    unsafe: list[Path] = []
-    count = 0
-    fsync, rename = os.fsync, Path.replace
-
-    def note(handle: int) -> None:
-        synced.add(os.fstat(handle).st_ino)
-        fsync(handle)
-
-    def stop_or_rename(source: Path, target: Path) -> Path:
-        nonlocal count
-        count += 1
-        if before and count > number:
-            raise Cut
-        if source.stat().st_ino not in synced:
-            unsafe.append(Path(target))
-        renamed = rename(source, target)
-        if count > number:
-            raise Cut
-        return renamed
-
-    with monkeypatch.context() as patch:
-        patch.setattr(os, "fsync", note)
-        patch.setattr(Path, "replace", stop_or_rename)
-        patch.setattr(Path, "rename", stop_or_rename)
-        try:
-            yield
-        finally:
-            for path in unsafe if with_power else ():
-                path.write_bytes(b"")
-
-
-def whole_line(work_dir: Path) -> Run:
-    """The stations of a tiny run, each made where its file is missing."""
-    run = Run("shapes", "small_cnn", 0, work_dir)
-    prepare("shapes", work_dir / "data", train=24, val=8, test=6)
-    recipe = recipe_of_classifier("", "scratch", run.backbone)
-    assert recipe is not None
-    ensure_classifier(run, replace(recipe, epochs=1))
-    ensure_sigmoid_head(run, replace(SIGMOID_RECIPES["small"], epochs=1))
-    ensure_evidence(run, Extent(False, 0))
-    return run
-
-
-@pytest.fixture(scope="module")
-def undisturbed(tmp_path_factory: pytest.TempPathFactory) -> Run:
-    return whole_line(tmp_path_factory.mktemp("undisturbed"))
-
-
-@pytest.mark.parametrize(("with_power", "before"), [(False, True), (False, False), (True, False)])
-def test_the_line_ends_with_the_same_numbers_wherever_it_was_cut(
-    with_power: bool, before: bool, undisturbed: Run, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    cuts = 0
-    while True:
-        work_dir = tmp_path / str(cuts)
-        try:
-            with cut_at(cuts, monkeypatch, with_power, before):
-                whole_line(work_dir)
-            break
-        except Cut:
-            cuts += 1
-        made = {path: path.stat().st_mtime_ns for path in work_dir.rglob("*.safetensors")}
-        again = whole_line(work_dir)
-        for path, changed in made.items():
-            assert path.stat().st_mtime_ns == changed, f"{path.name} was made again after cut {cuts}"
-        for name in ("classifier", "sigmoid_head"):
-            mine, theirs = (load_file(getattr(run, name)) for run in (again, undisturbed))
-            assert all(torch.equal(mine[key], value) for key, value in theirs.items()), (cuts, name)
-        pd.testing.assert_frame_equal(pd.read_parquet(again.evidence), pd.read_parquet(undisturbed.evidence))
-        shutil.rmtree(work_dir)
-    assert cuts >= 8  # the manifest, two heads and evidence, each with its record
 
 
 def test_images_are_on_the_disk_before_their_manifest(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -155,9 +67,10 @@ ALTERED: dict[str, tuple[str, Callable[[Path], None], str]] = {
 }
 
 
-def copy_of(run: Run, work_dir: Path) -> Run:
-    shutil.copytree(run.work_dir, work_dir)
-    return replace(run, work_dir=work_dir)
+@pytest.fixture
+def run(trained: Callable[[str], Run], tmp_path: Path) -> Run:
+    """A copy of a finished run, to spoil."""
+    return small_run.copy_of(trained("small_cnn"), tmp_path / "work")
 
 
 def load(run: Run) -> None:
@@ -166,9 +79,8 @@ def load(run: Run) -> None:
 
 
 @pytest.mark.parametrize("name", ALTERED)
-def test_an_altered_file_is_refused_in_one_sentence(name: str, undisturbed: Run, tmp_path: Path) -> None:
+def test_an_altered_file_is_refused_in_one_sentence(name: str, run: Run) -> None:
     station, alter, sentence = ALTERED[name]
-    run = copy_of(undisturbed, tmp_path / "work")
     load(run)
     alter(getattr(run, station))
     with pytest.raises(SigcamError, match=sentence) as caught:
@@ -195,19 +107,18 @@ def foreign(run: Run, other: Run, station: str) -> None:
         ("evidence", r"was made from another sigmoid head than is there now"),
     ],
 )
-def test_a_file_of_another_run_is_refused(station: str, sentence: str, undisturbed: Run, tmp_path: Path) -> None:
-    other = copy_of(undisturbed, tmp_path / "other")
+def test_a_file_of_another_run_is_refused(station: str, sentence: str, run: Run, tmp_path: Path) -> None:
+    other = small_run.copy_of(run, tmp_path / "other")
     for path in (other.classifier, other.sigmoid_head, other.evidence):
         path.unlink()
     other = replace(other, seed=1)
-    small_run_of(other)
-    run = copy_of(undisturbed, tmp_path / "work")
+    train_one_epoch(other)
     foreign(run, other, station)
     with pytest.raises(SigcamError, match=sentence):
         load(run)
 
 
-def small_run_of(run: Run) -> None:
+def train_one_epoch(run: Run) -> None:
     recipe = recipe_of_classifier("", "scratch", run.backbone)
     assert recipe is not None
     ensure_classifier(run, replace(recipe, epochs=1))
@@ -215,10 +126,9 @@ def small_run_of(run: Run) -> None:
     ensure_evidence(run, Extent(False, 0))
 
 
-def test_results_of_a_data_set_that_was_prepared_anew_are_refused(undisturbed: Run, tmp_path: Path) -> None:
-    run = copy_of(undisturbed, tmp_path / "work")
+def test_results_of_a_data_set_that_was_prepared_anew_are_refused(run: Run) -> None:
     shutil.rmtree(run.manifest.parent)
-    prepare("shapes", run.work_dir / "data", train=24, val=8, test=4)
+    prepare("shapes", run.work_dir / "data", train=48, val=16, test=4)
     with pytest.raises(SigcamError, match="was made from another manifest than is there now: delete it"):
         ensure_evidence(run)
     with pytest.raises(SigcamError, match="was made from another manifest than is there now: delete it"):

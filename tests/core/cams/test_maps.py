@@ -471,6 +471,7 @@ def test_names_that_cannot_be_meant_are_said(names: dict[str, object], sentence:
         cam_maps(make_dual("small_cnn-gap"), random_images(1), 0, **names)  # type: ignore[arg-type]
 
 
+@pytest.mark.filterwarnings("ignore:`torch.jit.script_method` is deprecated")  # by torch, as its compiler loads
 @pytest.mark.parametrize("wrap", [nn.DataParallel, torch.compile, lambda dual: nn.DataParallel(nn.DataParallel(dual))])
 def test_what_pytorch_wraps_around_a_dual_branch_is_looked_through(wrap: Callable[[nn.Module], nn.Module]) -> None:
     dual, images = make_dual("small_cnn-gap"), random_images(2)

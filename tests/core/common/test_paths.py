@@ -13,8 +13,8 @@ from sigcam_core.common.errors import CommandLine, SigcamError
 from sigcam_core.common.paths import refuse_overwriting, user_path
 from sigcam_core.run import default_work_dir, resolve_work_dir
 
-PROJECT = Path(__file__).parents[2]
-WITHOUT = {"kubernetes_jobs.py", "render.py", "draw_rooms.py"}
+PROJECT = Path(__file__).parents[3]
+WITHOUT = {"render.py", "draw_rooms.py"}
 """Programs that only other programs call, with whole paths."""
 
 

@@ -1,5 +1,6 @@
 """Evidence holds what the metrics need: figures computed from it equal the metrics run on the images."""
 
+from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 
@@ -42,8 +43,8 @@ PERTURBATION_COLUMNS = [name for name, _ in PERTURBATION.columns]
 
 
 @pytest.fixture(scope="module", params=small_run.NETWORKS)
-def run(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Run:
-    return small_run.make(tmp_path_factory.mktemp("run"), request.param)
+def run(request: pytest.FixtureRequest, trained: Callable[[str], Run]) -> Run:
+    return trained(request.param)
 
 
 def test_one_row_an_image_head_and_method(run: Run) -> None:

@@ -10,7 +10,7 @@ import numpy as np
 
 from sigcam_core.localization import best_iou_per_threshold
 
-PACKAGE = Path(__file__).resolve().parents[2] / "sigcam_core"
+PACKAGE = Path(__file__).resolve().parents[3] / "sigcam_core"
 PROGRAM = """
 import numpy as np
 from sigcam_core.localization import best_iou_per_threshold

@@ -17,7 +17,7 @@ from run_crate import write_crate
 from sigcam_core.common.files import try_lock
 from sigcam_core.run import Run
 
-PROJECT = Path(__file__).parents[2]
+PROJECT = Path(__file__).parents[3]
 NOTEBOOKS = sorted(path.stem for path in (PROJECT / "notebooks").glob("*.ipynb"))
 TIMEOUT = 1200  # seconds; far beyond what is needed, to end a run that hangs
 

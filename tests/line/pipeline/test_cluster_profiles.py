@@ -1,4 +1,4 @@
-"""Profiles for one machine, SLURM and Kubernetes: each plans every job of the line, and leaves no need unsaid."""
+"""Profiles for one machine and for SLURM: each plans every job of the line, and leaves no need unsaid."""
 
 import os
 import re
@@ -12,7 +12,7 @@ PROJECT = Path(__file__).parents[3]
 NEEDS = ("mem_mb", "runtime", "gpu")
 
 
-@pytest.mark.parametrize("name", ["local", "slurm", "kubernetes"])
+@pytest.mark.parametrize("name", ["local", "slurm"])
 @pytest.mark.parametrize(("matrix", "least"), [("quick", 20), ("miniature", 20)])
 def test_a_dry_run_plans_all_jobs_and_states_their_needs(name: str, matrix: str, least: int, tmp_path: Path) -> None:
     snakemake = [sys.executable, "-m", "snakemake", "--snakefile", str(PROJECT / "Snakefile")]
