@@ -78,7 +78,7 @@ def test_of_train_and_val_the_folders_below_are_the_classes(tmp_path: Path, caps
     assert counts(manifest) == {(split, name): count for split, count in each.items() for name in ("cat", "dog")}
     from_val = manifest.table[manifest.table["path"].str.startswith("images/val/")]
     assert set(from_val["split"]) == {"val"}
-    assert "no folder test: 20% of each class in train became test" in capsys.readouterr().out
+    assert "no folder test: 20 % of each class in train became test" in capsys.readouterr().out
 
 
 @pytest.mark.parametrize("name", ["valid", "validation", "dev", "Val", "VALIDATION"])
