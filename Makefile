@@ -45,7 +45,10 @@ SNAKEMAKE = PATH="$(BIN):$$PATH" "$(BIN)/snakemake" --cores $(CORES) --rerun-inc
 # Let glibc keep freed memory, for ours and peers alike: else a forward pass takes up to twice as long.
 KEEP_MEMORY = MALLOC_MMAP_THRESHOLD_=1073741824 MALLOC_TRIM_THRESHOLD_=1073741824
 
-.PHONY: help setup reproduce plan book pdf weigh links run-report run-crate launch bench faults publish lab test lint format lock lowest audit licences clean
+# What the tests that `make test` leaves out need, as markers of pyproject.toml.
+NEEDS = slurm or pipeline or fault or browser or networks
+
+.PHONY: help setup reproduce plan book pdf weigh links run-report run-crate launch bench faults publish lab test test-all lint format lock lowest audit licences clean
 
 help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-10s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -104,8 +107,11 @@ publish: setup ## measure an experiment anew, EXPERIMENT=name; RESULTS=results p
 lab: setup ## open the notebooks in JupyterLab
 	@PATH="$(BIN):$$PATH" "$(BIN)/jupyter" lab notebooks
 
-test: lint ## check style and types, then run the whole test suite
-	@PATH="$(BIN):$$PATH" "$(BIN)/pytest"
+test: lint ## check style and types, then run the tests that need nothing but Python (5 minutes)
+	@PATH="$(BIN):$$PATH" "$(BIN)/pytest" -m "not ($(NEEDS))"
+
+test-all: lint ## check style and types, then run every test; the slowest and the coverage come last (14 minutes)
+	@PATH="$(BIN):$$PATH" "$(BIN)/pytest" --durations 25 --cov
 
 lint: setup ## check style and types
 	@"$(BIN)/ruff" check
@@ -144,7 +150,7 @@ licences: setup ## list the licences of all installed packages
 	@"$(BIN)/pip-licenses" --order=license --with-urls
 
 clean: ## remove everything that was made, except the virtual environment
-	@rm -rf build .snakemake .mypy_cache .pytest_cache .ruff_cache .hypothesis
+	@rm -rf build .snakemake .mypy_cache .pytest_cache .ruff_cache .hypothesis .coverage
 
 # Set-up: an interrupted one leaves no stamp, and the next starts from an empty environment.
 

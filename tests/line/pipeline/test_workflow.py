@@ -1,7 +1,8 @@
-"""The whole line, tiny: killed midway, started again, complete; then nothing is left to do."""
+"""The workflow: killed midway and started again, what a finished run holds, what is deleted, dated or refused."""
 
 import json
 import os
+import re
 import shlex
 import shutil
 import signal
@@ -10,9 +11,11 @@ import sys
 import time
 import zipfile
 from pathlib import Path
+from typing import NamedTuple
 
 import pytest
 
+import run_crate
 from run_crate import write_crate
 from sigcam_core.common.files import try_lock
 from sigcam_core.run import Run
@@ -22,23 +25,28 @@ NOTEBOOKS = sorted(path.stem for path in (PROJECT / "notebooks").glob("*.ipynb")
 TIMEOUT = 1200  # seconds; far beyond what is needed, to end a run that hangs
 
 
+SNAKEMAKE = [sys.executable, "-m", "snakemake", "--snakefile", str(PROJECT / "Snakefile")]
+SNAKEMAKE += ["--rerun-incomplete", "--nolock"]
+
+
 def command(work_dir: Path, *options: str) -> list[str]:
-    snakemake = [sys.executable, "-m", "snakemake", "--snakefile", str(PROJECT / "Snakefile"), "--cores", "2"]
-    snakemake += ["--directory", str(work_dir.parent), "--rerun-incomplete", "--nolock", *options]
+    """The workflow on a few images."""
     config = [f"work_dir={work_dir}", "train=48", "val=16", "test=12", "epochs=1", "repeats=1"]
-    return [*snakemake, "--config", *config]
+    return [*SNAKEMAKE, "--cores", "2", "--directory", str(work_dir.parent), *options, "--config", *config]
 
 
-def run(work_dir: Path, *options: str) -> str:
-    done = subprocess.run(command(work_dir, *options), capture_output=True, text=True, timeout=TIMEOUT, check=False)
+def said_by(command: list[str]) -> str:
+    done = subprocess.run(command, cwd=PROJECT, capture_output=True, text=True, timeout=TIMEOUT, check=False)
     assert done.returncode == 0, done.stdout[-2000:] + done.stderr[-6000:]
     return done.stdout + done.stderr
 
 
-def start_and_kill(work_dir: Path, when_exists: Path) -> None:
-    process = subprocess.Popen(
-        command(work_dir), stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL, start_new_session=True
-    )
+def run(work_dir: Path, *options: str) -> str:
+    return said_by(command(work_dir, *options))
+
+
+def start_and_kill(command: list[str], when_exists: Path) -> None:
+    process = subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL, start_new_session=True)
     deadline = time.monotonic() + TIMEOUT
     while not when_exists.exists() and process.poll() is None and time.monotonic() < deadline:
         time.sleep(0.1)
@@ -48,42 +56,102 @@ def start_and_kill(work_dir: Path, when_exists: Path) -> None:
     process.wait()
 
 
-def test_a_killed_run_goes_on_where_it_stopped_and_ends_with_the_book(tmp_path: Path) -> None:
+def planned_notebooks(plan: str) -> set[str]:
+    return {line.split("notebook=")[1] for line in plan.splitlines() if "wildcards: notebook=" in line}
+
+
+def test_a_killed_run_goes_on_where_it_stopped(tmp_path: Path) -> None:
     # People keep things in such folders, and nothing in a name may run.
     work_dir = tmp_path / "my papers; touch owned" / "build"
     manifest = work_dir / "data" / "shapes" / "manifest.parquet"
     classifier = work_dir / "checkpoints" / "shapes-small_cnn-gap-seed0.classifier.json"
+    notebook = work_dir / "notebooks" / "02_training.ipynb"  # it reads what is trained
     work_dir.parent.mkdir()
-    start_and_kill(work_dir, when_exists=classifier)
+    only_notebook = [*command(work_dir), "--", str(notebook)]
+    start_and_kill(only_notebook, when_exists=classifier)
     made = manifest.stat().st_mtime_ns
     trained = classifier.stat().st_mtime_ns
 
-    run(work_dir)
+    said_by(only_notebook)
     assert manifest.stat().st_mtime_ns == made, "the data set was made again"
     # The killed run may not have recorded the classifier as finished; if it did, it is not trained again.
     assert classifier.stat().st_mtime_ns >= trained
-    assert {path.stem for path in (work_dir / "notebooks").glob("*.ipynb")} == set(NOTEBOOKS)
-    html = work_dir / "book" / "_build" / "html"
-    pages = [html / "index.html", *(html / "notebooks" / f"{name}.html" for name in NOTEBOOKS)]
-    assert all(page.stat().st_size > 10_000 for page in pages if page.name != "index.html")
-    for path in (work_dir / "summary").glob("*.json"):
+    assert notebook.stat().st_size > 10_000
+    assert not list(tmp_path.rglob("owned"))
+    # All that is left is what nobody asked for yet, up to the book.
+    plan = run(work_dir, "--dry-run", "--printshellcmds")
+    assert planned_notebooks(plan) == set(NOTEBOOKS) - {notebook.stem}
+    rules = re.findall(r"^(?:local)?rule (\w[\w-]*):", plan, flags=re.MULTILINE)
+    assert {"photos", "evidence_small_cnn-gap", "evidence_small_cnn-mlp", "book"} <= set(rules)
+    assert not [rule for rule in rules if rule.startswith(("shapes", "classifier", "sigmoid_head"))]
+    (building,) = [shlex.split(line) for line in plan.splitlines() if "build_book.py" in line]
+    assert building[building.index("--work-dir") + 1] == str(work_dir)
+
+
+class Finished(NamedTuple):
+    """A finished run of the usual profile, and the command that made it."""
+
+    work_dir: Path
+    folder: Path
+    command: list[str]
+
+
+@pytest.fixture(scope="module")
+def finished(tmp_path_factory: pytest.TempPathFactory) -> Finished:
+    """The run of ``make reproduce`` whose work dir SIGCAM_BUILD names; else one of a few images, made here."""
+    if named := os.environ.get("SIGCAM_BUILD"):
+        work_dir = Path(named).resolve()
+        assert work_dir == PROJECT / "build", f"SIGCAM_BUILD={named} is not the work dir of `make reproduce` here"
+        return Finished(work_dir, PROJECT, [*SNAKEMAKE, "--cores", "all"])
+    work_dir = tmp_path_factory.mktemp("my papers; touch owned") / "build"
+    run(work_dir)
+    return Finished(work_dir, work_dir.parent, command(work_dir))
+
+
+def test_a_finished_run_has_its_notebooks_and_its_pages(finished: Finished) -> None:
+    assert {path.stem for path in (finished.work_dir / "notebooks").glob("*.ipynb")} == set(NOTEBOOKS)
+    html = finished.work_dir / "book" / "_build" / "html"
+    assert (html / "index.html").exists()
+    pages = [html / "notebooks" / f"{name}.html" for name in NOTEBOOKS]
+    assert all(page.stat().st_size > 10_000 for page in pages)
+
+
+def test_values_say_what_they_were_made_of(finished: Finished) -> None:
+    paths = list((finished.work_dir / "summary").glob("*.json"))
+    assert paths
+    for path in paths:
         provenance = json.loads(path.read_text())["provenance"]
         assert {"commit", "device", "versions", "date", "parameters"} <= set(provenance), path.name
 
-    assert "Nothing to be done" in run(work_dir)
-    records = work_dir.parent
-    with zipfile.ZipFile(write_crate(work_dir, folder=records)) as crate:
+
+def test_nothing_is_left_to_do(finished: Finished) -> None:
+    assert "Nothing to be done" in said_by(finished.command)
+
+
+def test_the_crate_holds_what_was_made(finished: Finished) -> None:
+    work_dir = finished.work_dir
+    path = work_dir / run_crate.NAME
+    with zipfile.ZipFile(path if path.exists() else write_crate(work_dir, folder=finished.folder)) as crate:
         packed = set(crate.namelist())
     made = {
         path for name in ("checkpoints", "evidence", "notebooks", "summary") for path in (work_dir / name).iterdir()
     }
     products = {path for path in made if path.is_file() and not path.name.startswith(".")}  # locks are none
+    assert products
     assert {f"build/{path.relative_to(work_dir)}" for path in products} <= packed
-    run(work_dir, "--report", str(records / "report.html"))
-    assert "evidence_small_cnn-gap" in (records / "report.html").read_text()
-    plan = run(work_dir, "--dry-run", "--forcerun", *(f"evidence_small_cnn-{head}" for head in ("gap", "mlp")))
-    again = {line.split("notebook=")[1] for line in plan.splitlines() if "wildcards: notebook=" in line}
-    assert again == {"03_table1_wsol", "04_table2_fidelity"}, "new evidence concerns the tables, and nothing else"
+
+
+def test_the_report_names_the_steps(finished: Finished) -> None:
+    report = finished.work_dir / "run-report.html"
+    if not report.exists():
+        said_by([*finished.command, "--report", str(report)])
+    assert "evidence_small_cnn-gap" in report.read_text()
+
+
+def test_new_evidence_concerns_the_tables_and_nothing_else(finished: Finished) -> None:
+    evidence = [f"evidence_small_cnn-{head}" for head in ("gap", "mlp")]
+    plan = said_by([*finished.command, "--dry-run", "--forcerun", *evidence])
+    assert planned_notebooks(plan) == {"03_table1_wsol", "04_table2_fidelity"}
     assert "rule classifier" not in plan
 
 
