@@ -98,7 +98,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
     if options.pop("generated_only") and is_archived(name) and not manifest.exists():
         fail(f"{manifest} does not exist: run `python -m data_scripts {name} --root {root}` first.")
     if source := options.get("source"):
-        refuse_overwriting(manifest.parent, user_path(str(source)))
+        refuse_overwriting(manifest.parent, user_path(str(source)), may_lie_within=True)
     if options.pop("force"):
         _remove(manifest.parent)
     is_verified = options.pop("verify")

@@ -61,7 +61,7 @@ def read_boxes(folder: Path) -> pd.DataFrame:
     """
     path = folder / CENTRE / "boxes.csv"
     if not path.exists():
-        fail(f"the published boxes were not measured in {folder}: run `python -m sigcam_core publish {CENTRE}`.")
+        fail(f"the published boxes were not measured in {folder}: run `python -m companion publish {CENTRE}`.")
     return pd.read_csv(path)
 
 

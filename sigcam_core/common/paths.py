@@ -28,18 +28,20 @@ def user_path(text: str | os.PathLike[str]) -> Path:
     return Path.cwd() / path
 
 
-def refuse_overwriting(output: Path, given: Path) -> None:
+def refuse_overwriting(output: Path, given: Path, *, may_lie_within: bool = False) -> None:
     """Refuse an output that would replace what is read, by whatever spelling or link both are named.
 
     Args:
         output: a file or folder to be written, there or not.
-        given: a file or folder to be read; nothing may be written into that folder, nor may it lie in the output.
+        given: a file or folder to be read, which may not lie in the output.
+        may_lie_within: whether the output may lie in a folder that is read, since its reader passes over what this
+            project makes; otherwise nothing may be written into that folder.
 
     Raises:
         SigcamError: naming both.
     """
     written, read = output.resolve(), given.resolve()
     is_same = written == read or (output.exists() and given.exists() and output.samefile(given))
-    if is_same or read in written.parents or written in read.parents:
+    if is_same or (read in written.parents and not may_lie_within) or written in read.parents:
         where = "is" if is_same else "lies in" if read in written.parents else "holds"
         fail(f"the output {output} {where} the input {given}, which would be changed: choose another output.")

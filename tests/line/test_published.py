@@ -43,5 +43,5 @@ def test_nothing_in_common_is_refused(tmp_path: Path) -> None:
     experiment(tmp_path / "now" / "a", 1.0, 1.0)
     write_json(tmp_path / "now" / "b" / "record.json", {})
     write_json(tmp_path / "before" / "b" / "record.json", {})
-    with pytest.raises(SigcamError, match=r"now has no experiment that .*before has: run `python -m sigcam_core"):
+    with pytest.raises(SigcamError, match=r"now has no experiment that .*before has: run `python -m companion"):
         published.compare(tmp_path / "before", tmp_path / "now")

@@ -9,7 +9,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from companion.controls import maps as controls
+from companion.controls import names as controls
 from companion.paper.tables import PAPER_TABLES, paper_table
 from companion.show.names import DATA_SET_TITLES, NETWORK_TITLES, SCALAR_TITLES
 from companion.show.shown import csv_link, fold, show, show_figure, written

@@ -6,7 +6,8 @@ from made_up_evidence import NUM_IMAGES, made_up_evidence
 
 from sigcam_core import SigcamError
 from sigcam_core.common.families import KEYS, LABELS
-from sigcam_core.evaluate.schema import FAMILIES, METRIC_TITLES, SCHEMA
+from sigcam_core.common.titles import METRIC_TITLES
+from sigcam_core.evaluate.schema import FAMILIES, SCHEMA
 from sigcam_core.fidelity.evidence import PERTURBATION
 from sigcam_core.localization.evidence import LOCALIZATION, wsol_statistics
 
