@@ -8,13 +8,6 @@ from typing import Any
 import numpy as np
 import torch
 from pytorch_grad_cam.metrics.cam_mult_image import DropInConfidence, IncreaseInConfidence
-from pytorch_grad_cam.metrics.perturbation_confidence import (
-    AveragerAcrossThresholds,
-    PerturbationConfidenceMetric,
-    RemoveLeastRelevantFirst,
-    RemoveMostRelevantFirst,
-)
-from pytorch_grad_cam.metrics.road import NoisyLinearImputer
 from pytorch_grad_cam.utils.model_targets import ClassifierOutputSoftmaxTarget
 from torch import Tensor, nn
 from torchcam.metrics import DeletionInsertionMetric
@@ -25,11 +18,9 @@ from sigcam_core import cam_maps, normalize_maps
 from sigcam_core.cams.distinct import distinct_maps
 from sigcam_core.fidelity.explained import score_explained_images
 from sigcam_core.fidelity.perturbation import Score, deletion_auc, insertion_auc, perturbation_curves
-from sigcam_core.fidelity.road import road
 from sigcam_core.fidelity.scores import class_scores
 
 STEPS = 10
-PERCENTILES = [50, 90]
 
 
 class GivenMaps:
@@ -51,19 +42,14 @@ class GivenMaps:
 
 
 def measure_fidelity(case: Case, repeats: int) -> list[Row]:
-    """Rows for scoring ten maps, insertion and deletion, and ROAD.
+    """Rows for scoring ten maps, and for insertion and deletion.
 
     Args:
         case: the network and the images; the metrics of many passes take a quarter of them, at least one.
         repeats: pairs of runs.
     """
     few = case.first(max(1, len(case.images) // 4))
-    return [
-        _passes_row(case, repeats),
-        _grad_cam_row(few, repeats),
-        _insertion_row(few, repeats),
-        _road_row(few, repeats),
-    ]
+    return [_passes_row(case, repeats), _grad_cam_row(few, repeats), _insertion_row(few, repeats)]
 
 
 def _passes_row(case: Case, repeats: int) -> Row:
@@ -126,34 +112,6 @@ def _insertion_row(case: Case, repeats: int) -> Row:
     difference = max(abs(a - b) for a, b in zip(*pairs.results, strict=True))
     task = f"insertion and deletion, {STEPS} steps"
     return pairs.row(task, case.setting, "torchcam", len(case.images), None, difference)
-
-
-def _road_row(case: Case, repeats: int) -> Row:
-    network, score = _scorer(case)
-    score_maps = _score_maps(case)
-    targets = [ClassifierOutputSoftmaxTarget(k) for k in case.class_idx.tolist()]
-
-    def ours() -> Tensor:
-        return road(score, case.images, score_maps, PERCENTILES, noise=0).combined
-
-    def metric(percentile: float, remove: Any) -> PerturbationConfidenceMetric:
-        # Without noise, which no two libraries draw alike.
-        return PerturbationConfidenceMetric(remove(percentile, NoisyLinearImputer(noise=0)))
-
-    @torch.no_grad()
-    def theirs() -> Any:
-        most, least = (
-            AveragerAcrossThresholds(partial(metric, remove=remove), PERCENTILES)(
-                case.images, score_maps.cpu().numpy(), targets, network
-            )
-            for remove in (RemoveMostRelevantFirst, RemoveLeastRelevantFirst)
-        )
-        return (least - most) / 2
-
-    pairs = side_by_side(ours, theirs, repeats, case.forward)
-    difference = float(np.abs(pairs.results[0].cpu().numpy() - pairs.results[1]).max())
-    task = f"ROAD at {len(PERCENTILES)} percentiles"
-    return pairs.row(task, case.setting, "grad-cam", len(case.images), None, difference)
 
 
 def _scorer(case: Case) -> tuple[nn.Sequential, Score]:

@@ -6,7 +6,7 @@ import os
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 from torch import Tensor
 
@@ -39,12 +39,20 @@ def loads_since(before: float) -> dict[str, float]:
     return {"before": before, "after": load_of_the_machine()}
 
 
+@dataclass
+class PassClock(Clock):
+    """The clock of passes, and of which kind they were."""
+
+    kinds: set[str] = field(default_factory=set)  #: of ``"compiled"`` and ``"plain"``
+
+
 @contextmanager
-def timed_passes() -> Iterator[Clock]:
+def timed_passes() -> Iterator[PassClock]:
     """A clock of every pass that evaluations make in the block."""
-    clock, forward = Clock(), FastBackbone.forward
+    clock, forward = PassClock(), FastBackbone.forward
 
     def timed(self: FastBackbone, images: Tensor) -> Tensor:
+        clock.kinds.add(self.passes.kind)
         with clock.running():
             return forward(self, images)
 

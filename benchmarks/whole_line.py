@@ -115,6 +115,8 @@ def network_of(name: str) -> DualBranch:
 def measure(name: str, counts: Counts, labels: str, batch_size: int = BATCH_SIZE) -> dict[str, Any]:
     """Rows of one network with plain and with compiled passes, the passes made, and where ours spends its time.
 
+    A row names the kind of pass that was made, which is plain too where compiling fails.
+
     Args:
         name: a key of :data:`GOALS`.
         counts: images and repeats.
@@ -149,7 +151,7 @@ def measure(name: str, counts: Counts, labels: str, batch_size: int = BATCH_SIZE
         "labels": labels,
         "passes": {"ours": ours_made, "peer_forward": forwards, "peer_backward": backwards},
         "rows": [
-            asdict(_row(f"{setting} {kind}", kind, rounds, counts, GOALS[name]))
+            asdict(_row(f"{setting} {_what_ran(kind, rounds)}", kind, rounds, counts, GOALS[name]))
             for kind in (passes.PLAIN, passes.COMPILED)
         ],
         "seconds_of_first_turn": seconds,
@@ -165,18 +167,25 @@ class Round(NamedTuple):
 
     clocks: dict[str, Clock]  #: by line
     figures: dict[str, Figures]  #: by line
-    shares: dict[str, float]  #: of ours, by kind of pass, the share of the time that is passes
+    shares: dict[str, float]  #: of ours, by kind of pass that is asked for, the share of the time that is passes
+    kinds: dict[str, set[str]]  #: of ours, by kind of pass that is asked for, those that were made
     seconds_of_pass: float  #: of one image
 
 
 def _round(lines: Mapping[str, Line], manifest: Manifest, forward: ForwardPass) -> Round:
-    clocks, figures, shares = {name: Clock() for name in lines}, {}, {}
+    clocks, figures, shares, kinds = {name: Clock() for name in lines}, {}, {}, {}
     for name, line in lines.items():
         with timed_passes() as times, clocks[name].running():
             figures[name] = line(manifest)
         if name != "peer":
-            shares[name] = times.wall / clocks[name].wall
-    return Round(clocks, figures, shares, seconds_of(forward.run, forward.device) / forward.num_images)
+            shares[name], kinds[name] = times.wall / clocks[name].wall, times.kinds
+    return Round(clocks, figures, shares, kinds, seconds_of(forward.run, forward.device) / forward.num_images)
+
+
+def _what_ran(asked: str, rounds: Sequence[Round]) -> str:
+    """The kind of pass that was made, and that asked for where it was not that: a compiler may be missing or fail."""
+    made = ", ".join(sorted(set().union(*(r.kinds[asked] for r in rounds))))
+    return made if made == asked else f"{made} ({asked} asked for)"
 
 
 def _row(setting: str, kind: str, rounds: Sequence[Round], counts: Counts, goal: float) -> Row:

@@ -55,7 +55,7 @@ def read_coco(path: Path, name: str, class_names: Sequence[str]) -> Iterator[Ann
     """
     boxes: dict[Any, list[dict[str, Any]]] = defaultdict(list)
     try:
-        data = json.loads(_text(path))
+        data = json.loads(read_text(path))
         categories = {str(one["id"]): str(one["name"]) for one in data["categories"]}
         images = {one["id"]: one for one in data["images"]}
         names = {key: str(image["file_name"]) for key, image in images.items()}
@@ -134,7 +134,7 @@ def read_yolo(path: Path, name: str, class_names: Sequence[str]) -> Iterator[Ann
 
 
 def _yolo_boxes(path: Path, class_names: Sequence[str]) -> Iterator[GivenBox]:
-    for line, text in enumerate(_text(path).splitlines(), start=1):
+    for line, text in enumerate(read_text(path).splitlines(), start=1):
         cells = text.split()
         where = f"{path}, line {line}"
         if not cells:
@@ -150,7 +150,7 @@ def read_csv(choices: Sequence[tuple[str, str, str, str]]) -> Reader:
     """A reader of CSV files with a line of names, one of the four columns of numbers that are named in ``choices``."""
 
     def read(path: Path, name: str, class_names: Sequence[str]) -> Iterator[Annotated]:
-        rows = csv.DictReader(_text(path).splitlines())
+        rows = csv.DictReader(read_text(path).splitlines())
         header = [column.strip().casefold() for column in rows.fieldnames or []]
         image = next((column for column in IMAGE_COLUMNS if column in header), "")
         category = next((column for column in CLASS_COLUMNS if column in header), "")
@@ -174,7 +174,12 @@ def read_csv(choices: Sequence[tuple[str, str, str, str]]) -> Reader:
     return read
 
 
-def _text(path: Path) -> str:
+def read_text(path: Path) -> str:
+    """The text of a file, with or without the mark that some programs put first.
+
+    Raises:
+        SigcamError: if it cannot be read, or is not UTF-8.
+    """
     try:
         return path.read_text(encoding="utf-8-sig")
     except OSError as error:

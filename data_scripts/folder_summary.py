@@ -29,7 +29,7 @@ def summary(manifest: Manifest) -> list[Table | str]:
     parameters = read_object(manifest.root / "manifest.json")["parameters"]
     passed: PassedOver = read_object(manifest.root / PASSED_OVER)
     lines = [
-        f"no folder {name}: {parameters[f'{name}_fraction']:.0%} of each class in train became {name}"
+        f"no folder {name}: {100 * parameters[f'{name}_fraction']:g} % of each class in train became {name}"
         for name in parameters["drawn"]
     ]
     without = int((manifest.table["boxes"].map(len) == 0).sum())

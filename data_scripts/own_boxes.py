@@ -15,7 +15,7 @@ from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from data_scripts.box_files import GivenBox, Numbers, Reader, read_coco, read_csv, read_voc, read_yolo
+from data_scripts.box_files import GivenBox, Numbers, Reader, read_coco, read_csv, read_text, read_voc, read_yolo
 from data_scripts.folder_files import PassedOver, as_text, printable
 from data_scripts.folder_layout import Placed
 from sigcam_core.common.errors import check_choice, fail
@@ -136,7 +136,7 @@ def boxes_of_images(
     """
     kind = BOX_FORMATS[parameters["box_format"]]
     path = Path(parameters["boxes"])
-    names = Path(parameters["box_classes"]).read_text("utf-8-sig").splitlines() if parameters["box_classes"] else []
+    names = read_text(Path(parameters["box_classes"])).splitlines() if parameters["box_classes"] else []
     find = _finder(placed, parameters["source"])
     given: list[tuple[int, GivenBox]] = []
     others: list[tuple[int, GivenBox]] = []

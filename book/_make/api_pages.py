@@ -22,6 +22,7 @@ ROOMS = {
     "prepare": "First station: prepare",
     "train": "Second station: train",
     "evaluate": "Third station: evaluate",
+    "stations": "The stations as files",
     "summarise": "Fourth station: summarise",
     "ask": "Photos and folders of your own",
     "common": "Common",

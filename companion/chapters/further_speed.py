@@ -36,7 +36,7 @@ def read_further(folder: Path, name: str) -> dict[str, Any]:
 
     Args:
         folder: of the benchmarks, such as :data:`~companion.chapters.speed.BENCHMARKS`.
-        name: of the folder in it: ``"whole_line"``, ``"removal"``, ``"evidence"`` or ``"published"``.
+        name: of the folder in it: ``"whole_line"``, ``"evidence"`` or ``"published"``.
 
     Returns:
         The result, empty where it was not measured.
@@ -60,15 +60,13 @@ def read_growth(folder: Path) -> dict[str, Any]:
     return dict(read_json(path))
 
 
-def rows_of(whole_line: Mapping[str, Any], removal: Mapping[str, Any]) -> list[dict[str, Any]]:
+def rows_of(whole_line: Mapping[str, Any]) -> list[dict[str, Any]]:
     """All rows with a goal, as those of other benchmarks.
 
     Args:
         whole_line: of ``"whole_line"``, from :func:`read_further`.
-        removal: of ``"removal"``.
     """
-    rows = [row for network in whole_line.get("networks", []) for row in network["rows"]]
-    return rows + list(removal.get("rows", []))
+    return [row for network in whole_line.get("networks", []) for row in network["rows"]]
 
 
 def records_of(**results: Mapping[str, Any]) -> dict[str, Any]:
@@ -94,7 +92,7 @@ def whole_line_table(result: Mapping[str, Any]) -> pd.DataFrame:
                 {
                     "network": network_title(network["network"]),
                     "labels": network["labels"],
-                    "passes": kind,
+                    "passes": row["setting"].rpartition("passes ")[2],  # as made, not as asked for
                     "times faster": row["speed_up"],
                     "in processor seconds": used["peer"] / used[kind],
                     "goal": row["goal"],
@@ -119,26 +117,6 @@ def first_turns(result: Mapping[str, Any]) -> list[str]:
         seconds = ", ".join(f"{name} {value:.0f} s" for name, value in network["seconds_of_first_turn"].items())
         lines.append(f"{network_title(network['network'])}, labels {network['labels']}: {seconds}")
     return lines
-
-
-def removal_table(result: Mapping[str, Any]) -> pd.DataFrame:
-    """Pixel flipping and ROAD beside Quantus, one row each.
-
-    Args:
-        result: of ``"removal"``, from :func:`read_further`.
-    """
-    rows = [
-        {
-            "task": row["task"],
-            "setting": row["setting"],
-            "times faster": row["speed_up"],
-            "goal": row["goal"],
-            "verdict": verdict(row["speed_up"] >= row["goal"]),
-            "difference": row["max_difference"],
-        }
-        for row in result.get("rows", [])
-    ]
-    return pd.DataFrame(rows)
 
 
 def evidence_table(result: Mapping[str, Any]) -> pd.DataFrame:

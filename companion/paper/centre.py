@@ -1,4 +1,7 @@
-"""The centred square beside the paper's figures: which of its rows a map that knows nothing would beat."""
+"""The centred square beside the paper's figures: which of its rows a map that knows nothing would beat.
+
+And the other end: what the labels themselves reach as maps.
+"""
 
 from __future__ import annotations
 
@@ -22,6 +25,7 @@ NOBODY = "none"  # its network and head
 IMAGENET = "imagenet"  # among our collections of boxes
 PAPER_IMAGENET = "imagenet-1k"  # and in the paper's table
 METRIC = "maxboxacc_v2"
+FACTS = ("whole_image", "past_the_edge", "median_iou")  # columns of the boxes that are no metric of the tables
 
 
 def read_centre(folder: Path) -> tuple[pd.DataFrame, dict[str, Any]]:
@@ -41,6 +45,24 @@ def read_centre(folder: Path) -> tuple[pd.DataFrame, dict[str, Any]]:
         fail(f"the centre was not measured in {folder}: run `python -m companion publish {CENTRE}`.")
     record: dict[str, Any] = read_json(path.with_name("record.json"))
     return pd.read_csv(path), record
+
+
+def read_boxes(folder: Path) -> pd.DataFrame:
+    """What the published boxes are, and what the labels themselves score, as the same measurement writes it.
+
+    Args:
+        folder: see :func:`read_centre`.
+
+    Returns:
+        A row of :func:`sigcam_core.publish.centre.boxes_row` for each ``dataset``.
+
+    Raises:
+        SigcamError: if there is none.
+    """
+    path = folder / CENTRE / "boxes.csv"
+    if not path.exists():
+        fail(f"the published boxes were not measured in {folder}: run `python -m sigcam_core publish {CENTRE}`.")
+    return pd.read_csv(path)
 
 
 def paper_beside_centre(centre: pd.DataFrame) -> pd.DataFrame:
@@ -75,11 +97,12 @@ def mark_centre(style: Styler) -> Styler:
     return style.apply(lambda row: [line if row["method"] in names else ""] * len(row), axis=1)
 
 
-def centre_chapter(centre: pd.DataFrame) -> Chapter:
-    """The centre's figures, the paper's rows beside them, and values for the prose.
+def centre_chapter(centre: pd.DataFrame, boxes: pd.DataFrame) -> Chapter:
+    """The centre's figures, the paper's rows beside them, what the boxes are, and values for the prose.
 
     Args:
         centre: what :func:`read_centre` returns.
+        boxes: what :func:`read_boxes` returns.
     """
     table = paper_beside_centre(centre)
     theirs = table[table["source"] == "paper"]
@@ -97,7 +120,10 @@ def centre_chapter(centre: pd.DataFrame) -> Chapter:
         key = f"{row['dataset']}_{row['metric'].replace('@', '_')}"
         values |= {f"{row['dataset']}_images": int(row["images"]), key: float(row["value"])}
         values[f"{key}_interval"] = f"[{row['low']:.2f}, {row['high']:.2f}]"
-    return Chapter(values, {"centre": centre, "centre_beside_paper": table})
+    for row in boxes.to_dict("records"):
+        name = row.pop("dataset")
+        values |= {f"boxes_{name}_{key}".replace("@", "_"): value for key, value in row.items()}
+    return Chapter(values, {"centre": centre, "centre_beside_paper": table, "boxes": boxes})
 
 
 def centre_caption(values: dict[str, Value]) -> str:
@@ -114,11 +140,16 @@ def centre_caption(values: dict[str, Value]) -> str:
 
 
 def centre_tables(chapter: Chapter) -> list[Styler]:
-    """The paper's rows with the centre's among them, and the centre on all published boxes.
+    """The paper's rows with the centre's among them, the centre on all published boxes, and what these are.
 
     Args:
         chapter: of :func:`centre_chapter`.
     """
     centre = chapter.tables["centre"]
     figures = show(centre[centre["metric"].isin(WSOL_METRICS)], "The centre in %, with 95 % intervals over images", 1)
-    return [mark_centre(show(chapter.tables["centre_beside_paper"], "MaxBoxAccV2 in % on ImageNet")), figures]
+    facts = chapter.tables["boxes"].rename(columns={name: name.replace("_", " ") for name in FACTS})
+    return [
+        mark_centre(show(chapter.tables["centre_beside_paper"], "MaxBoxAccV2 in % on ImageNet")),
+        figures,
+        show(facts, "The published boxes, and what a map of the labelled pixels themselves scores, in %", wrap=True),
+    ]

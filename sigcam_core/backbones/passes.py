@@ -41,8 +41,8 @@ class Pass:
 def fast_pass(network: nn.Module, images: Tensor, num_passes: int, report: Report = lambda _: None) -> Pass:
     """The network's pass without gradients, compiled with frozen weights where a compiler is found and passes are many.
 
-    Compiled and plain numbers are compared on the images given; where they differ by more than :data:`TOLERANCE`, and
-    where compilation fails, the plain pass is used and a line says so.
+    Compiled and plain numbers are compared on the images given; where they differ by more than :data:`TOLERANCE`, where
+    compilation fails, and where torch is told not to compile, the plain pass is used and a line says so.
 
     Args:
         network: in evaluation mode; it gives one tensor whose first axis is the images'.
@@ -55,11 +55,15 @@ def fast_pass(network: nn.Module, images: Tensor, num_passes: int, report: Repor
     plain = Pass(torch.no_grad()(network), PLAIN)
     if num_passes < MANY_PASSES or images.device.type != "cpu":
         return plain
-    from torch._inductor import config as inductor  # takes a second to import
+    from torch._dynamo import config as dynamo  # these take a second to import
+    from torch._inductor import config as inductor
 
     images = images[:AT_ONCE]
     full = len(images)
     compiled = torch.compile(network, dynamic=False)
+    if compiled is network or dynamo.disable:  # by TORCHDYNAMO_DISABLE, or by TORCH_COMPILE_DISABLE
+        report("forward passes are not compiled: torch is told not to")
+        return plain
 
     @torch.no_grad()
     def padded(batch: Tensor) -> Tensor:
@@ -69,8 +73,8 @@ def fast_pass(network: nn.Module, images: Tensor, num_passes: int, report: Repor
 
     try:
         # Not an option of torch.compile, which Dynamo would not see: it must hand weights over as constants, for
-        # convolutions to be joined with what follows them.
-        with inductor.patch(freezing=True):
+        # convolutions to be joined with what follows them. Where errors are suppressed, what runs is the plain network.
+        with inductor.patch(freezing=True), dynamo.patch(suppress_errors=False):
             expected, got = plain(images), padded(images)
     except Exception as error:  # whatever the compiler lacks on this machine
         report(f"forward passes are not compiled ({str(error).splitlines()[0][:80]})")

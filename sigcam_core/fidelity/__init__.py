@@ -1,6 +1,6 @@
 """How faithful maps are: what becomes of a class score when only what a map shows is kept.
 
-Average drop and its kin, insertion and deletion, ROAD, and their columns of the evidence.
+Average drop and its kin, insertion and deletion, and their columns of the evidence.
 """
 
 import lazy_loader

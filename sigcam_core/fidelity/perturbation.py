@@ -72,42 +72,15 @@ def perturbation_curves(
         ahead = ranks[image] < counts[point][:, None]  # (B, H W)
         kept = (ahead == (curve == 1)[:, None]).view(-1, 1, *images.shape[2:])  # (B, 1, H, W)
         perturbed = torch.where(kept, images[image], filling[image])  # (B, 3, H, W)
-        curves[image, curve, point] = checked_scores(score(perturbed, image), len(image))
+        curves[image, curve, point] = _checked_scores(score(perturbed, image), len(image))
     curves[:, 1, 0] = curves[:, 0, last]
     if image_scores is None:
         for batch in torch.split(torch.arange(num_images, device=images.device), batch_size):
-            curves[batch, 0, 0] = checked_scores(score(images[batch], batch), len(batch))
+            curves[batch, 0, 0] = _checked_scores(score(images[batch], batch), len(batch))
     else:
-        curves[:, 0, 0] = checked_scores(image_scores, num_images)
+        curves[:, 0, 0] = _checked_scores(image_scores, num_images)
     curves[:, 1, last] = curves[:, 0, 0]
     return PerturbationCurves(counts.double() / num_pixels, curves[:, 0], curves[:, 1])
-
-
-@torch.no_grad()
-def deletion_curve(score: Score, images: Tensor, score_maps: Array, steps: int = 20, batch_size: int = 32) -> Tensor:
-    """The deletion curve alone, without its first point, by as many passes as it has points: pixel flipping.
-
-    Pixels are replaced by zero, the mean colour (Bach et al. 2015).
-
-    Args:
-        score: as for :func:`perturbation_curves`, as are all the others and the errors.
-        images: (N, 3, H, W) normalised images.
-        score_maps: (N, H, W).
-        steps: S.
-        batch_size: perturbed images a call of ``score``.
-
-    Returns:
-        (N, S) float64 scores after each step; the last is that of an image without any of its pixels.
-    """
-    ranks, counts = _ranks_and_counts(images, score_maps, steps, batch_size)  # (N, H W), (S + 1,)
-    counts = counts[1:]
-    curves = images.new_zeros((len(images), len(counts)), dtype=torch.float64)
-    jobs = torch.cartesian_prod(torch.arange(len(images)), torch.arange(len(counts))).view(-1, 2).to(images.device)
-    for start in range(0, len(jobs), batch_size):
-        image, point = jobs[start : start + batch_size].unbind(1)
-        kept = (ranks[image] >= counts[point][:, None]).view(-1, 1, *images.shape[2:])  # (B, 1, H, W)
-        curves[image, point] = checked_scores(score(images[image] * kept, image), len(image))
-    return curves
 
 
 def deletion_auc(curves: PerturbationCurves) -> Tensor:
@@ -147,7 +120,7 @@ def _ranks_and_counts(images: Tensor, score_maps: Array, steps: int, batch_size:
 
     None is at the first point, and all are at the last.
     """
-    score_maps = checked_ranking_maps(images, score_maps)
+    score_maps = _checked_ranking_maps(images, score_maps)
     if steps < 1 or batch_size < 1:
         fail(f"steps and batch size must be at least 1, got {steps} and {batch_size}.")
     order = score_maps.flatten(1).argsort(dim=1, descending=True, stable=True)
@@ -166,7 +139,7 @@ def _filling(images: Tensor, baseline: Tensor | None) -> Tensor:
         fail(f"a baseline {tuple(baseline.shape)} cannot be broadcast to images {tuple(images.shape)}.")
 
 
-def checked_ranking_maps(images: Tensor, score_maps: Array) -> Tensor:
+def _checked_ranking_maps(images: Tensor, score_maps: Array) -> Tensor:
     """The maps on the images' device, if they can rank the pixels of the images.
 
     Raises:
@@ -181,7 +154,7 @@ def checked_ranking_maps(images: Tensor, score_maps: Array) -> Tensor:
     return score_maps
 
 
-def checked_scores(scores: Tensor, count: int) -> Tensor:
+def _checked_scores(scores: Tensor, count: int) -> Tensor:
     """The scores in float64, if they are probabilities (count,).
 
     Raises:

@@ -201,13 +201,11 @@ def _last_layer(network: nn.Module, inputs: Tensor) -> tuple[nn.Module | None, i
 
 def _weight_of_classes(network: nn.Module, inputs: Tensor, classes: int) -> nn.Parameter | None:
     """A matrix (C, K) or (K, C) that belongs to no layer, whose row or column of a class makes that class's output."""
-    for name, module in network.named_modules():
-        if _is_layer(module) or "parametrizations" in name:
-            continue
-        for weight in module._parameters.values():
-            is_matrix = weight is not None and weight.ndim == 2 and classes in weight.shape
-            if is_matrix and _is_of_classes(network, inputs, weight, classes):
-                return weight  # type: ignore[no-any-return]  # of a private mapping
+    containers = [m for name, m in network.named_modules() if "parametrizations" not in name and not _is_layer(m)]
+    weights: list[nn.Parameter] = [own for container in containers for own in container.parameters(recurse=False)]
+    for weight in weights:
+        if weight.ndim == 2 and classes in weight.shape and _is_of_classes(network, inputs, weight, classes):
+            return weight
     return None
 
 

@@ -11,7 +11,6 @@ import sys
 from pathlib import Path
 from types import ModuleType, SimpleNamespace
 
-import numpy as np
 import pytest
 from docutils import nodes
 from sphinx.errors import ExtensionError
@@ -149,7 +148,7 @@ def test_the_pages_of_the_interface_document_every_module(tmp_path: Path) -> Non
     documented = [name for page in pages for name in re.findall(r"automodule:: ([\w.]+)", page.read_text())]
     assert sorted(documented) == sorted(modules)
     named = [name for name in build_book.toc_files(tmp_path / "_toc.yml") if name.startswith("api/")]
-    assert sorted(named) == [f"api/{page.stem}" for page in pages]
+    assert sorted(named) == sorted(f"api/{page.stem}" for page in pages)
 
 
 def test_the_tour_of_the_api_page_runs() -> None:
@@ -369,49 +368,6 @@ def test_each_question_was_asked_in_public_and_has_an_answer_of_this_book() -> N
     for part in parts:
         assert "](https://github.com/" in part, part.splitlines()[0]
         assert "{{ " in part or "{prf:ref}" in part or "{doc}" in part, part.splitlines()[0]
-
-
-def test_the_example_done_by_hand_is_right() -> None:
-    text = (BOOK / "softmax_invariance.md").read_text()
-    maps, weights = np.array([[4.0, 0.0], [0.0, 2.0]]), np.eye(2)
-    shifted = weights + np.array([-1.5, 1.0])
-    logits, after = weights @ maps.mean(1), shifted @ maps.mean(1)
-    assert (logits @ [1, -1], after @ [1, -1]) == (1.0, 1.0)
-    assert (shifted[0] @ maps).tolist() == [-2.0, 2.0]
-    for value in (*logits, *after):
-        assert f"{1 / (1 + np.exp(-value)):.3f}".rstrip("0") in text
-
-
-def test_a_map_shares_much_though_its_head_shares_little() -> None:
-    text = (BOOK / "softmax_invariance.md").read_text()
-    maps, weights = np.array([[16.0, 16, 0, 0], [1, 0, 1, 0]]), np.array([[0.05, 1], [0.05, -1]])
-    energy = 2 * np.square(weights.mean(0)).sum() / np.square(weights).sum()
-    mean, own = weights.mean(0) @ maps, weights[0] @ maps
-    assert (mean.tolist(), own.tolist()) == ([0.8, 0.8, 0, 0], [1.8, 0.8, 1, 0])
-    assert f"$\\rho = {energy:.4f}$" in text
-    assert f"{100 * mean.var() / own.var():.0f} % of its variance" in text
-
-
-def test_balancing_changes_the_slope_of_the_best_linear_head() -> None:
-    features, shares = np.array([0.0, 1.0, 2.0]), np.array([0.1, 0.1, 0.5])
-
-    def best(weight: float, shares: np.ndarray) -> tuple[float, float]:
-        """Slope and intercept of least loss, by Newton's method."""
-        inputs, head = np.stack([features, np.ones(3)]), np.zeros(2)
-        for _ in range(50):
-            s = 1 / (1 + np.exp(-head @ inputs))
-            gradient = inputs @ (s * (1 - shares) - weight * (1 - s) * shares)
-            head -= np.linalg.solve((inputs * s * (1 - s) * (1 - shares + weight * shares)) @ inputs.T, gradient)
-        return head[0], head[1]
-
-    plain, balanced = best(1, shares), best(9, shares)
-    text = (BOOK / "dual_branch.md").read_text()
-    for slope, intercept in (plain, balanced):
-        assert f"${slope:.2f} f - {-intercept:.2f}$" in text
-    assert f"differ by ${balanced[1] - plain[1]:.2f}$, not by $\\log 9 = {np.log(9):.2f}$" in text
-    # Where the log-odds is linear the proposition holds of linear heads too.
-    linear = 1 / (1 + np.exp(2 - features))
-    np.testing.assert_allclose(np.subtract(best(9, linear), best(1, linear)), [0, np.log(9)], atol=1e-9)
 
 
 def test_cells_of_the_paper_are_quoted_from_its_tables() -> None:

@@ -3,7 +3,6 @@
 import itertools
 import math
 from collections.abc import Callable, Mapping
-from pathlib import Path
 from typing import Any
 
 import hypothesis.extra.numpy as hnp
@@ -29,7 +28,6 @@ from sigcam_core.invariance import (
     sign_collapse_delta,
 )
 
-CHAPTER = Path(__file__).resolve().parents[2] / "book" / "softmax_invariance.md"
 NUMBERS = st.floats(-100, 100, width=32)
 
 
@@ -340,7 +338,7 @@ def gauge_before_and_after_learning(labels: Tensor, inputs: Tensor, weight: Tens
 def test_gradient_descent_raises_the_gauge_energy_where_it_shrinks_what_softmax_sees() -> None:
     inputs, weight = torch.randn(500, 20).double(), torch.randn(7, 20).double()
     before, after = gauge_before_and_after_learning(torch.randint(7, (500,)), inputs, weight)
-    assert f"from ${before:.2f}$ to ${after:.2f}$" in CHAPTER.read_text()
+    assert after > 4 * before
     # From small weights, and with labels that follow from the features, it falls.
     learnable = (inputs @ torch.randn(20, 7).double()).argmax(1)
     before, after = gauge_before_and_after_learning(learnable, inputs, 0.01 * weight)

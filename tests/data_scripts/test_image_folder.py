@@ -16,6 +16,7 @@ from small_pictures import coloured_folders
 from data_scripts.__main__ import main
 from sigcam_core.common.errors import SigcamError
 from sigcam_core.common.files import read_json
+from sigcam_core.prepare.decode import image_size
 from sigcam_core.prepare.images import load_images
 from sigcam_core.prepare.manifest import Manifest, read_manifest
 
@@ -77,7 +78,7 @@ def test_of_train_and_val_the_folders_below_are_the_classes(tmp_path: Path, caps
     assert counts(manifest) == {(split, name): count for split, count in each.items() for name in ("cat", "dog")}
     from_val = manifest.table[manifest.table["path"].str.startswith("images/val/")]
     assert set(from_val["split"]) == {"val"}
-    assert "no folder test: 20% of each class in train became test" in capsys.readouterr().out
+    assert "no folder test: 20 % of each class in train became test" in capsys.readouterr().out
 
 
 @pytest.mark.parametrize("name", ["valid", "validation", "dev", "Val", "VALIDATION"])
@@ -222,17 +223,24 @@ def test_a_truncated_image_is_named_by_its_own_path_and_the_rest_is_usable(
 ) -> None:
     damaged = picture(own / "cat" / "x.jpg", "JPEG")
     whole = damaged.read_bytes()
-    damaged.write_bytes(whole[: len(whole) // 2])
+    damaged.write_bytes(whole[: len(whole) * 4 // 5])  # the header is whole, so its size can be read
+    assert image_size(damaged, "image", "") == (32, 24)
+    preallocated = own / "dog" / "y.png"
+    preallocated.write_bytes(picture(preallocated).read_bytes()[:500] + bytes(2000))
     (own / "dog" / "page.jpg").write_text("<html>404 Not Found</html>")
     (own / "dog" / "empty.png").touch()
     manifest = command(own)
     assert len(load_images(manifest, 8)) == 20
     told = capsys.readouterr().out
-    for path in (damaged, own / "dog" / "page.jpg", own / "dog" / "empty.png"):
-        assert re.search(
-            rf"passed over: image {re.escape(str(path))} cannot be read \(.*\): delete it or save it", told
-        )
+    named = passed_over(manifest)["that cannot be read"]
+    paths = (damaged, own / "dog" / "empty.png", own / "dog" / "page.jpg", preallocated)
+    for path, sentence in zip(paths, named, strict=True):
+        assert sentence.startswith(f"image {path} cannot be read (")
+        assert sentence.endswith(": delete it or save it anew, and run the same command again.")
+    assert all(f"passed over: {sentence}\n" in told for sentence in named[:3])
+    assert "passed over: 1 more that cannot be read\n" in told
     damaged.write_bytes(whole)
+    preallocated.unlink()
     (own / "dog" / "page.jpg").unlink()
     (own / "dog" / "empty.png").unlink()
     assert len(command(own)) == 21

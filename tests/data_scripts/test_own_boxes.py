@@ -270,6 +270,9 @@ def test_what_is_named_wrongly_is_said(own: Path) -> None:
     ):
         with pytest.raises(SigcamError, match=re.escape(sentence)):
             command(own, *options)
+    (own.parent / "latin.txt").write_bytes("Kn\u00e4uel\ncat\n".encode("latin-1"))
+    with pytest.raises(SigcamError, match=r"latin.txt is no text in UTF-8: save it as UTF-8"):
+        command(own, "--boxes", labels, "--box-format", "yolo", "--box-classes", own.parent / "latin.txt")
     assert len(boxes(command(own, "--boxes", labels, "--box-format", "yolo", "--boxes-of", "any"))) == 5
 
 

@@ -67,7 +67,7 @@ def reached(cut_below_torch: set[str]) -> set[str]:
     while todo:
         asker, requirement = todo.pop()
         name, extras = canonicalize_name(requirement.name), frozenset(requirement.extras)
-        is_other_opencv = asker in ("grad-cam", "quantus") and name == "opencv-python"
+        is_other_opencv = asker == "grad-cam" and name == "opencv-python"
         if is_other_opencv or (asker == "torch" and name in cut_below_torch):
             continue
         assert name in pinned, f"{asker} needs {name}, which the lock does not pin"

@@ -1,6 +1,7 @@
 """The whole evaluation is measured against a peer that gives the same figures, by passes that are counted."""
 
 import sys
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -33,7 +34,7 @@ def small(monkeypatch: pytest.MonkeyPatch) -> DualBranch:
     monkeypatch.setattr(whole_line, "NAMES", {"small": "Small"})
     monkeypatch.setattr(whole_line, "IMAGENET_CLASSES", 8)
     monkeypatch.setattr(whole_line, "network_of", lambda _: dual)
-    monkeypatch.setattr(torch, "compile", lambda network, **_: network)
+    monkeypatch.setattr(torch, "compile", lambda network, **_: partial(network))
     return dual
 
 
@@ -65,6 +66,13 @@ def test_both_lines_are_measured_and_give_the_same_figures(
     assert set(result["processor_seconds_per_image"]) == {"peer", "plain", "compiled"}
 
 
+def test_passes_that_are_not_compiled_are_not_called_so(small: DualBranch, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(torch, "compile", lambda network, **_: network)  # as torch does where it is told not to
+    result = whole_line.measure("small", Counts(images=2, peer_images=1, repeats=1), "predicted", batch_size=2)
+    kinds = [row["setting"].rpartition("passes ")[2] for row in result["rows"]]
+    assert kinds == ["plain", "plain (compiled asked for)"]
+
+
 def test_the_peer_makes_the_passes_that_are_told(small: DualBranch, tmp_path: Path) -> None:
     networks = peer_networks(small)
     calls: list[int] = []
@@ -86,6 +94,7 @@ def test_passes_are_timed_and_left_as_they_were(small: DualBranch) -> None:
     with timed_passes() as clock:
         passes.FastBackbone(small.backbone, torch.zeros(1, 3, 96, 96), 1)(torch.zeros(1, 3, 96, 96))
     assert clock.wall > 0
+    assert clock.kinds == {"plain"}
     assert passes.FastBackbone.forward is before
 
 

@@ -14,8 +14,8 @@ NETWORK = {
     "labels": "others",
     "passes": {"ours": 6.5, "peer_forward": 19, "peer_backward": 8},
     "rows": [
-        {"speed_up": 9.0, "goal": 20.0, "max_difference": 0.001},
-        {"speed_up": 21.0, "goal": 20.0, "max_difference": 0.0},
+        {"setting": "a network, passes plain", "speed_up": 9.0, "goal": 20.0, "max_difference": 0.001},
+        {"setting": "a network, passes compiled", "speed_up": 21.0, "goal": 20.0, "max_difference": 0.0},
     ],
     "processor_seconds_per_image": {"peer": 2.0, "plain": 0.25, "compiled": 0.1},
     "shares": {"plain": 0.8, "compiled": 0.6},
@@ -57,17 +57,13 @@ def test_a_whole_evaluation_says_what_is_met_and_what_is_missed() -> None:
     assert set(table["network"]) == {"EfficientNet-Lite0"}
     turns = further.first_turns({"networks": [NETWORK]})
     assert turns == ["EfficientNet-Lite0, labels others: peer 1 s, compiled 19 s"]
-    assert further.rows_of({"networks": [NETWORK, NETWORK]}, {"rows": [{}]}) == [*NETWORK["rows"], *NETWORK["rows"], {}]
+    assert further.rows_of({"networks": [NETWORK, NETWORK]}) == [*NETWORK["rows"], *NETWORK["rows"]]
 
 
-def test_removal_says_what_is_met_and_what_is_missed() -> None:
-    rows = [
-        NETWORK["rows"][0] | {"task": "ROAD", "setting": "here"},
-        NETWORK["rows"][1] | {"task": "x", "setting": "y"},
-    ]
-    table = further.removal_table({"rows": rows})
-    assert table["verdict"].tolist() == ["MISSED", "met"]
-    assert table["times faster"].tolist() == [9.0, 21.0]
+def test_a_whole_evaluation_names_the_passes_that_were_made() -> None:
+    rows = [row | {"setting": "a network, passes plain (compiled asked for)"} for row in NETWORK["rows"]]
+    table = further.whole_line_table({"networks": [NETWORK | {"rows": rows}]})
+    assert table["passes"].tolist() == ["plain (compiled asked for)"] * 2
 
 
 def test_evidence_stands_beside_its_targets() -> None:
@@ -89,9 +85,9 @@ def test_published_experiments_stand_beside_their_earlier_times() -> None:
 
 def test_what_was_not_measured_gives_empty_tables(tmp_path: Path) -> None:
     assert further.read_further(tmp_path, "evidence") == {}
-    assert len(further.evidence_table({})) == len(further.whole_line_table({})) == len(further.removal_table({})) == 0
+    assert len(further.evidence_table({})) == len(further.whole_line_table({})) == 0
     assert len(further.published_table({})) == 0
-    assert further.rows_of({}, {}) == []
+    assert further.rows_of({}) == []
     assert further.records_of(one={}, other={"provenance": 1}) == {"other": 1}
     with pytest.raises(SigcamError, match=r"no measurement of growth in .*: run `python -m benchmarks.growth` first"):
         further.read_growth(tmp_path)

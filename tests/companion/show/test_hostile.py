@@ -42,13 +42,13 @@ def test_a_folder_of_such_names_becomes_a_data_set(tmp_path: Path) -> None:
     root = tmp_path / "[photos] of; $(touch owned)"
     for number, name in enumerate(FILE_NAMES):
         (root / name).mkdir(parents=True)
-        for copy in range(5):
+        for copy in range(6):
             pixels = np.full((8, 8, 3), 9 * number + copy, np.uint8)
             Image.fromarray(pixels).save(root / name / f"{copy}{FILE_NAMES[-number]}.png", format="PNG")
     data_scripts(["image_folder", "--root", str(tmp_path / "[/data]"), "--name", "mine", "--source", str(root)])
     manifest = read_manifest(tmp_path / "[/data]" / "mine" / "manifest.parquet")
     assert sorted(manifest.class_names) == sorted(FILE_NAMES)
-    assert len(load_images(manifest, 8)) == 5 * len(FILE_NAMES)
+    assert len(load_images(manifest, 8)) == 6 * len(FILE_NAMES)
     data_scripts(["image_folder", "--root", str(tmp_path / "[/data]"), "--name", "mine", "--source", str(root)])
     assert not [path for path in (Path.cwd(), tmp_path, root) if (path / "owned").exists()]
 

@@ -15,6 +15,12 @@ from sigcam_core.localization.centre import centre_map
 from sigcam_core.localization.metrics import LocalizationAccuracy, MaxBoxAcc
 from sigcam_core.prepare.manifest import Manifest, write_manifest
 
+TINY = [
+    {"image_id": "0", "split": "train", "boxes": [[1, 1, 2, 2]]},
+    {"image_id": "1", "split": "test", "boxes": [[0, 0, 63, 63]]},  # truncated to 0, 0, 220, 220
+    {"image_id": "2", "split": "test", "boxes": [[10, 4, 10, 40]]},  # flat
+    {"image_id": "3", "split": "test", "boxes": [[5, 5, 64, 30]]},  # one past the edge
+]
 METRICS = ["gt_loc", "maxboxacc@30", "maxboxacc@50", "maxboxacc@70", "maxboxacc_v2"]
 
 
@@ -31,6 +37,9 @@ def manifest(tmp_path_factory: pytest.TempPathFactory) -> Manifest:
         rows.append(row | {"mask": None, "split": "test", "collection": ("first", "second")[number % 3 // 2]})
     path = tmp_path_factory.mktemp("work") / "data" / "boxes" / "manifest.parquet"
     records = {"archives": [{"name": "list.txt", "checksum": "sha256:0"}]}
+    tiny = pd.DataFrame(TINY).assign(path="", label=0, width=64, height=64, mask=None)
+    other = path.parents[1] / "tiny_imagenet" / "manifest.parquet"
+    write_manifest(other, tiny, name="tiny_imagenet", class_names=["object"], parameters=records)
     return write_manifest(path, pd.DataFrame(rows), name="boxes", class_names=["object"], parameters=records)
 
 
@@ -61,6 +70,18 @@ def test_every_figure_is_that_of_the_metrics_for_maps(
     assert (table["images"] == images).all()
     assert ((table["low"] <= table["value"]) & (table["value"] <= table["high"])).all()
     assert (table["low"] < table["high"]).any()
+
+
+def test_what_the_boxes_are_is_counted(manifest: Manifest, folder: Path) -> None:
+    table = pd.read_csv(folder / "boxes.csv").set_index("dataset")
+    counts = manifest.table["boxes"].map(len).groupby(manifest.table["collection"]).sum()
+    assert table["boxes"].to_dict() == {**counts, "tiny_imagenet": 3}
+    tiny = table.loc["tiny_imagenet"]
+    assert [tiny[name] for name in ("images", "flat", "whole_image", "past_the_edge")] == [3, 1, 1, 1]
+    # 221 x 221 of 224 x 224; 1 x 127 of 5 x 131; of 17 to 223, 17 to 109 and 17 to 224, 17 to 105 all but a column.
+    third = 207 * 89 / (207 * 93 + 208 * 89 - 207 * 89)
+    assert tiny["median_iou"] == pytest.approx(sorted([221**2 / 224**2, 127 / (5 * 131), third])[1])
+    assert tiny["maxboxacc@30"] == tiny["maxboxacc@70"] == pytest.approx(tiny["maxboxacc_v2"]) == pytest.approx(200 / 3)
 
 
 def test_the_record_says_where_the_boxes_come_from(manifest: Manifest, folder: Path) -> None:

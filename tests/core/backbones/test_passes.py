@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+from functools import partial
+
 import pytest
 import torch
 from small_networks import seeded_images
 from torch import Tensor
+from torch._dynamo import config as dynamo
 
 from sigcam_core.backbones import passes
 from sigcam_core.backbones.passes import fast_pass
@@ -58,6 +61,35 @@ def test_weights_are_constants_while_the_pass_is_compiled_and_only_then(
     extract = fast_pass(dual.backbone, seeded_images(4, 32), 10**6)
     extract(seeded_images(4, 32))
     assert frozen == [True, False]
+
+
+def test_where_torch_is_told_not_to_compile_passes_are_plain_and_called_so(
+    dual: DualBranch, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    told: list[str] = []
+    monkeypatch.setattr(torch, "compile", lambda network, **_: partial(network))  # it wraps, and calls the network
+    with dynamo.patch(disable=True):  # by TORCH_COMPILE_DISABLE, which is read when torch is imported
+        one = fast_pass(dual.backbone, seeded_images(4, 32), 10**6, told.append)
+    monkeypatch.setattr(torch, "compile", lambda network, **_: network)  # it does so with TORCHDYNAMO_DISABLE
+    other = fast_pass(dual.backbone, seeded_images(4, 32), 10**6, told.append)
+    assert one.kind == other.kind == passes.PLAIN
+    assert told == ["forward passes are not compiled: torch is told not to"] * 2
+
+
+def test_a_suppressed_error_of_the_compiler_is_no_compilation(
+    dual: DualBranch, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def broken(*_: object) -> None:
+        raise RuntimeError("no compiler was found")
+
+    monkeypatch.setattr(torch, "compile", partial(torch.compile, backend=broken))
+    told: list[str] = []
+    images = seeded_images(4, 32)
+    with dynamo.patch(suppress_errors=True):  # torch then runs the plain network
+        made = fast_pass(dual.backbone, images, 10**6, told.append)
+    assert made.kind == passes.PLAIN
+    assert torch.equal(made(images), dual.backbone(images))
+    assert "not compiled" in told[0]
 
 
 def test_other_numbers_are_refused(dual: DualBranch, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -15,8 +15,7 @@ from sigcam_core import SigcamError, normalize_maps
 from sigcam_core.cams.score_maps import correlation_of_resized, resize_maps
 from sigcam_core.common.checks import check_object_value, check_score_maps, to_tensor
 from sigcam_core.fidelity import average_drop, coherency, coverage, explain_images, perturbation_curves
-from sigcam_core.fidelity.perturbation import average_drop_at_coverage, deletion_curve
-from sigcam_core.fidelity.road import impute, road
+from sigcam_core.fidelity.perturbation import average_drop_at_coverage
 from sigcam_core.fidelity.scores import class_scores, coherency_of_maps
 from sigcam_core.invariance import center_weights, erasing_delta, gauge_energy, shift_weights, sign_collapse_delta
 from sigcam_core.localization import LocalizationAccuracy, MaxBoxAcc, PixelAP, best_iou_per_threshold
@@ -66,9 +65,6 @@ DOORS: dict[str, Callable[[Make], Any]] = {
     "average_drop_at_coverage": lambda make: average_drop_at_coverage(make(MAPS[0])),
     "class_scores": lambda make: class_scores(make(MAPS[0]), make(np.arange(16))),
     "perturbation_curves": lambda make: perturbation_curves(_mean, IMAGES, make(MAPS), 4).insertion,
-    "deletion_curve": lambda make: deletion_curve(_mean, IMAGES, make(MAPS), 4),
-    "road": lambda make: road(_mean, IMAGES, make(MAPS), (50,), noise=0.0).combined,
-    "impute": lambda make: impute(IMAGES, make(MAPS > 0.5), noise=0.0),
     "shift_weights": lambda make: shift_weights(make(MAPS[0]), make(MAPS[0, 0])),
     "center_weights": lambda make: center_weights(make(MAPS[0])),
     "gauge_energy": lambda make: gauge_energy(make(MAPS[0])),

@@ -16,7 +16,6 @@ from sigcam_core.fidelity.perturbation import (
     PerturbationCurves,
     average_drop_at_coverage,
     deletion_auc,
-    deletion_curve,
     insertion_auc,
     perturbation_curves,
 )
@@ -54,25 +53,6 @@ def test_areas_equal_those_of_torchcam(
     assert deletion_auc(curves).mean().item() == pytest.approx(summary["deletion_auc"], abs=1e-6)
     assert insertion_auc(curves).mean().item() == pytest.approx(summary["insertion_auc"], abs=1e-6)
     assert steps == 1 or (insertion_auc(curves) - deletion_auc(curves)).abs().max() > 1e-3
-
-
-@pytest.mark.parametrize("steps", [1, 7, 20])
-def test_the_deletion_curve_alone_takes_a_pass_a_point(
-    judged: tuple[nn.Module, Tensor, Tensor, Tensor], steps: int
-) -> None:
-    model, images, class_idx, maps = judged
-    seen: list[int] = []
-
-    def score(batch: Tensor, index: Tensor) -> Tensor:
-        seen.append(len(batch))
-        return class_scores(model(batch), class_idx[index])
-
-    alone = deletion_curve(score, images, maps, steps, batch_size=5)
-    assert sum(seen) == alone.numel()
-    assert max(seen) <= 5
-    torch.testing.assert_close(alone, perturbation_curves(score, images, maps, steps).deletion[:, 1:])
-    with pytest.raises(SigcamError, match="steps and batch size must be at least 1, got 0 and 5"):
-        deletion_curve(score, images, maps, 0, batch_size=5)
 
 
 def linear_score(weights: Tensor) -> object:

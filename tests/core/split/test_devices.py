@@ -38,8 +38,8 @@ KINDS = {"small_cnn": NETWORKS["small_cnn-mlp"], "vit": NETWORKS["vit"], "observ
 
 @pytest.mark.parametrize("name", KINDS)
 def test_a_default_device_that_is_not_the_networks_changes_nothing(name: str) -> None:
-    model = KINDS[name]().eval()
-    images = random_images(2, 32 if name == "observed" else 64, torch.float32)
+    model = KINDS[name]().eval().double()
+    images = random_images(2, 32 if name == "observed" else 64)
     expected = cam_maps(DualBranch.from_classifier(model, init="copy"), images, 1)
     torch.set_default_device("meta")  # whatever is made without a device has no values
     try:
