@@ -10,28 +10,19 @@ os.environ["MPLBACKEND"] = "Agg"
 
 import random
 from collections.abc import Callable
-from pathlib import Path
 from typing import TYPE_CHECKING
 
 import hypothesis
 import numpy as np
 import pytest
 import torch
+from needs import NEEDS, folder_of
 
 if TYPE_CHECKING:
     from small_measurement import Made
 
     from sigcam_core.run import Run
 
-TESTS = Path(__file__).parent
-NEEDS = {
-    "line/slurm": "slurm",
-    "line/pipeline": "pipeline",
-    "faults": "fault",
-    "fuzz": "fault",
-    "book/browser": "browser",
-}
-"""What the tests in a folder need besides Python, as a marker; the folders that take longest come first."""
 
 torch.set_num_threads(1)
 
@@ -43,14 +34,11 @@ hypothesis.settings.load_profile("reproducible")
 @pytest.hookimpl(tryfirst=True)  # before -m chooses by markers
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     """Mark tests by where they lie, and begin with those that take long, so that none is alone at the end."""
-    folders = list(NEEDS)
-    places = {}
+    order = [*NEEDS, None]
+    items.sort(key=lambda item: order.index(folder_of(item.path)))
     for item in items:
-        found = [folder for folder in folders if item.path.is_relative_to(TESTS / folder)]
-        for folder in found:
+        if folder := folder_of(item.path):
             item.add_marker(NEEDS[folder])
-        places[item] = folders.index(found[0]) if found else len(folders)
-    items.sort(key=places.__getitem__)
 
 
 @pytest.fixture(autouse=True)

@@ -1,10 +1,12 @@
 """Networks with random weights, small enough for a test, and data sets of a few images."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Collection, Iterable
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pandas as pd
+import pytest
 import torch
 from PIL import Image
 from torch import Tensor, nn
@@ -52,6 +54,18 @@ NETWORKS: dict[str, Callable[[], nn.Module]] = {
     "vit": slim_vit,
     "swin": slim_swin,
 }
+
+
+def sampled(cases: Iterable[str | tuple[str, ...]], sample: Collection[str]) -> list[Any]:
+    """Networks as the parameters of a test, which takes those outside the sample only where all tests are run.
+
+    Args:
+        cases: names, or tuples that begin with one.
+        sample: names that every run of the tests takes.
+    """
+    rows = [(case,) if isinstance(case, str) else case for case in cases]
+    assert set(sample) <= {name for name, *_ in rows}
+    return [pytest.param(*row, marks=() if row[0] in sample else pytest.mark.networks) for row in rows]
 
 
 def seeded_images(count: int, size: int) -> Tensor:

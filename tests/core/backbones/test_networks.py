@@ -8,6 +8,7 @@ import pytest
 import timm
 import torch
 import torchvision
+from small_networks import sampled
 from torch import nn
 
 from sigcam_core import SigcamError
@@ -17,9 +18,10 @@ from sigcam_core.dual.branch import DualBranch
 from sigcam_core.dual.linear import linear_head_weight
 
 PAIRS = [(name, "mlp" if name.endswith("_mlp") else "gap") for name in BACKBONES]
+SAMPLE = ("small_cnn", "small_cnn_mlp", "efficientnet_lite0")
 
 
-@pytest.mark.parametrize(("name", "head"), PAIRS)
+@pytest.mark.parametrize(("name", "head"), sampled(PAIRS, SAMPLE))
 def test_every_network_takes_its_format_and_can_be_split(name: str, head: str) -> None:
     model = build(name, 5, head)
     assert not model.training
@@ -33,7 +35,7 @@ def test_every_network_takes_its_format_and_can_be_split(name: str, head: str) -
     assert out.features.min() >= 0
 
 
-@pytest.mark.parametrize("name", BACKBONES)
+@pytest.mark.parametrize("name", sampled(BACKBONES, SAMPLE))
 def test_a_network_known_by_its_name_is_cut_where_it_would_be_found_to_be(name: str) -> None:
     model = build(name, 5)
     torch.manual_seed(0)
@@ -68,7 +70,7 @@ def test_a_known_network_is_checked_for_its_classes_and_shown_no_image() -> None
     assert DualBranch.of_known("timm/resnet10t", strange, 5).softmax_head[-1] is strange.fc
 
 
-@pytest.mark.parametrize(("name", "head"), PAIRS)
+@pytest.mark.parametrize(("name", "head"), sampled(PAIRS, SAMPLE))
 def test_gap_heads_have_a_class_activation_map(name: str, head: str) -> None:
     dual = DualBranch.from_classifier(build(name, 5, head))
     assert (linear_head_weight(dual.softmax_head) is not None) == (head == "gap")

@@ -2,6 +2,7 @@
 
 import pytest
 import torch
+from small_networks import sampled
 from torch import Tensor, nn
 from torchvision import models
 
@@ -16,9 +17,10 @@ ORIGINALS = {
     "resnet50": lambda: models.resnet50(),
     "inception_v3": lambda: models.inception_v3(init_weights=False),
 }
+SAMPLE = ("resnet50",)
 
 
-@pytest.mark.parametrize("name", ORIGINALS)
+@pytest.mark.parametrize("name", sampled(ORIGINALS, SAMPLE))
 def test_parameters_are_as_many_as_published(name: str) -> None:
     table = paper_table("table3_overhead")
     row = table[(table["backbone"] == name) & (table["quantity"] == "parameters")].iloc[0]
@@ -28,7 +30,7 @@ def test_parameters_are_as_many_as_published(name: str) -> None:
     assert (frozen + count_parameters(dual.sigmoid_head)) / 1e6 == pytest.approx(row["dual_branch"], abs=0.011)
 
 
-@pytest.mark.parametrize("name", ORIGINALS)
+@pytest.mark.parametrize("name", sampled(ORIGINALS, SAMPLE))
 @pytest.mark.parametrize(("large", "side"), [(False, 14), (True, 28)])
 def test_maps_are_as_large_as_published(name: str, large: bool, side: int) -> None:
     dual = DualBranch.from_classifier(build(name, 3, large_feature_map=large))
@@ -36,7 +38,7 @@ def test_maps_are_as_large_as_published(name: str, large: bool, side: int) -> No
     assert features.shape == (1, 2048 if name == "resnet50" else 1024, side, side)
 
 
-@pytest.mark.parametrize("name", ORIGINALS)
+@pytest.mark.parametrize("name", sampled(ORIGINALS, SAMPLE))
 def test_torchvisions_weights_find_their_places(name: str) -> None:
     original, network = ORIGINALS[name](), build(name, 7)
     weights = original.state_dict()
@@ -69,7 +71,9 @@ def test_layers_before_the_first_change_compute_what_torchvisions_do() -> None:
         torch.testing.assert_close(found, expected)
 
 
-@pytest.mark.parametrize("name", ["vgg16", "vgg16_mlp", "resnet50", "inception_v3", "inception_v3_mixed_7c"])
+@pytest.mark.parametrize(
+    "name", sampled(["vgg16", "vgg16_mlp", "resnet50", "inception_v3", "inception_v3_mixed_7c"], SAMPLE)
+)
 def test_pretrained_loads_what_the_download_gives(name: str, monkeypatch: pytest.MonkeyPatch) -> None:
     original = ORIGINALS[name.removesuffix("_mixed_7c").removesuffix("_mlp")]()
     asked: dict[str, object] = {}

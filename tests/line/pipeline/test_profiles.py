@@ -89,15 +89,6 @@ def test_rules_of_the_matrix_tell_a_scheduler_what_they_need(planned: tuple[str,
         assert minutes["classifier_stanford_cars-vgg16-gap-finetune-paper-seed0"] < 60
 
 
-@pytest.mark.parametrize("file", ["Snakefile", "workflow/matrix.smk"])
-def test_every_rule_states_threads_memory_and_time(file: str) -> None:
-    rules = re.split(r"^ *rule\b.*:$", (PROJECT / file).read_text(), flags=re.MULTILINE)[1:]
-    made = [rule for rule in rules if "output:" in rule]
-    assert len(made) >= 6
-    for rule in made:
-        assert all(stated in rule for stated in ("threads:", "mem_mb=", "runtime=")), rule
-
-
 def needs_of(told: str, kind: str, run: str) -> dict[str, int]:
     """What a scheduler is told of a job of a run."""
     (job, *_) = re.findall(rf"^rule {kind}_{re.escape(run)}:\n((?:    .*\n)*)", told, re.MULTILINE)
@@ -146,29 +137,6 @@ def test_an_unknown_profile_is_refused(tmp_path: Path) -> None:
     done = dry_run("best", tmp_path / "build")
     assert done.returncode != 0
     assert "unknown profile 'best': choose one of quick, open, paper, miniature, trial." in done.stdout + done.stderr
-
-
-def make(*arguments: str) -> subprocess.CompletedProcess[str]:
-    return subprocess.run(["make", "--dry-run", *arguments], cwd=PROJECT, capture_output=True, text=True, check=False)
-
-
-def test_make_refuses_an_unknown_profile_before_anything_is_set_up() -> None:
-    done = make("setup", "PROFILE=best")
-    assert done.returncode == 2
-    assert f"PROFILE=best is unknown: choose {', '.join(list(PROFILES)[:-1])} or {list(PROFILES)[-1]}" in done.stderr
-
-
-@pytest.mark.parametrize("profile", PROFILES)
-def test_make_tells_what_a_profile_costs_before_it_starts(profile: str) -> None:
-    commands = make("reproduce", f"PROFILE={profile}").stdout
-    folder = "build" if profile == "quick" else f"build/{profile}"
-    assert f"summarise --profile {profile} --work-dir {folder}\n" in commands
-    assert ("plan --profile" in commands.split("bin/snakemake")[0]) == (profile != "quick")
-    assert (f"--config profile={profile}" in commands) == (profile != "quick")
-
-
-def test_the_check_of_a_fresh_clone_goes_through_the_matrix() -> None:
-    assert "timed make reproduce PROFILE=miniature" in (PROJECT / ".ci" / "run").read_text().splitlines()
 
 
 def test_processes_share_an_evaluation_before_one_gathers_it(tmp_path: Path) -> None:
