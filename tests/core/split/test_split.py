@@ -1,5 +1,6 @@
 """Every kind of network is cut where its maps are, its parts make it up again, and it is left as it was."""
 
+import copy
 from collections.abc import Callable
 from typing import NamedTuple
 
@@ -128,9 +129,11 @@ def test_parts_make_up_the_classifier(name: str) -> None:
     model = case.make().eval()
     images = random_images(1, case.side, torch.float32)
     with torch.no_grad():
-        before = model(images)
+        before, state = model(images), copy.deepcopy(model.state_dict())
         dual = DualBranch.from_classifier(model, num_classes=5)
-        assert torch.equal(model(images), before)
+        torch.testing.assert_close(model.state_dict(), state, rtol=0, atol=0, equal_nan=True)
+        # Outputs to rounding: on some processors the place of a tensor in memory decides the last bit.
+        torch.testing.assert_close(model(images), before, rtol=1e-6, atol=1e-6 * before.abs().max().item())
     out = dual(images)
     torch.testing.assert_close(out.softmax_logits, before, rtol=1e-5, atol=1e-6 * before.abs().max().item())
     assert out.features.shape == (1, *case.maps)
