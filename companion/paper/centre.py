@@ -123,7 +123,8 @@ def centre_chapter(centre: pd.DataFrame, boxes: pd.DataFrame) -> Chapter:
     for row in boxes.to_dict("records"):
         name = row.pop("dataset")
         values |= {f"boxes_{name}_{key}".replace("@", "_"): value for key, value in row.items()}
-    return Chapter(values, {"centre": centre, "centre_beside_paper": table, "boxes": boxes})
+    formatted = {key: f"{value:.3f}" for key, value in values.items() if key.endswith("median_iou")}
+    return Chapter(values, {"centre": centre, "centre_beside_paper": table, "boxes": boxes}, formatted)
 
 
 def centre_caption(values: dict[str, Value]) -> str:
