@@ -85,7 +85,7 @@ run-report: setup ## put what a finished run took, step by step, into one page, 
 run-crate: setup ## pack a finished run, with its workflow and its records, into an RO-Crate, build/run-crate.zip
 	@"$(BIN)/python" workflow/run_crate.py --work-dir $(WORK) --profile $(PROFILE)
 
-launch: setup ## put the cell for Colab in front of the notebooks, for the branch that the buttons open
+launch: setup ## write this repository's address into the notebooks' cell for Colab, to be committed
 	@"$(BIN)/python" book/_make/launch.py --notebooks notebooks
 
 bench: setup ## measure speed side by side with other tools, then put the page into the book

@@ -7,6 +7,7 @@ accept these.
 from __future__ import annotations
 
 import importlib.metadata
+import os
 import subprocess
 import sys
 import tempfile
@@ -42,7 +43,7 @@ def pins(there: Mapping[str, str]) -> str:
 
 
 def main() -> None:
-    """Install what is missing, then the project itself, without its dependencies."""
+    """Install what is missing, then the project itself, without its dependencies, and work in its folder."""
     there = installed()
     pip = [sys.executable, "-m", "pip", "install", "--quiet"]
     if wanted := missing((PROJECT / "pyproject.toml").read_text(encoding="utf-8"), there):
@@ -52,6 +53,7 @@ def main() -> None:
             subprocess.run([*pip, "--constraint", constraints.name, *wanted], check=True)
     subprocess.run([*pip, "--no-deps", "--editable", str(PROJECT)], check=True)
     sys.path.insert(0, str(PROJECT))  # a kernel that runs does not see a new editable installation
+    os.chdir(PROJECT)
 
 
 if __name__ == "__main__":

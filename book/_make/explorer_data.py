@@ -28,7 +28,7 @@ from sigcam_core.cams.score_maps import normalize_maps
 from sigcam_core.dual.branch import DualBranch
 from sigcam_core.dual.linear import linear_head_bias, linear_head_weight
 from sigcam_core.dual.shipped import SHIPPED_HEADS, shipped_card, shipped_dual
-from sigcam_core.prepare.images import load_images, normalize
+from sigcam_core.prepare.images import load_images, load_inputs
 from sigcam_core.prepare.manifest import Manifest
 from sigcam_core.summarise.drawing import Panel, panel_grid, to_pictures
 
@@ -62,7 +62,7 @@ def head_arrays(dual: DualBranch) -> dict[str, NDArray[Any]]:
 def features_of(dual: DualBranch, manifest: Manifest) -> Tensor:
     """Feature maps (N, K, h, w) of all images of a manifest."""
     form = dual.input_format
-    features: Tensor = dual.extract(normalize(load_images(manifest, form.size), form.mean, form.std))
+    features: Tensor = dual.extract(load_inputs(manifest, form))
     return features
 
 

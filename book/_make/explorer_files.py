@@ -38,7 +38,7 @@ from sigcam_core.common.errors import CommandLine, fail, run_command_line
 from sigcam_core.common.files import read_json, sha256_of_file, write_json
 from sigcam_core.dual.branch import DualBranch
 from sigcam_core.dual.shipped import SHIPPED_HEADS, shipped_card
-from sigcam_core.prepare.images import load_images, normalize
+from sigcam_core.prepare.images import load_inputs
 from sigcam_core.prepare.manifest import Manifest
 from sigcam_core.stations import ensure_manifest
 
@@ -109,7 +109,7 @@ def make_data(folder: Path, photos: Manifest) -> dict[str, Any]:
     form, card = dual.input_format, shipped_card(SHIPPED_HEADS[0])
     features = features_of(dual, photos)
     model = export_backbone(dual, folder / "backbone.onnx")
-    inputs = normalize(load_images(photos, form.size), form.mean, form.std).numpy()
+    inputs = load_inputs(photos, form).numpy()
     difference = stored_difference(dual, features, run_backbone(model, inputs))
     write_script(folder, "backbone", model.read_bytes())
     write_script(folder, "wasm", RUNTIME.read_bytes())

@@ -1,9 +1,8 @@
 """Buttons that open a notebook on Binder or Colab, where the repository's address is known.
 
-They lead to the branch ``launch``, which is the project with one cell in front of every notebook: it does nothing
-except on Colab, where it brings the project and what Colab lacks (``colab.py``). The workflow of the book's site makes
-that branch: ``python book/_make/launch.py --notebooks notebooks``. The notebooks of the project itself stay without it,
-and so do those that papermill runs.
+They lead to the notebooks of the branch ``main``. Each has a short cell that does nothing except on Colab, where it
+brings the project and what Colab lacks (``colab.py``). Colab does not tell a notebook where it came from: the cell asks
+for the address, unless ``python book/_make/launch.py --notebooks notebooks`` has written it there once.
 """
 
 from __future__ import annotations
@@ -21,15 +20,13 @@ import yaml
 from sigcam_core.common.errors import CommandLine, fail, run_command_line
 
 PROJECT = Path(__file__).resolve().parents[2]
-BRANCH = "launch"
+BRANCH = "main"
 TAG = "colab"
-CELL = """# On Colab alone: bring the project, and what Colab lacks of its needs. Colab's own torch stays as it is.
-import sys
-
-if "google.colab" in sys.modules:
-    !test -d /content/companion || git clone --quiet --depth 1 {address} /content/companion
-    %cd -q /content/companion
-    %run book/_make/colab.py"""
+CELL = """REPOSITORY = ""  # https://github.com/OWNER/NAME; where it is empty, Colab asks for it
+if "google.colab" in str(get_ipython()):  # anywhere else this cell does nothing
+    address = REPOSITORY or input("Address of this project, https://github.com/OWNER/NAME: ")
+    get_ipython().system(f"git clone --quiet --depth 1 {address} /content/companion")
+    get_ipython().run_line_magic("run", "/content/companion/book/_make/colab.py")"""
 
 
 def github_address(url: str) -> str | None:
@@ -53,7 +50,7 @@ def repository_address(environment: Mapping[str, str] = os.environ, project: Pat
 
 
 def add_buttons(config: dict[str, Any], address: str) -> dict[str, Any]:
-    """The configuration of the book with buttons for a repository; branches and paths are those of ``launch``."""
+    """The configuration of the book with buttons for a repository; branch and paths are those of its notebooks."""
     html = config["html"] | {"use_repository_button": True}
     buttons = config.get("launch_buttons", {}) | {
         "binderhub_url": "https://mybinder.org",
@@ -71,21 +68,15 @@ def write_buttons(target: Path, address: str | None) -> None:
         path.write_text(yaml.safe_dump(config, sort_keys=False), encoding="utf-8")
 
 
-def with_cell(notebook: dict[str, Any], address: str) -> dict[str, Any]:
-    """A notebook with the cell for Colab as its first."""
-    cell = {
-        "cell_type": "code",
-        "id": TAG,
-        "metadata": {"tags": [TAG, "remove-cell"]},
-        "execution_count": None,
-        "outputs": [],
-        "source": CELL.format(address=address).splitlines(keepends=True),
-    }
-    return notebook | {"cells": [cell, *(one for one in notebook["cells"] if one.get("id") != TAG)]}
+def with_address(notebook: dict[str, Any], address: str) -> dict[str, Any]:
+    """A notebook whose cell for Colab knows the repository's address."""
+    source = CELL.replace('""', f'"{address}"', 1).splitlines(keepends=True)
+    cells = [cell | {"source": source} if cell.get("id") == TAG else cell for cell in notebook["cells"]]
+    return notebook | {"cells": cells}
 
 
 def main() -> None:
-    """Put the cell for Colab in front of all notebooks of a folder."""
+    """Write the repository's address into the cell for Colab of all notebooks of a folder."""
     parser = CommandLine(description=main.__doc__)
     parser.add_argument("--notebooks", type=Path, required=True, help="folder of notebooks, which are changed")
     folder = parser.parse_args().notebooks
@@ -93,7 +84,7 @@ def main() -> None:
     if address is None:
         fail("no address on github.com is known: set GITHUB_REPOSITORY=OWNER/NAME, or a remote named origin.")
     for path in sorted(folder.glob("*.ipynb")):
-        notebook = with_cell(json.loads(path.read_text(encoding="utf-8")), address)
+        notebook = with_address(json.loads(path.read_text(encoding="utf-8")), address)
         path.write_text(json.dumps(notebook, indent=1, ensure_ascii=False) + "\n", encoding="utf-8")
 
 

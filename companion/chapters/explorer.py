@@ -32,6 +32,20 @@ LARGEST_SHIFT = 100.0
 """In units of the sign collapse. Beyond it, rounding in float32 moves the softmax probability that should stay."""
 
 
+def check_source(source: str, photo: str) -> None:
+    """Refuse a photo of the reader's own where the network is the one of generated images.
+
+    Args:
+        source: ``photos`` or ``shapes``.
+        photo: a path; empty for none.
+
+    Raises:
+        SigcamError: if they do not fit.
+    """
+    if photo and source != "photos":
+        fail("a photo of your own needs the network that knows photos: add the parameter source=photos.")
+
+
 def shift_heads(dual: DualBranch, class_idx: int, shift: float) -> DualBranch:
     """A copy of the network whose heads are both shifted by delta_i = -2 ``shift`` w_ik, w of the softmax head.
 

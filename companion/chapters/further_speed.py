@@ -19,6 +19,7 @@ from sigcam_core.summarise.style import OURS, PEER, in_style
 
 from ..show.names import network_title
 from ..show.results import MEASURED
+from ..show.saved import Value
 
 GROWTH = MEASURED / "growth"
 """Where ``python -m benchmarks.growth`` leaves what it measured, in a checkout of the project."""
@@ -225,6 +226,28 @@ def machines_table(result: Mapping[str, Any]) -> pd.DataFrame:
         for machine in result["profile"]["machines"]
     ]
     return pd.DataFrame(rows)
+
+
+def growth_values(result: Mapping[str, Any]) -> dict[str, Value]:
+    """Hours of the profile on each assumed machine, for the prose.
+
+    Args:
+        result: from :func:`read_growth`.
+    """
+    return {f"hours_{one['name'].replace(' ', '_')}": one["hours"] for one in result["profile"]["machines"]}
+
+
+def growth_sources(result: Mapping[str, Any]) -> str:
+    """What was assumed of the machines, and where the measured numbers come from, in lines.
+
+    Args:
+        result: from :func:`read_growth`.
+    """
+    record, load = result["provenance"], result["load_of_the_machine"]
+    lines = [f"assumed: {line}" for line in result["profile"]["assumptions"]]
+    lines.append(f"{record['device']}, {record['date']}, commit {record['commit'][:12]}")
+    waited = "processes that waited for a core, before and after"
+    return "\n".join([*lines, f"{waited}: {load['before']:.1f} and {load['after']:.1f}"])
 
 
 def opening_of_growth(result: Mapping[str, Any]) -> str:

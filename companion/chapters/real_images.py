@@ -1,9 +1,13 @@
-"""The chapter on real images: tables of what was measured there, as its pages show them. No network runs."""
+"""The chapter on real images: tables of what was measured there, as its pages show them. No network runs.
+
+What is imported here under its own name (``as``) is handed on to the notebook.
+"""
 
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import replace
+from pathlib import Path
 from typing import Any
 
 import pandas as pd
@@ -12,11 +16,15 @@ from pandas.io.formats.style import Styler
 from sigcam_core.common.titles import FIDELITY_METRICS, PERTURBATION_METRICS, WSOL_METRICS
 
 from ..controls.names import NO_HEAD, SHIFTED, WRONG_CLASS
+from ..experiments import CROSSED, EXPERIMENTS, OVERHEAD
 from ..paper.beside import beside_paper, gains_beside_paper
-from ..show.results import Measured, Overhead, figures_with_intervals, provenance_line, usual_rows
+from ..show.figures import difference_figure as difference_figure
+from ..show.results import Measured, Overhead, figures_with_intervals, provenance_line, read_measured, usual_rows
+from ..show.results import flat_measured as flat_measured
+from ..show.results import read_overhead as read_overhead
 from ..show.sentences import count_words, sides
 from ..show.shown import show
-from .chapters import SHOWN_COVERAGES, at_coverages
+from .coverage import SHOWN_COVERAGES, at_coverages
 
 MAP = ["method", "head"]  # what tells the rows of one network apart
 COVERAGE_METHODS = ("cam", "gradcam", "layercam")  # the others coincide with one of these on a linear head
@@ -41,6 +49,15 @@ def each(
         facts = {"images": one.record["test_images"], "seeds": len(one.record["experiment"]["seeds"])}
         shown.append(show(figures(one), caption.format(title=one.title, **facts), **options))
     return shown
+
+
+def read_experiments(results: Path) -> dict[str, Measured]:
+    """All experiments that were measured, by name.
+
+    Args:
+        results: folder of all that was measured.
+    """
+    return read_measured(results, list(EXPERIMENTS))
 
 
 def with_table(measured: Mapping[str, Measured], name: str) -> dict[str, Measured]:
@@ -172,6 +189,22 @@ def freezing_figures(one: Measured) -> pd.DataFrame:
     is_sigmoid_top1 = table["metric"] == "sigmoid_top1"
     is_shown = table["metric"].isin([*WSOL_METRICS, *FIDELITY_METRICS]) & (table["method"] == "cam")
     return table[is_shown | is_sigmoid_top1][FREEZING_COLUMNS]
+
+
+def read_on_photographs(results: Path, everything: Mapping[str, Measured]) -> dict[str, Measured]:
+    """The experiments on photographs, with the rows of their crossed controls that know no class.
+
+    Args:
+        results: folder of all that was measured.
+        everything: what :func:`read_experiments` gives.
+    """
+    measured = {name: one for name, one in everything.items() if one.record["experiment"]["dataset"] != "shapes"}
+    return with_baselines(measured, read_measured(results, list(CROSSED)))
+
+
+def missing_measurements(everything: Mapping[str, Measured], overhead: Mapping[str, Overhead]) -> list[str]:
+    """Names of experiments that were not measured, and of Table 3 if it was not measured on a GPU."""
+    return [name for name in EXPERIMENTS if name not in everything] + [f"{OVERHEAD} (GPU)"] * ("cuda" not in overhead)
 
 
 def not_measured(missing: Sequence[str]) -> pd.DataFrame:

@@ -4,68 +4,21 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from pathlib import Path
+from typing import Any
 
 import pandas as pd
 from rich.console import Console
 from rich.table import Table
 
 from sigcam_core.common.errors import fail
-from sigcam_core.fidelity.evidence import FIDELITY
-from sigcam_core.localization.protocol import MAP_SIZE
-from sigcam_core.prepare.images import scaled_boxes
-from sigcam_core.prepare.manifest import Manifest
+from sigcam_core.run import Shown
+from sigcam_core.stations import record_of
 
 from ..matrix import DATA_SETS
 from ..paper.tables import PAPER_TABLES, paper_table
 from ..show.saved import SUMMARY, Chapter, Value, say_where_the_book_is
-from .chapters import fidelity_chapter, localization_chapter
 
 COUNTS = ("test_images", "perturbed_images")
-
-
-def localization_chapters(
-    evidence: Mapping[str, pd.DataFrame],
-    manifests: Mapping[str, Manifest],
-    protocol: str = "standard",
-    resamples: int = 1000,
-    seed: int = 0,
-    baselines: Sequence[pd.DataFrame] = (),
-) -> Chapter:
-    """Table 1 of every data set, see :func:`companion.chapters.chapters.localization_chapter`.
-
-    Args:
-        evidence: by data set.
-        manifests: by data set, for the boxes of the row of the centre.
-        protocol: GT-Loc and Top-1 Loc against any box, or the first only.
-        resamples: draws of the bootstrap over images.
-        seed: of the draws.
-        baselines: where there is one data set, rows of maps that know no class.
-    """
-    chapters = {}
-    for name, rows in evidence.items():
-        boxes = scaled_boxes(manifests[name].split("test"), MAP_SIZE)
-        chapters[name] = localization_chapter(rows, name, protocol, resamples, seed, boxes, baselines)
-    return several(chapters)
-
-
-def fidelity_chapters(
-    evidence: Mapping[str, pd.DataFrame], scorer: str = "softmax", resamples: int = 1000, seed: int = 0
-) -> Chapter:
-    """Table 2 of every data set with fidelity, see :func:`companion.chapters.chapters.fidelity_chapter`.
-
-    Args:
-        evidence: by data set.
-        scorer: branch that gives the scores.
-        resamples: draws of the bootstrap over images.
-        seed: of the draws.
-
-    Raises:
-        SigcamError: if fidelity was measured on none.
-    """
-    measured = {name: rows for name, rows in evidence.items() if rows[FIDELITY.columns[0][0]].notna().any()}
-    if not measured:
-        fail(f"fidelity was not measured on {', '.join(evidence)}: evaluate with it, or choose other data sets.")
-    return several({name: fidelity_chapter(rows, name, scorer, resamples, seed) for name, rows in measured.items()})
 
 
 def several(chapters: Mapping[str, Chapter]) -> Chapter:
@@ -92,6 +45,15 @@ def several(chapters: Mapping[str, Chapter]) -> Chapter:
             whole.insert(0, "dataset", dataset)
             tables.setdefault(name, []).append(whole)
     return Chapter(values, {name: pd.concat(parts, ignore_index=True) for name, parts in tables.items()})
+
+
+def records_of(shown: Sequence[Shown]) -> dict[str, Any]:
+    """The provenance of the evidence of each run, by the run's name.
+
+    Args:
+        shown: the runs, whose evidence was made.
+    """
+    return {one.run.full_name: record_of(one.run.evidence) for one in shown}
 
 
 def labelled(table: pd.DataFrame) -> pd.DataFrame:

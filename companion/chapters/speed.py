@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import re
+import textwrap
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -16,6 +18,7 @@ from sigcam_core.summarise.style import OURS, PEER, in_style
 
 from ..show.names import network_title
 from ..show.results import MEASURED
+from ..show.saved import Value
 
 DEVICES = {"cpu": "CPU", "cuda": "GPU"}
 NOT_MEASURED = "not measured"
@@ -102,6 +105,47 @@ def speed_table(results: dict[str, dict[str, Any]]) -> pd.DataFrame:
         shown = measured.reindex(table.index).map("{:.2f} ×".format, na_action="ignore")
         table[device] = shown.astype(object).where(shown.notna(), NOT_MEASURED)
     return table.reset_index()[["task", "peer", *DEVICES.values(), "goal", "difference", "setting"]]
+
+
+def written_speeds(table: pd.DataFrame) -> pd.DataFrame:
+    """The table of :func:`speed_table` for a page: differences with one digit, and headings that say what is faster.
+
+    Args:
+        table: of :func:`speed_table`.
+    """
+    difference = table["difference"].map("{:.0e}".format, na_action="ignore").replace("0e+00", "0")
+    return table.assign(difference=difference).rename(
+        columns={name: f"times faster, {name}" for name in DEVICES.values()}
+    )
+
+
+def speed_values(results: dict[str, dict[str, Any]]) -> dict[str, Value]:
+    """How many times faster ours is, under flat names such as ``cpu_maps_one_image_grad_cam``, for the prose.
+
+    Args:
+        results: what :func:`read_benchmarks` returns.
+    """
+    values: dict[str, Value] = {}
+    for name, result in results.items():
+        for row in result["rows"]:
+            words = f"{name} {row['task']} {row['setting']} {row['peer']}".lower()
+            values["_".join(re.findall(r"[a-z0-9]+", words))] = row["speed_up"]
+    return values
+
+
+def sources(results: dict[str, dict[str, Any]]) -> str:
+    """Where the numbers come from, by device: machine, date, commit, versions and environment.
+
+    Args:
+        results: what :func:`read_benchmarks` returns.
+    """
+    lines = []
+    for name, result in results.items():
+        record = result["provenance"]
+        versions = {**record["peers"], "torch": record["versions"]["torch"], **record["environment"]}
+        lines.append(f"{name}: {record['device']}, {record['date']}, commit {record['commit'][:12]}")
+        lines.append(textwrap.fill(", ".join(f"{package} {version}" for package, version in versions.items()), 70))
+    return "\n".join(lines)
 
 
 def peak_memories(results: dict[str, dict[str, Any]]) -> list[str]:

@@ -1,11 +1,29 @@
-"""The sentence that opens the chapter on what the maps know, made from the crossed controls."""
+"""The chapter on what the maps know: the crossed controls, and the sentence that opens it.
+
+What is imported here under its own name (``as``) is handed on to the notebook.
+"""
 
 from __future__ import annotations
 
 from collections.abc import Mapping
+from pathlib import Path
 
 from ..controls.names import CENTRE, NO_HEAD
-from ..show.results import Measured
+from ..cue.tables import cue_figure as cue_figure
+from ..cue.tables import cue_table as cue_table
+from ..experiments import CROSSED
+from ..show.results import Measured, read_measured
+from .real_images import each as each
+from .real_images import with_table as with_table
+
+
+def read_crossed(results: Path) -> dict[str, Measured]:
+    """The crossed controls that were measured, by name.
+
+    Args:
+        results: folder of all that was measured.
+    """
+    return read_measured(results, list(CROSSED))
 
 
 def controls_sentence(measured: Mapping[str, Measured]) -> str:

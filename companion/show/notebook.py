@@ -84,6 +84,13 @@ def prose(text: str) -> Any:
     return Markdown(text)  # type: ignore[no-untyped-call]
 
 
+def html(text: str) -> Any:
+    """HTML that a cell works out, as an object that a notebook shows."""
+    from IPython.display import HTML  # comes with the notebooks
+
+    return HTML(text)  # type: ignore[no-untyped-call]
+
+
 def _check(name: str, value: Any, kind: str, allowed: Collection[Any] | None) -> None:
     types, words, option = TYPES[kind]
     is_of_type = isinstance(value, types) and (kind == "bool" or not isinstance(value, bool))

@@ -11,6 +11,7 @@ import pandas as pd
 
 from sigcam_core.common.errors import fail
 from sigcam_core.common.files import read_json
+from sigcam_core.common.paths import user_path
 
 from .names import data_set_title, network_title
 from .saved import Value
@@ -67,6 +68,16 @@ class Measured:
     @property
     def _dataset(self) -> str:
         return data_set_title(self.record["experiment"]["dataset"])
+
+
+def results_folder(results: str, usual: Path = MEASURED) -> Path:
+    """The folder of what was measured that a notebook's parameter ``results`` names; empty means the usual one.
+
+    Args:
+        results: as it was written; ``~`` is the home folder.
+        usual: of the project.
+    """
+    return user_path(results) if results else usual
 
 
 def read_measured(folder: Path, names: Sequence[str]) -> dict[str, Measured]:

@@ -12,7 +12,7 @@ from ..prepare.decode import image_size
 from ..prepare.manifest import Manifest, manifest_checksum
 
 
-def photo_manifest(path: Path, class_names: Sequence[str]) -> Manifest:
+def photo_manifest(path: Path | str, class_names: Sequence[str]) -> Manifest:
     """A manifest of one photo of one's own; it is shown upright, as its EXIF orientation says.
 
     Args:

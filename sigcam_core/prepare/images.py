@@ -202,6 +202,22 @@ def normalize(images: Tensor, mean: Sequence[float], std: Sequence[float]) -> Te
     return images.float().div_(255).sub_(shift).div_(scale)
 
 
+def load_inputs(manifest: Manifest, form: InputFormat) -> Tensor:
+    """All images as a network takes them: decoded as :func:`load_images` does, then normalised.
+
+    Args:
+        manifest: the N images.
+        form: what the network expects, such as :attr:`sigcam_core.dual.branch.DualBranch.input_format`.
+
+    Returns:
+        float32 (N, D, S, S).
+
+    Raises:
+        SigcamError: if an image cannot be decoded, see :func:`load_images`.
+    """
+    return normalize(load_images(manifest, form.size, form.channels), form.mean, form.std)
+
+
 def image_batches(
     manifest: Manifest,
     batch_size: int,

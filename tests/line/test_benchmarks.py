@@ -32,8 +32,11 @@ from companion.chapters.speed import (
     peak_memories,
     read_benchmarks,
     read_head_training,
+    sources,
     speed_figure,
     speed_table,
+    speed_values,
+    written_speeds,
 )
 from sigcam_core.common.errors import SigcamError
 from sigcam_core.common.files import write_json
@@ -226,6 +229,28 @@ def test_the_table_shows_each_device_and_says_what_was_not_measured(tmp_path: Pa
     table = speed_table(read_benchmarks(tmp_path))
     assert table["GPU"].tolist()[:3] == [NOT_MEASURED, "123.00 ×", NOT_MEASURED]
     assert len(table) == len(result["rows"])
+
+
+def test_a_page_writes_differences_with_one_digit_and_says_what_is_faster() -> None:
+    table = speed_table({"cpu": published()}).head(3).assign(difference=[0.0, 1.26e-7, None])
+    shown = written_speeds(table)
+    assert shown["difference"].tolist()[:2] == ["0", "1e-07"]
+    assert shown["difference"].isna().tolist() == [False, False, True]
+    assert shown["times faster, CPU"].tolist() == table["CPU"].tolist()
+    assert {"CPU", "GPU"}.isdisjoint(shown.columns)
+
+
+def test_the_prose_has_a_name_for_every_pair_and_each_device_a_source() -> None:
+    result = published()
+    values = speed_values({"cpu": result, "cuda": result})
+    assert len(values) == 2 * len(result["rows"])
+    row = result["rows"][0] | {"task": "Ten maps", "setting": "32 × 224", "peer": "grad-cam", "speed_up": 7.0}
+    assert speed_values({"cpu": result | {"rows": [row]}}) == {"cpu_ten_maps_32_224_grad_cam": 7.0}
+    record = result["provenance"]
+    first, *versions = sources({"cpu": result}).splitlines()
+    assert first == f"cpu: {record['device']}, {record['date']}, commit {record['commit'][:12]}"
+    assert f"torch {record['versions']['torch']}" in " ".join(versions)
+    assert max(map(len, versions)) <= 70
 
 
 def test_peak_memory_is_told_where_it_was_measured() -> None:

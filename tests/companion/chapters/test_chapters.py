@@ -5,13 +5,11 @@ import pandas as pd
 import pytest
 from made_up_evidence import NUM_IMAGES, made_up_evidence
 
-from companion.chapters.chapters import (
-    drops_at_equal_coverage,
-    fidelity_chapter,
-    localization_chapter,
-    overhead_chapter,
-    training_histories,
-)
+from companion.chapters.coverage import drops_at_equal_coverage
+from companion.chapters.table1 import localization_chapter
+from companion.chapters.table2 import fidelity_chapter
+from companion.chapters.table3 import overhead_chapter
+from companion.chapters.training import training_histories
 from companion.paper.beside import beside_paper
 from sigcam_core.fidelity.evidence import fidelity_statistics
 from sigcam_core.localization.evidence import wsol_statistics

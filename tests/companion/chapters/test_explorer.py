@@ -13,7 +13,7 @@ from matplotlib.figure import Figure
 from PIL import Image
 from small_networks import NUM_CLASSES, calibrate, make_dual, random_images, tiny_shapes
 
-from companion.chapters.explorer import branch_probabilities, explorer, explorer_figure, shift_heads
+from companion.chapters.explorer import branch_probabilities, check_source, explorer, explorer_figure, shift_heads
 from sigcam_core import DualBranch, SigcamError, cam_maps
 from sigcam_core.ask.photo import photo_manifest
 from sigcam_core.backbones import InputFormat, build
@@ -28,6 +28,13 @@ PICTURE = torch.randint(256, (1, 3, 96, 96), dtype=torch.uint8, generator=torch.
 def _closed() -> Iterator[None]:
     yield
     plt.close("all")
+
+
+def test_a_photo_of_ones_own_needs_the_network_that_knows_photos() -> None:
+    for good in (("photos", ""), ("photos", "a.jpg"), ("shapes", "")):
+        check_source(*good)
+    with pytest.raises(SigcamError, match="add the parameter source=photos"):
+        check_source("shapes", "a.jpg")
 
 
 @pytest.mark.parametrize("shift", [-0.5, 0.5, 1.0])

@@ -111,6 +111,20 @@ def test_growth_is_told_with_its_laws_and_hours() -> None:
     assert "30 hours on one H100" in text
 
 
+def test_growth_tells_hours_assumptions_and_the_machine() -> None:
+    assert further.growth_values(growth()) == {"hours_one_H100": 30.0}
+    record = {"device": "a machine", "date": "2026-01-01", "commit": "0123456789abcdef"}
+    load = {"before": 0.24, "after": 1.06}
+    profile = growth()["profile"] | {"assumptions": ["one", "two"]}
+    lines = further.growth_sources({"profile": profile, "provenance": record, "load_of_the_machine": load})
+    assert lines.splitlines() == [
+        "assumed: one",
+        "assumed: two",
+        "a machine, 2026-01-01, commit 0123456789ab",
+        "processes that waited for a core, before and after: 0.2 and 1.1",
+    ]
+
+
 def test_growth_that_was_not_measured_says_so_and_still_tells_the_costs() -> None:
     result = growth() | {"runs": [], "laws": {}}
     assert len(further.runs_table(result)) == len(further.laws_table(result)) == 0

@@ -92,6 +92,23 @@ def test_each_table_says_what_it_is_of() -> None:
         assert f"{one.title}, {one.record['test_images']:,} images, " in table.to_html()
 
 
+def test_what_is_on_photographs_is_read_with_its_baselines() -> None:
+    everything = page.read_experiments(MEASURED)
+    assert list(everything) == list(COMMITTED)
+    measured = page.read_on_photographs(MEASURED, everything)
+    assert list(measured) == [name for name in everything if EXPERIMENTS[name].dataset != "shapes"]
+    assert len(measured) < len(everything)
+    with_controls = [name for name in measured if (MEASURED / f"controls-{name}").is_dir()]
+    assert [name for name, one in measured.items() if "baselines" in one.tables] == with_controls
+
+
+def test_what_is_missing_is_what_has_no_table() -> None:
+    one = dict(list(COMMITTED.items())[:1])
+    expected = [name for name in EXPERIMENTS if name not in one]
+    assert page.missing_measurements(one, {"cuda": (pd.DataFrame(), pd.DataFrame(), {})}) == expected
+    assert page.missing_measurements(one, {}) == [*expected, f"{OVERHEAD} (GPU)"]
+
+
 def test_what_is_left_to_measure_comes_with_its_command() -> None:
     table = page.not_measured(["cub-vgg16-probe", f"{OVERHEAD} (GPU)"])
     assert table["experiment"].tolist() == ["cub-vgg16-probe", "overhead (GPU)"]

@@ -1,17 +1,22 @@
 """Chapters of several data sets: one is as it was, several stand below one another and beside the paper's rows."""
 
+from pathlib import Path
+
 import numpy as np
 import pandas as pd
 import pytest
 from made_up_evidence import made_up_evidence
 
-from companion.chapters.chapters import drops_at_equal_coverage, fidelity_chapter
-from companion.chapters.several import fidelity_chapters, labelled, several
+from companion.chapters.coverage import drops_at_equal_coverage
+from companion.chapters.several import labelled, records_of, several
+from companion.chapters.table2 import fidelity_chapter, fidelity_chapters
 from companion.paper.beside import beside_paper
 from companion.paper.tables import paper_table
 from companion.show.saved import Chapter
 from sigcam_core.common.errors import SigcamError
+from sigcam_core.common.files import write_json
 from sigcam_core.fidelity.evidence import FIDELITY
+from sigcam_core.run import Run, Shown
 
 
 @pytest.fixture
@@ -45,6 +50,14 @@ def test_several_are_told_apart_by_their_data_set() -> None:
         "imagenet_test_images": 9,
     }
     assert labelled(whole.tables["table1"])["network"].tolist() == ["cub vgg16", "imagenet vgg16"]
+
+
+def test_records_are_those_beside_the_evidence_of_each_run(tmp_path: Path) -> None:
+    runs = [Run("shapes", network, 0, tmp_path) for network in ("small_cnn", "small_cnn_mlp")]
+    for number, run in enumerate(runs):
+        write_json(run.evidence.with_suffix(".json"), {"seconds": number})
+    records = records_of([Shown(run, "any") for run in runs])
+    assert records == {run.full_name: {"seconds": number} for number, run in enumerate(runs)}
 
 
 def test_each_of_our_rows_is_followed_by_the_papers_of_the_same_names() -> None:

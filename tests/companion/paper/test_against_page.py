@@ -17,6 +17,15 @@ CELLS, BASELINES = committed_cells(MEASURED, job_of), committed_baselines(MEASUR
 HTML = page.against_table(CELLS, BASELINES)
 
 
+def test_cells_are_read_and_stand_above_what_knows_no_class() -> None:
+    cells, baselines = page.read_cells(MEASURED)
+    pd.testing.assert_frame_equal(cells, CELLS)
+    pd.testing.assert_frame_equal(baselines, BASELINES)
+    whole = page.whole_table(cells, baselines)
+    assert whole.index.tolist() == list(range(len(cells) + len(baselines)))
+    assert whole["network"].tolist() == [*cells["network"], *baselines["network"]]
+
+
 def test_every_cell_and_every_baseline_has_a_row_that_sorts() -> None:
     rows = re.findall(r"<tr>(.*?)</tr>", HTML)[1:]
     assert len(rows) == len(CELLS) + len(BASELINES)

@@ -1,5 +1,6 @@
 """Parameters of notebooks: papermill can read them all, and wrong ones are refused in one sentence."""
 
+import ast
 import subprocess
 import sys
 from pathlib import Path
@@ -11,7 +12,9 @@ import pytest
 from IPython.core.interactiveshell import InteractiveShell
 from papermill.translators import translate_parameters
 
-from companion.show.notebook import check_parameters, prose
+import companion.show
+from companion.show.notebook import check_parameters, html, prose
+from companion.show.results import results_folder
 from sigcam_core.common.errors import SigcamError
 
 NOTEBOOKS = sorted((Path(__file__).parents[3] / "notebooks").glob("*.ipynb"))
@@ -77,10 +80,12 @@ def test_a_notebook_runs_twice_in_one_kernel_below_cells_of_the_readers_own(path
     shell = InteractiveShell()
     for source in [*head, "debug = True\nrows: dict = {}\nbatch = [1, 2]", *head]:
         assert shell.run_cell(source, store_history=True).success
-    declared = [line.split(":")[0] for line in head[0].splitlines()]
+    place = next(i for i, cell in enumerate(cells) if "parameters" in cell.metadata.get("tags", []))
+    declared = [line.split(":")[0] for line in head[place].splitlines()]
     assert list(shell.user_ns["parameters"]) == declared
-    first, *rest = head
-    assert shell.run_cell(first, store_history=True).success
+    first, rest = head[: place + 1], head[place + 1 :]
+    for source in first:
+        assert shell.run_cell(source, store_history=True).success
     injected = translate_parameters("python3", "python", {"seeed": 1}, comment="Parameters")
     assert shell.run_cell(injected, store_history=True).success
     assert "unknown parameter 'seeed'" in str(
@@ -111,12 +116,23 @@ def test_alternative_texts_of_the_explorer_are_words() -> None:
 def test_folders_that_parameters_name_may_begin_with_a_home(path: Path) -> None:
     code = "\n".join(cell.source for cell in nbformat.read(path, as_version=4).cells if cell.cell_type == "code")
     assert "resolve_work_dir(work_dir)" in code
-    assert ("Path(results).expanduser()" in code) == ("results: str" in code)
-    assert "Path(results) " not in code
+    assert ("results_folder(results" in code) == ("results: str" in code)
+    assert "Path(" not in code
+
+
+def test_the_folder_of_results_is_the_one_that_is_named_or_the_usual(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    monkeypatch.setenv("HOME", str(tmp_path))
+    assert results_folder("~/mine", Path("usual")) == tmp_path / "mine"
+    assert results_folder("mine", Path("usual")) == Path("mine")
+    assert results_folder("", Path("usual")) == Path("usual")
+    assert (results_folder("") / "centre" / "record.json").is_file()
 
 
 def test_prose_that_a_cell_works_out_is_shown_as_markdown() -> None:
     assert prose("**mean** nothing")._repr_markdown_() == "**mean** nothing"
+    assert html("<b>mean</b> nothing")._repr_html_() == "<b>mean</b> nothing"
 
 
 @pytest.mark.parametrize("path", NOTEBOOKS, ids=lambda path: path.stem)
@@ -135,6 +151,54 @@ def test_papermill_reads_every_parameter_with_its_type_and_help(path: Path) -> N
 def test_notebooks_hold_little_code(path: Path) -> None:
     cells = [cell for cell in nbformat.read(path, as_version=4).cells if cell.cell_type == "code"]
     assert sum(len(cell.source.splitlines()) for cell in cells) <= 60
+
+
+@pytest.mark.parametrize("path", NOTEBOOKS, ids=lambda path: path.stem)
+def test_a_notebook_has_at_most_three_imports(path: Path) -> None:
+    cells = [cell for cell in nbformat.read(path, as_version=4).cells if cell.cell_type == "code"]
+    nodes = [node for cell in cells for node in ast.walk(ast.parse(cell.source))]
+    assert 0 < sum(isinstance(node, ast.Import | ast.ImportFrom) for node in nodes) <= 3
+
+
+BY_HAND = {
+    "01": {"DualBranch", "build", "cam_maps", "shift_weights", "center_weights", "gauge_energy"},
+    "02": {"class_balanced_bce"},
+    "03": {"cam_maps", "normalize_maps", "best_iou_per_threshold"},
+    "04": {"cam_maps", "normalize_maps", "average_drop", "increase_in_confidence"},
+    "05": {"count_parameters", "seconds_of"},
+}
+"""What the cells by hand must call, by the number of the notebook."""
+
+
+@pytest.mark.parametrize("number", BY_HAND)
+def test_the_thing_is_done_by_hand_on_one_image_before_it_is_for_all(number: str) -> None:
+    path = next(path for path in NOTEBOOKS if path.stem.startswith(number))
+    cells = nbformat.read(path, as_version=4).cells
+    place = next(i for i, cell in enumerate(cells) if cell.id == "by-hand")
+    opening = next(i for i, cell in enumerate(cells) if "opening" in cell.metadata.get("tags", []))
+    assert place < opening
+    assert cells[place - 1].source.startswith("## By hand")
+    assert "laptop" in cells[place - 1].source or "seconds" in cells[place - 1].source
+    calls = [node.func for node in ast.walk(ast.parse(cells[place].source)) if isinstance(node, ast.Call)]
+    names = {
+        one.id if isinstance(one, ast.Name) else one.attr for one in calls if isinstance(one, ast.Name | ast.Attribute)
+    }
+    assert names >= BY_HAND[number] | {"print"}
+    assert "ensure_evidence_of_all" not in names
+
+
+def test_looking_at_what_shows_loads_neither_torch_nor_numba() -> None:
+    check = "import sys, companion.show; from companion.show import bold; print(*{'torch', 'numba'} & set(sys.modules))"
+    done = subprocess.run(
+        [sys.executable, "-c", check], capture_output=True, text=True, check=True, cwd=NOTEBOOKS[0].parents[1]
+    )
+    assert not done.stdout.strip()
+
+
+def test_every_name_that_showing_hands_on_can_be_imported() -> None:
+    assert {"bold", "check_parameters", "fold", "results_folder", "save_values", "show"} <= set(companion.show.__all__)
+    for name in companion.show.__all__:
+        assert callable(getattr(companion.show, name))
 
 
 @pytest.mark.parametrize("path", NOTEBOOKS, ids=lambda path: path.stem)

@@ -6,7 +6,19 @@ from typing import Any
 import pandas as pd
 import pytest
 
-from companion.chapters import chapters, explorer, orbit, panels, real_images, speed, what_maps_know
+from companion.chapters import (
+    coverage,
+    explorer,
+    orbit,
+    panels,
+    real_images,
+    speed,
+    table1,
+    table2,
+    table3,
+    training,
+    what_maps_know,
+)
 from companion.claims import page
 from companion.controls.names import CENTRE, NO_HEAD
 from companion.paper.tables import paper_table
@@ -38,7 +50,7 @@ def test_heads_agree_or_do_not() -> None:
 def test_the_second_head_classifies_as_it_does(sigmoid: tuple[float, float], way: str) -> None:
     names = ["network", "softmax branch, test Top-1 (%)", "sigmoid branch, test Top-1 (%)"]
     table = pd.DataFrame(zip(["small_cnn-gap", "small_cnn-mlp"], [90.0, 90.0], sigmoid, strict=True), columns=names)
-    sentence = chapters.training_sentence(table, 100)
+    sentence = training.training_sentence(table, 100)
     assert f"classifies {way} than softmax" in sentence
     assert f"by at most {max(abs(value - 90) for value in sigmoid):.0f} of 100 test images" in sentence
 
@@ -56,17 +68,13 @@ def test_localisation_counts_sides_and_sets_them_beside_the_centre() -> None:
         [("cam", "softmax", 60.0), ("cam", "sigmoid", 70.0), (CENTRE, NO_HEAD, 50.0), ("class-free", "softmax", 1.0)],
         columns=["method", "head", "maxboxacc_v2"],
     )
-    sentence = chapters.localization_sentence(
-        differences("maxboxacc_v2", UP, DOWN, BOTH, BOTH), table, ["stanford_cars"]
-    )
+    sentence = table1.localization_sentence(differences("maxboxacc_v2", UP, DOWN, BOTH, BOTH), table, ["stanford_cars"])
     assert sentence.startswith("On Stanford Cars, MaxBoxAccV2 of the sigmoid head's map is higher than softmax's in 1")
     assert "lower in 1 and not told apart in 2 of 4 rows" in sentence
     assert "has 50.0 %, below them all." in sentence
     table.loc[table["method"] == CENTRE, "maxboxacc_v2"] = 65.0
-    assert "above some of them" in chapters.localization_sentence(differences("maxboxacc_v2", UP), table, ["shapes"])
-    assert "lower in 1 of 1 rows" in chapters.localization_sentence(
-        differences("maxboxacc_v2", DOWN), table, ["shapes"]
-    )
+    assert "above some of them" in table1.localization_sentence(differences("maxboxacc_v2", UP), table, ["shapes"])
+    assert "lower in 1 of 1 rows" in table1.localization_sentence(differences("maxboxacc_v2", DOWN), table, ["shapes"])
 
 
 def test_fidelity_turns_with_the_sign_of_the_drop() -> None:
@@ -75,16 +83,16 @@ def test_fidelity_turns_with_the_sign_of_the_drop() -> None:
         (UP, DOWN, ("worse in 1", "less in 1")),
     ):
         table = pd.concat([differences("average_drop", drop), differences("coverage", keep)])
-        sentence = chapters.fidelity_sentence(table, "softmax")
+        sentence = table2.fidelity_sentence(table, "softmax")
         assert all(word in sentence for word in words)
 
 
 def test_coverage_and_equal_coverage_are_told_with_their_signs() -> None:
     table = pd.DataFrame({"network": "vgg16", "coverage": [1.0, 2.0, 3.0], "average_drop": [30.0, 20.0, 10.0]})
-    assert "-1.00 (VGG-16)" in chapters.trend_sentence(table)
-    assert "+1.00 (VGG-16)" in chapters.trend_sentence(table.assign(average_drop=[1.0, 2.0, 3.0]))
+    assert "-1.00 (VGG-16)" in coverage.trend_sentence(table)
+    assert "+1.00 (VGG-16)" in coverage.trend_sentence(table.assign(average_drop=[1.0, 2.0, 3.0]))
     equal = pd.DataFrame({"head": ["softmax", "sigmoid"], "keep 10 %": [50.0, 45.0], "keep 50 %": [20.0, 21.0]})
-    assert "-5.0 points where maps keep 10 % and +1.0 points where maps keep 50 %" in chapters.equal_coverage_sentence(
+    assert "-5.0 points where maps keep 10 % and +1.0 points where maps keep 50 %" in coverage.equal_coverage_sentence(
         equal
     )
 
@@ -94,7 +102,7 @@ def test_coverage_and_equal_coverage_are_told_with_their_signs() -> None:
 )
 def test_times_lie_where_they_lie_beside_the_papers(ratios: tuple[float, float], word: str) -> None:
     rows = [("inference_time_with_cam", ratio) for ratio in ratios] + [("parameters", 1.05), ("parameters", 1.05)]
-    sentence = chapters.overhead_sentence(
+    sentence = table3.overhead_sentence(
         pd.DataFrame(rows, columns=["quantity", "ratio"]), paper_table("table3_overhead")
     )
     assert f"the times are {word} the range that the paper prints for its networks, 1.14 to 1.19" in sentence

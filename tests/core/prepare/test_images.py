@@ -21,6 +21,7 @@ from sigcam_core.prepare.images import (
     image_batches,
     known_masks,
     load_images,
+    load_inputs,
     load_masks,
     normalize,
     scale_boxes,
@@ -60,6 +61,16 @@ def test_what_is_written_is_read_back(manifest: Manifest) -> None:
     assert again.labels.tolist() == [0, 1, 0, 1, 0, 1]
     description = json.loads((manifest.root / "manifest.json").read_text())
     assert description["counts"] == {"test": 1, "train": 5}
+
+
+def test_inputs_are_images_as_the_network_expects_them(manifest: Manifest) -> None:
+    inputs = load_inputs(manifest, InputFormat(8, MEAN, STD))
+    assert inputs.shape == (6, 3, 8, 8)
+    pixels = load_images(manifest, 8).double() / 255
+    expected = (pixels - torch.tensor(MEAN).view(3, 1, 1)) / torch.tensor(STD).view(3, 1, 1)
+    torch.testing.assert_close(inputs.double(), expected, atol=1e-5, rtol=0)
+    gray = load_inputs(manifest, InputFormat(8, (0.5,), (0.25,)))
+    assert gray.shape == (6, 1, 8, 8)
 
 
 def test_a_split_keeps_order_and_starts_at_zero(manifest: Manifest) -> None:

@@ -1,0 +1,11 @@
+from .notebook import bold as bold
+from .notebook import check_parameters as check_parameters
+from .notebook import html as html
+from .notebook import prose as prose
+from .results import results_folder as results_folder
+from .saved import save_chapter as save_chapter
+from .saved import save_table as save_table
+from .saved import save_values as save_values
+from .shown import fold as fold
+from .shown import show as show
+from .shown import show_figure as show_figure
