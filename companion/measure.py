@@ -24,10 +24,11 @@ from sigcam_core.evaluate.schema import read_evidence
 from sigcam_core.invariance import gauge_energy
 from sigcam_core.localization.evidence import wsol_statistics
 from sigcam_core.run import Extent, Run
-from sigcam_core.stations import ensure_evidence, ensure_manifest, ensure_sigmoid_head, record_of
+from sigcam_core.stations import ensure_classifier, ensure_evidence, ensure_manifest, ensure_sigmoid_head, record_of
 from sigcam_core.summarise.csv import write_csv
 from sigcam_core.summarise.tables import table_with_intervals, tables_of
 from sigcam_core.train.heads import top1_accuracy
+from sigcam_core.train.recipes import Recipe
 
 from .controls.study import publish_controls
 from .cue.study import publish_cue
@@ -82,7 +83,10 @@ def publish(
     results = results or work_dir / "results"
     folder = results / name
     if only:
-        _publish_control(only, run_of(EXPERIMENTS[name], work_dir, EXPERIMENTS[name].seeds[0]), folder, report)
+        experiment = EXPERIMENTS[name]
+        run = run_of(experiment, work_dir, experiment.seeds[0])
+        ensure_classifier(run, _recorded_recipe(name))
+        _publish_control(only, run, folder, report)
     elif name in STUDIES:
         STUDIES[name](folder, work_dir, report)
     elif name in CROSSED:
@@ -118,11 +122,21 @@ def _publish_experiment(experiment: Experiment, results: Path, work_dir: Path, r
         ship(first, experiment.shipped_as, {"softmax": softmax_top1, "sigmoid": record["sigmoid_top1"]})
 
 
+def _recorded_recipe(name: str) -> Recipe | None:
+    """The recipe of an experiment's classifier as it is committed, which a comparison measured alone builds on."""
+    record = MEASURED / name / "record.json"
+    recipe = read_json(record)["classifier"].get("recipe") if record.exists() else None
+    return Recipe(**recipe) if recipe else None
+
+
 def _publish_control(control: str, run: Run, folder: Path, report: Report) -> None:
     """A further comparison and its own record, since it may be measured alone."""
-    write_csv(folder / f"{control}.csv", CONTROLS[control](run, report))
+    table = CONTROLS[control](run, report)
     facts = {"resamples": RESAMPLES, "resampling_seed": 0, "threads": torch.get_num_threads()}
-    write_json(folder / f"{control}.json", provenance(**facts, classifier=record_of(run.classifier)["sha256"]))
+    # Before the table is written: a committed table that changes makes the commit look edited.
+    record = provenance(**facts, classifier=record_of(run.classifier)["sha256"])
+    write_csv(folder / f"{control}.csv", table)
+    write_json(folder / f"{control}.json", record)
 
 
 def _seeds(runs: list[Run]) -> pd.DataFrame:
