@@ -24,11 +24,12 @@ from ..evaluate.schema import read_evidence
 from ..invariance import gauge_energy
 from ..localization.evidence import wsol_statistics
 from ..run import Extent, Run
-from ..stations import ensure_evidence, ensure_manifest, ensure_sigmoid_head, record_of
+from ..stations import ensure_classifier, ensure_evidence, ensure_manifest, ensure_sigmoid_head, record_of
 from ..summarise.measured import MEASURED
 from ..summarise.saved import write_csv
 from ..summarise.tables import table_with_intervals, tables_of
 from ..train.heads import top1_accuracy
+from ..train.recipes import Recipe
 from .centre import publish_centre
 from .controls import publish_controls
 from .cue import publish_cue
@@ -90,7 +91,10 @@ def publish(
     results = results or work_dir / "results"
     folder = results / name
     if only:
-        _publish_control(only, run_of(EXPERIMENTS[name], work_dir, EXPERIMENTS[name].seeds[0]), folder, report)
+        experiment = EXPERIMENTS[name]
+        run = run_of(experiment, work_dir, experiment.seeds[0])
+        ensure_classifier(run, _recorded_recipe(name))
+        _publish_control(only, run, folder, report)
     elif name in STUDIES:
         STUDIES[name](folder, work_dir, report)
     elif name in CROSSED:
@@ -126,11 +130,21 @@ def _publish_experiment(experiment: Experiment, results: Path, work_dir: Path, r
         ship(first, experiment.shipped_as, {"softmax": softmax_top1, "sigmoid": record["sigmoid_top1"]})
 
 
+def _recorded_recipe(name: str) -> Recipe | None:
+    """The recipe of an experiment's classifier as it is committed, which a comparison measured alone builds on."""
+    record = MEASURED / name / "record.json"
+    recipe = read_json(record)["classifier"].get("recipe") if record.exists() else None
+    return Recipe(**recipe) if recipe else None
+
+
 def _publish_control(control: str, run: Run, folder: Path, report: Report) -> None:
     """A further comparison and its own record, since it may be measured alone."""
-    write_csv(folder / f"{control}.csv", CONTROLS[control](run, report))
+    table = CONTROLS[control](run, report)
     facts = {"resamples": RESAMPLES, "resampling_seed": 0, "threads": torch.get_num_threads()}
-    write_json(folder / f"{control}.json", provenance(**facts, classifier=record_of(run.classifier)["sha256"]))
+    # Before the table is written: a committed table that changes makes the commit look edited.
+    record = provenance(**facts, classifier=record_of(run.classifier)["sha256"])
+    write_csv(folder / f"{control}.csv", table)
+    write_json(folder / f"{control}.json", record)
 
 
 def _seeds(runs: list[Run]) -> pd.DataFrame:
