@@ -1,6 +1,6 @@
 """Where a map's evidence lies, and what each part of an image is worth to the network: measured on known parts.
 
-A map of a class says which places speak for it. On images whose parts are known (:mod:`data_scripts.parts`)
+A map of a class says which places speak for it. On images whose parts are known (``data_scripts.parts``)
 that can be checked: the share of the map's positive evidence on each part is set beside what removing that part does to
 the class. Nothing is averaged here.
 """
@@ -44,7 +44,7 @@ def measure_parts(dual: DualBranch, manifest: Manifest, report: Report = print_t
 
     Returns:
         One row an image, head of :data:`HEADS`, map of :data:`MAPS` and part of
-        :data:`~data_scripts.parts.PARTS`, with columns ``image_id, label, head, map, part`` and
+        ``data_scripts.parts.PARTS``, with columns ``image_id, label, head, map, part`` and
 
         - ``share``: of the map's positive evidence on the part, 0 to 1; NaN where the map has none;
         - ``logit_drop``, ``log_odds_drop``: the head's value for the whole image minus that without the part; NaN for
@@ -78,7 +78,7 @@ def positive_shares(maps: Tensor, masks: Tensor) -> Tensor:
 
     Args:
         maps: (N, H, W), with their sign.
-        masks: (N, H, W) positions in :data:`~data_scripts.parts.PARTS`.
+        masks: (N, H, W) positions in ``data_scripts.parts.PARTS``.
 
     Returns:
         (N, 4) float64, rows of sum 1; NaN where a map has no positive value.

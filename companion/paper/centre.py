@@ -54,7 +54,7 @@ def read_boxes(folder: Path) -> pd.DataFrame:
         folder: see :func:`read_centre`.
 
     Returns:
-        A row of :func:`sigcam_core.publish.centre.boxes_row` for each ``dataset``.
+        A row of :func:`companion.studies.centre.boxes_row` for each ``dataset``.
 
     Raises:
         SigcamError: if there is none.

@@ -23,7 +23,7 @@ from sigcam_core.summarise.csv import write_csv
 
 DATA_SET = "boxes"
 TINY = "tiny_imagenet"
-"""A data set of its own: its boxes travel with its images."""
+"""A data set of its own, since its boxes travel with its images."""
 
 
 def publish_centre(folder: Path, work_dir: Path, resamples: int, report: Report) -> None:

@@ -151,7 +151,7 @@ class DualBranch(nn.Module):
 
         Args:
             name: of the network.
-            model: that :func:`sigcam_core.backbones.build` made of it, with weights of any origin.
+            model: that :func:`sigcam_core.backbones.networks.build` made of it, with weights of any origin.
             num_classes: C, checked against the classifier.
             init: as there.
 

@@ -23,7 +23,7 @@ SIGMOIDS = (nn.Sigmoid, nn.LogSigmoid, nn.Hardsigmoid)
 PROBABILITIES = (nn.Softmax, nn.Softmax2d, nn.LogSoftmax, *SIGMOIDS)
 """Layers that make probabilities of logits, or their logarithms. Both heads leave them out."""
 SWING = 10.0
-"""Standard deviation of the noise: far beyond [0, 1], and yet its exponential is finite in half precision."""
+"""Standard deviation of the noise, far beyond [0, 1], though its exponential is still finite in half precision."""
 SMALL = 0.5  # so that sigmoids are not all 0 or 1, and do not add up to 1 by that
 ROUNDING = 1e-3  # in half precision too
 RECTIFIED = 0.5
