@@ -32,7 +32,7 @@ class LinearHead:
         weight: (C, K).
         bias: (C,).
         is_sigmoid: whether its classes are independent, so that the log-odds of a class is its logit.
-        shift: c of :data:`SHIFTED`, in units of the mean absolute weight.
+        shift: c of :data:`~companion.controls.names.SHIFTED`, in units of the mean absolute weight.
     """
 
     weight: Tensor
@@ -50,9 +50,9 @@ class Control:
     """One row of a table of control maps.
 
     Attributes:
-        head: name of the head, or :data:`NO_HEAD`.
-        scalar: one of :data:`HEAD_SCALARS`, or of :data:`BASELINES` without a head.
-        weights: one of :data:`WEIGHTS`.
+        head: name of the head, or :data:`~companion.controls.names.NO_HEAD`.
+        scalar: one of :data:`HEAD_SCALARS`, or of :data:`~companion.controls.names.BASELINES` without a head.
+        weights: one of :data:`~companion.controls.names.WEIGHTS`.
 
     Raises:
         SigcamError: for an unknown name.
@@ -118,7 +118,7 @@ def control_maps(
 def channel_weights(
     pooled: Tensor, class_idx: Tensor, controls: Sequence[Control], heads: Mapping[str, LinearHead], image_seeds: Tensor
 ) -> Tensor:
-    """Channel weights (N, R, K) of every row; zeros for :data:`CENTRE`, whose map is no sum of feature maps.
+    """Channel weights (N, R, K) of every row; zeros for ``CENTRE``, whose map is no sum of feature maps.
 
     Args:
         pooled: (N, K) features, averaged over their places.

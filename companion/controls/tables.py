@@ -202,7 +202,7 @@ def comparison_pairs(figures: Resampled, softmax: str, sigmoid: str) -> list[tup
 
 
 def gains_table(figures: Resampled, energies: Mapping[str, float], sigmoid: str) -> pd.DataFrame:
-    """What each softmax head's signed map gains by each of :data:`GAINS`, beside the freedom that the head uses.
+    """What each softmax head's signed map gains by each of ``GAINS``, beside the freedom that the head uses.
 
     Args:
         figures: of :func:`resampled_figures`.

@@ -221,7 +221,7 @@ def _judge(state: _State, labels: Tensor, head: str, penalty: Tensor) -> tuple[f
     """The objective, and an estimate of the relative duality gap as if the bias were the best one.
 
     With A the gradient at the logits, Fenchel's equality turns the gap to ||gradient||^2 / (2 l2), over the weights.
-    What the bias's gradient adds is only estimated; the proof is :func:`certify`'s.
+    What the bias's gradient adds is only estimated; the proof is :func:`companion.optimum.certificate.certify`'s.
     """
     squares = (penalty * state.values.square()).sum().item() / 2
     objective = mean_loss(state.logits, labels, head) + squares

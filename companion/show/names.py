@@ -1,7 +1,7 @@
 """Names as people write them, of everything that tables and figures name: one table for all. Names only, no torch.
 
-Methods and metrics carry their titles where they are defined (:data:`sigcam_core.cams.methods.CAM_METHODS`,
-:data:`sigcam_core.common.titles.METRIC_TITLES`); here are data sets, networks, quantities and controls.
+Methods and metrics have theirs in :mod:`sigcam_core.common.titles`; here are data sets, networks, quantities and
+controls.
 """
 
 from __future__ import annotations
