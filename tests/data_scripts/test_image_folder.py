@@ -218,6 +218,13 @@ def test_too_few_images_for_three_splits_are_refused(tmp_path: Path, size: int) 
     assert "give a class 6 images or more." in refusal(own)
 
 
+def test_a_class_that_shares_would_take_from_train_is_refused(tmp_path: Path) -> None:
+    own = coloured_folders(tmp_path / "own", {"cat": 10, "dog": 10, "fox": 1})
+    told = refusal(own, "--test-fraction", "0.5")
+    assert "1 of 3 classes have images in test and none in train, first 'fox': add images of it, or lower" in told
+    assert counts(command(own, "--test-fraction", "0.4"))["train", "fox"] == 1
+
+
 def test_a_truncated_image_is_named_by_its_own_path_and_the_rest_is_usable(
     own: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
