@@ -103,7 +103,7 @@ def _words(name: str) -> set[str]:
     >>> sorted(_words("seg_Train2017"))
     ['seg', 'train']
     """
-    return set(re.split(r"[\W\d_]+", name.casefold()))
+    return set(re.findall(r"[^\W\d_]+", name.casefold()))
 
 
 def _folders(files: Sequence[ImageFile]) -> set[str]:

@@ -154,6 +154,7 @@ def test_same_bytes_in_two_splits_and_two_classes_are_said(tmp_path: Path, capsy
     shutil.copy(train / "cat" / "train-0.png", test / "cat" / "copy.png")
     shutil.copy(train / "cat" / "train-0.png", test / "cat" / "second copy.png")
     shutil.copy(train / "dog" / "train-1.png", test / "dog" / "copy.png")
+    shutil.copy(train / "dog" / "train-1.png", train / "dog" / "twice in train.png")
     shutil.copy(train / "dog" / "train-2.png", train / "cat" / "wrong.png")
     command(own)
     told = capsys.readouterr().out
