@@ -154,6 +154,7 @@ def test_same_bytes_in_two_splits_and_two_classes_are_said(tmp_path: Path, capsy
     shutil.copy(train / "cat" / "train-0.png", test / "cat" / "copy.png")
     shutil.copy(train / "cat" / "train-0.png", test / "cat" / "second copy.png")
     shutil.copy(train / "dog" / "train-1.png", test / "dog" / "copy.png")
+    shutil.copy(train / "dog" / "train-1.png", train / "dog" / "twice in train.png")
     shutil.copy(train / "dog" / "train-2.png", train / "cat" / "wrong.png")
     command(own)
     told = capsys.readouterr().out
@@ -216,6 +217,13 @@ def test_too_few_images_for_three_splits_are_refused(tmp_path: Path, size: int) 
     own = coloured_folders(tmp_path / "own", {"cat": size, "dog": size})
     assert "no image is left for the split test" in refusal(own)
     assert "give a class 6 images or more." in refusal(own)
+
+
+def test_a_class_that_shares_would_take_from_train_is_refused(tmp_path: Path) -> None:
+    own = coloured_folders(tmp_path / "own", {"cat": 10, "dog": 10, "fox": 1})
+    told = refusal(own, "--test-fraction", "0.5")
+    assert "1 of 3 classes have images in test and none in train, first 'fox': add images of it, or lower" in told
+    assert counts(command(own, "--test-fraction", "0.4"))["train", "fox"] == 1
 
 
 def test_a_truncated_image_is_named_by_its_own_path_and_the_rest_is_usable(

@@ -194,6 +194,16 @@ def test_names_may_lack_folders_and_endings_where_that_is_plain(own: Path, capsy
     assert "passed over: 1 files or names of boxes that fit no image (val/3.png)" in capsys.readouterr().out
 
 
+def test_a_whole_path_is_the_image_of_that_path(own: Path) -> None:
+    (own / "train" / "cat" / "more").mkdir()
+    (own / "train" / "cat" / "2.png").rename(own / "train" / "cat" / "more" / "1.png")
+    given = csv_file(own, "train/cat/1.png,0,0,5,9", "train/cat/more/1.png,0,0,6,9")
+    assert boxes(command(own, "--boxes", given, "--box-format", "xyxy")) == {
+        "train/cat/1.png": [[0, 0, 4, 8]],
+        "train/cat/more/1.png": [[0, 0, 5, 8]],
+    }
+
+
 def test_boxes_without_area_and_of_crowds_are_counted(own: Path, capsys: pytest.CaptureFixture[str]) -> None:
     given = coco(own.parent / "boxes")
     data = json.loads(given.read_text())
