@@ -118,7 +118,6 @@ LOGITS: dict[str, Callable[[], nn.Module]] = {
     "batch norm behind": lambda: Ends(end=nn.BatchNorm1d(5)),
     "temperature": lambda: Ends(lambda logits: logits / 100),
     "greatest of places": GreatestOfPlaces,
-    "greatest of maps": GreatestOfMaps,
     "distances": Distances,
     "cosines": Cosines,
 }
@@ -134,6 +133,11 @@ def test_logits_are_taken_whatever_their_values_are(name: str, is_frozen: bool) 
     torch.testing.assert_close(out.softmax_logits, model(images).detach())
     torch.testing.assert_close(out.sigmoid_logits, out.softmax_logits)
     assert not dual.is_multi_label
+
+
+def test_the_greatest_of_maps_is_no_activation_but_leaves_a_stage_behind_the_cut() -> None:
+    with pytest.raises(SigcamError, match="cannot split GreatestOfMaps into features and head"):
+        DualBranch.from_classifier(GreatestOfMaps())
 
 
 def hand_made_sigmoid(logits: Tensor) -> Tensor:
