@@ -22,6 +22,8 @@ from .refusals import refuse
 SIGMOIDS = (nn.Sigmoid, nn.LogSigmoid, nn.Hardsigmoid)
 PROBABILITIES = (nn.Softmax, nn.Softmax2d, nn.LogSoftmax, *SIGMOIDS)
 """Layers that make probabilities of logits, or their logarithms. Both heads leave them out."""
+CHANNELS_SECOND = (nn.Conv2d, nn.BatchNorm2d)
+"""Layers that give channels in the second dimension; others give them in the last."""
 SWING = 10.0
 """Standard deviation of the noise, far beyond [0, 1], though its exponential is still finite in half precision."""
 SMALL = 0.5  # so that sigmoids are not all 0 or 1, and do not add up to 1 by that
@@ -58,7 +60,7 @@ def without_probabilities(network: nn.Module, inputs: Tensor) -> tuple[nn.Module
             stack.callback(layer.register_forward_hook(note).remove)
         expected = logits_of(network(inputs.clone()))
     for layer, own in given.items():
-        if len(own) != 1 or not torch.equal(own[0].flatten(), expected.flatten()):
+        if not torch.equal(own[0].flatten(), expected.flatten()):
             continue
         shorter = _replaced(network, layer, nn.Identity())
         with evaluation_mode(shorter):
@@ -127,7 +129,7 @@ def _swung(network: nn.Module, inputs: Tensor, layer: nn.Module | None, weight: 
         with ExitStack() as stack:
             if weight is not None:
                 stack.callback(setattr, weight, "data", weight.data)
-                weight.data = _drawn(scale, weight)
+                weight.data = _noise(scale, weight, tuple(weight.shape))
             elif layer is not None:
                 stack.callback(layer.register_forward_hook(_puts_noise(scale)).remove)
             else:
@@ -136,17 +138,27 @@ def _swung(network: nn.Module, inputs: Tensor, layer: nn.Module | None, weight: 
     return torch.cat(rows)
 
 
-def _drawn(scale: float, like: Tensor) -> Tensor:
-    generator = torch.Generator("cpu").manual_seed(0)
-    return (scale * torch.randn(like.shape, generator=generator, device="cpu")).to(like)
+def _noise(scale: float, like: Tensor, shape: tuple[int, ...]) -> Tensor:
+    """Noise of this shape, repeated to that of another tensor."""
+    drawn = torch.randn(shape, generator=torch.Generator("cpu").manual_seed(0), device="cpu")
+    return (scale * drawn).expand(like.shape).contiguous().to(like)  # layers behind may work in place
 
 
 def _puts_noise(scale: float) -> Callable[[nn.Module, Any, Any], Any]:
-    """A hook that puts noise in place of what a layer gives."""
+    """A hook that puts noise in place of what a layer gives, the same at all places.
 
-    def hook(_: nn.Module, __: Any, outputs: Any) -> Any:
+    Where it differed from place to place, the greatest over many of them would be positive for noise of either sign,
+    as behind an activation.
+    """
+
+    def hook(layer: nn.Module, _: Any, outputs: Any) -> Any:
         tensor = first_tensor(outputs)
-        return outputs if tensor is None else put_first(_drawn(scale, tensor), outputs)
+        if tensor is None:
+            return outputs
+        shape = [1] * tensor.ndim
+        channels = 1 if isinstance(layer, CHANNELS_SECOND) else -1
+        shape[channels] = tensor.shape[channels]
+        return put_first(_noise(scale, tensor, tuple(shape)), outputs)
 
     return hook
 

@@ -66,6 +66,26 @@ class Cosines(Ends):
         return features @ nn.functional.normalize(self.weight).T
 
 
+class GreatestOfPlaces(Ends):
+    """The greatest score over all places, of which a large one of either sign is found in any noise."""
+
+    def forward(self, images: Tensor) -> Tensor:
+        tokens = self.features(images).flatten(2).mT
+        return self.linear(tokens.mean(dim=1)) + 0.5 * self.function(self.linear(tokens).amax(dim=1))
+
+
+class GreatestOfMaps(Ends):
+    """The same of maps, by a convolution that looks at neighbours."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.linear, self.scores = nn.Linear(8, 5), nn.Conv2d(8, 5, 3)
+
+    def forward(self, images: Tensor) -> Tensor:
+        features = self.features(images)
+        return self.linear(features.mean((2, 3))) + self.scores(features).amax((2, 3))
+
+
 def under_weight_norm() -> nn.Module:
     model = within_zero_and_one(2)
     nn.utils.parametrizations.weight_norm(model.linear)
@@ -97,6 +117,7 @@ LOGITS: dict[str, Callable[[], nn.Module]] = {
     "normalised": lambda: Ends(lambda logits: nn.functional.normalize(logits)),
     "batch norm behind": lambda: Ends(end=nn.BatchNorm1d(5)),
     "temperature": lambda: Ends(lambda logits: logits / 100),
+    "greatest of places": GreatestOfPlaces,
     "distances": Distances,
     "cosines": Cosines,
 }
@@ -112,6 +133,11 @@ def test_logits_are_taken_whatever_their_values_are(name: str, is_frozen: bool) 
     torch.testing.assert_close(out.softmax_logits, model(images).detach())
     torch.testing.assert_close(out.sigmoid_logits, out.softmax_logits)
     assert not dual.is_multi_label
+
+
+def test_the_greatest_of_maps_is_no_activation_but_leaves_a_stage_behind_the_cut() -> None:
+    with pytest.raises(SigcamError, match="cannot split GreatestOfMaps into features and head"):
+        DualBranch.from_classifier(GreatestOfMaps())
 
 
 def hand_made_sigmoid(logits: Tensor) -> Tensor:

@@ -14,7 +14,7 @@ from torch import Tensor, nn
 
 from sigcam_core import DualBranch, SigcamError
 from sigcam_core.split.calls import constant_modules, first_tensor, mapped, put_first, record_calls
-from sigcam_core.split.cut import Behind
+from sigcam_core.split.cut import Passing
 from sigcam_core.split.modules import TokensToMaps
 from sigcam_core.split.places import lie_in_place
 from sigcam_core.split.probe import evaluation_mode
@@ -174,21 +174,23 @@ def test_a_part_may_have_two_names() -> None:
     }
 
 
-def test_threads_that_share_a_network_keep_apart() -> None:
+def test_threads_that_share_a_network_keep_apart(monkeypatch: pytest.MonkeyPatch) -> None:
     torch.manual_seed(0)
     model = Transformer().eval()
     dual = DualBranch.from_classifier(model, init="copy")
-    assert any(isinstance(module, Behind) for module in dual.modules())
-    # Batches of different sizes meet inside the head: each waits there until the other has come.
     batches = [random_images(count, 32, torch.float32) + count for count in (1, 3)]
-    together = threading.Barrier(len(batches), timeout=30)
     with torch.no_grad():
         expected = [model(images) for images in batches]
+    # Both threads are inside the head, each with its own features, before either asks for them.
+    together, of_batch, has_met = threading.Barrier(len(batches), timeout=30), Passing.of_batch, threading.local()
 
-    def wait(*_: object) -> None:
-        together.wait()
+    def meet(passing: Passing, recorded: object) -> object:
+        if not hasattr(has_met, "once"):
+            has_met.once = True
+            together.wait()
+        return of_batch(passing, recorded)
 
-    model.linear.register_forward_pre_hook(wait)
+    monkeypatch.setattr(Passing, "of_batch", meet)
     with ThreadPoolExecutor(len(batches)) as pool:
         found = list(pool.map(lambda images: dual.softmax_head(dual.extract(images)), batches))
     for logits, own in zip(found, expected, strict=True):
