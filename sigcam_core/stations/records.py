@@ -42,7 +42,7 @@ def checked(path: Path, **made_from: str) -> Path:
         fail(f"{path} is not the file that its record tells of: delete it, and it is made again.")
     known = {name: value for name, value in made_from.items() if name != CONTENTS or name in record}
     if other := [name for name, value in known.items() if record.get(name) != value]:
-        source = other[0].removesuffix("checksum_of").removesuffix("_checksum").replace("_", " ")
+        source = other[0].removesuffix("_sha256").removesuffix("_checksum").replace("_", " ")
         fail(f"{path} was made from another {source} than is there now: delete it, and it is made again.")
     return path
 

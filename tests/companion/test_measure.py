@@ -16,10 +16,10 @@ from small_measurement import KEYS, TINY, Made, copy_of, know, sigmoid_top1
 
 from companion import heads as heads_module
 from companion import measure as module
+from companion.__main__ import main
 from companion.experiments import EXPERIMENTS, OVERHEAD, THRESHOLD_BIAS, Experiment
 from companion.heads import run_of
 from companion.measure import CONTROLS, publish
-from sigcam_core.__main__ import main
 from sigcam_core.common.errors import SigcamError, run_command_line
 from sigcam_core.common.files import read_json
 from sigcam_core.dual.linear import linear_head_weight
@@ -252,7 +252,7 @@ def test_what_cannot_be_measured_gets_one_sentence(
     name: str, sentence: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     folders = ["--work-dir", str(tmp_path / "work"), "--results", str(tmp_path / "results")]
-    monkeypatch.setattr(sys, "argv", ["sigcam_core", "publish", name, *folders])
+    monkeypatch.setattr(sys, "argv", ["companion", "publish", name, *folders])
     with pytest.raises(SystemExit) as stopped:
         run_command_line(main)
     error = capsys.readouterr().err
