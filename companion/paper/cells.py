@@ -14,7 +14,7 @@ import pandas as pd
 from sigcam_core.common.titles import WSOL_METRICS
 
 from ..controls.names import CENTRE, CLASS_FREE, NO_HEAD
-from ..experiments import CROSSED, EXPERIMENTS
+from ..experiments import CROSSED, EXPERIMENTS, OVERHEAD
 from ..matrix import DATA_SETS, NETWORKS, form_of
 from ..show.names import data_set_title, network_title
 from ..show.results import Measured, Overhead, read_measured, read_overhead
@@ -28,7 +28,6 @@ NEAREST_DATA = {
     "stanford_cars": ("cub",),
 }
 """Data sets that stand in for each of the paper's, the nearest first."""
-OVERHEAD = "overhead"  # the folder of Table 3
 FIDELITY_OF_PAPER = ("average_drop", "increase_in_confidence")
 MEASURED_HERE, OTHER_NETWORK, OTHER_DATA, NOT_MEASURED = (
     "measured",

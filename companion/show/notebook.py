@@ -111,6 +111,4 @@ def bold(sentence: str) -> Any:
     Args:
         sentence: plain text, or Markdown.
     """
-    from IPython.display import Markdown  # comes with the notebooks
-
-    return Markdown(f"**{sentence}**")  # type: ignore[no-untyped-call]
+    return prose(f"**{sentence}**")
