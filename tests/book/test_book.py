@@ -374,20 +374,3 @@ def test_cells_of_the_paper_are_quoted_from_its_tables() -> None:
     quoted = re.findall(r"\{\{ paper_(\w+) \}\}", "".join(page.read_text() for page in PAGES))
     assert quoted
     assert set(quoted) <= set(paper_values.paper_values())
-
-
-def test_the_rooms_are_drawn_once_for_the_same_imports(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    drawn: list[Path] = []
-
-    def draw(path: Path) -> None:
-        drawn.append(path)
-        path.write_text("<svg></svg>")
-
-    monkeypatch.setattr(build_book, "draw", draw)
-    for _ in range(2):
-        build_book.draw_once(tmp_path / "a.svg", tmp_path)
-    assert len(drawn) == 1
-    monkeypatch.setattr(build_book, "arrows", lambda: {"cams": {"common"}})
-    build_book.draw_once(tmp_path / "a.svg", tmp_path)
-    assert len(drawn) == 2
-    assert (tmp_path / "a.svg").read_text() == "<svg></svg>"
