@@ -80,7 +80,7 @@ def stage(book: Path, work_dir: Path, target: Path, profile: str = USUAL) -> Non
     if not saved:
         fail(f"the book needs the values {work_dir / SUMMARY}/*.json: run the workflow (`make reproduce`) first.")
     (target / SUMMARY).mkdir()
-    for path in saved:
+    for path in [*saved, *(work_dir / SUMMARY).glob("*.svg")]:
         shutil.copyfile(path, target / SUMMARY / path.name)
     write_paper_values(target / SUMMARY)
     fold_provenance(target, has_build_page=profile == USUAL)  # the books of other profiles have no such page

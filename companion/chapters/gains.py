@@ -7,7 +7,8 @@ data set nothing but the head, and with it the freedom that it uses, differs.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from typing import Any
 
 import matplotlib.pyplot as plt
 import pandas as pd
@@ -89,6 +90,78 @@ def gain_figure(measured: Mapping[str, Measured]) -> Figure:
     axes[0].set_ylabel(f"gain in {SHORT[METRIC]}, points")
     figure.legend(handles=data_set_handles(measured, ":"), loc="outside lower center", ncols=len(measured))
     return figure
+
+
+def gains_sentences(measured: Mapping[str, Measured]) -> str:
+    """Say, per data set, what the paper's map gains over a softmax head with the freedom and over one without.
+
+    Args:
+        measured: crossed measurements that have a table ``gains``; data sets that lack one of the heads are left out.
+    """
+    sentences = []
+    for one, most, least in _contrasted(measured):
+        over_most, over_least, centred = (
+            _with_interval(row) for row in (most["sigmoid"], least["sigmoid"], most["centring"])
+        )
+        sentences.append(
+            f"On {_data_set(one)} the paper's map gains {over_most} points over a softmax head with a gauge energy of "
+            f"{_text(most['centring'].gauge_energy)} and {over_least} over one that has none; centring the former, "
+            f"which needs no second head, gains {centred}."
+        )
+    return " ".join(sentences)
+
+
+@in_style
+def gains_forest(measured: Mapping[str, Measured]) -> Figure:
+    """Draw the gains over a softmax head with gauge energy and over one without, two rows per data set and head.
+
+    Args:
+        measured: crossed measurements that have a table ``gains``; data sets that lack one of the heads are left out.
+    """
+    shown = {"sigmoid": "the paper's map instead", "centring": "the softmax map, centred"}
+    blocks = [(one, head) for one, *heads in _contrasted(measured) for head in heads]
+    figure, ax = plt.subplots(figsize=(4.2, 0.95 * len(blocks) + 1.1), layout="constrained")
+    for place, (one, head) in enumerate(blocks):
+        energy = f"gauge energy {_text(head['centring'].gauge_energy)}"
+        # Above its rows and not beside them, so that it can be read on a phone.
+        heading = f"{_data_set(one)}: softmax head with {energy}"
+        across, plain = ax.get_yaxis_transform(), {"facecolor": "white", "edgecolor": "none", "pad": 1.5}
+        ax.text(0.0, place - 0.38, heading, fontsize=9, va="center", transform=across, bbox=plain)
+        for below, (gain, text) in enumerate(shown.items()):
+            row, height, color = head[gain], place + 0.28 * below - 0.08, SEVERAL[below]
+            ax.hlines(height, row.low_all, row.high_all, color=color, linewidth=2)
+            ax.plot(
+                row.difference, height, MARKERS[below], color=color, markersize=6, label=text if not place else None
+            )
+            end = max(row.high_all, row.difference)
+            ax.annotate(
+                f"{row.difference:+.1f}", (end, height), (6, 0), textcoords="offset points", va="center", fontsize=9
+            )
+    ax.axvline(0, ymax=0.98, color="0.3", linewidth=0.8, zorder=0)
+    ax.set(ylim=(len(blocks) - 0.5, -0.6), yticks=[], xlabel=f"gain in {SHORT[METRIC]}, points")
+    ax.margins(x=0.12)
+    ax.spines[["left", "right", "top"]].set_visible(False)
+    figure.legend(loc="outside upper left", ncols=2, fontsize=9, handletextpad=0.2, columnspacing=1.0)
+    return figure
+
+
+def _data_set(one: Measured) -> str:
+    """The name of a data set without that of the network's origin, which the caption gives."""
+    return one.label.split(" (")[0]
+
+
+def _contrasted(measured: Mapping[str, Measured]) -> Iterator[tuple[Measured, dict[str, Any], dict[str, Any]]]:
+    """Data sets with a softmax head that uses the freedom and one that does not, with the gains over both."""
+    for one in measured.values():
+        table = _shown(one)
+        most, least = (table[table["gauge_energy"] == find(table["gauge_energy"])] for find in (max, min))
+        if least["gauge_energy"].iloc[0] < NONE <= most["gauge_energy"].iloc[0]:
+            yield one, *({row.gain: row for row in rows.itertuples()} for rows in (most, least))
+
+
+def _with_interval(row: Any) -> str:
+    difference, low, high = (value if round(value, 1) else 0.0 for value in (row.difference, row.low_all, row.high_all))
+    return f"{difference:+.1f} [{low:.1f}, {high:.1f}]"
 
 
 def _shown(one: Measured) -> pd.DataFrame:

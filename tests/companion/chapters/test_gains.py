@@ -7,7 +7,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from companion.chapters.gains import METRIC, gain_figure, gains_figures, gains_told
+from companion.chapters.gains import METRIC, gain_figure, gains_figures, gains_forest, gains_sentences, gains_told
 from companion.controls.names import GAINS
 from companion.controls.tables import gains_table
 from companion.show.results import Measured
@@ -90,3 +90,32 @@ def test_the_figure_has_a_mark_for_each_head_at_its_gain(table: pd.DataFrame) ->
         assert np.asarray(energy) == pytest.approx([0, 0.126])
         assert np.asarray(gained) == pytest.approx(rows["difference"].to_numpy())
     plt.close(figure)
+
+
+def test_the_finding_is_said_with_intervals_and_turns_with_the_numbers(table: pd.DataFrame) -> None:
+    assert gains_sentences({"a": measured(table)}) == (
+        "On Tiny-ImageNet the paper's map gains "
+        f"{_interval(table, 'softmax', 'sigmoid')} points over a softmax head with a gauge energy of 0.13 and "
+        f"{_interval(table, 'softmax optimum', 'sigmoid')} over one that has none; centring the former, which needs no "
+        f"second head, gains {_interval(table, 'softmax', 'centring')}."
+    )
+    alone = table[table["head"] == "softmax"]
+    assert gains_sentences({"a": measured(alone)}) == ""
+
+
+def _interval(table: pd.DataFrame, head: str, gain: str) -> str:
+    row = table[(table["head"] == head) & (table["gain"] == gain)].iloc[0]
+    return f"{row['difference']:+.1f} [{row['low_all']:.1f}, {row['high_all']:.1f}]"
+
+
+def test_the_forest_has_a_row_per_data_set_head_and_change_and_each_value_in_words(table: pd.DataFrame) -> None:
+    drawn = gains_forest({"a": measured(table), "b": measured(table, "stanford_cars")})
+    texts = [text.get_text() for text in drawn.axes[0].texts]
+    plt.close(drawn)
+    assert [text for text in texts if ":" in text] == [
+        "Tiny-ImageNet: softmax head with gauge energy 0.13",
+        "Tiny-ImageNet: softmax head with gauge energy 0",
+        "Stanford Cars: softmax head with gauge energy 0.13",
+        "Stanford Cars: softmax head with gauge energy 0",
+    ]
+    assert [text for text in texts if ":" not in text] == ["+4.7", "+5.0", "-0.4", "+0.0"] * 2
