@@ -6,7 +6,6 @@ filter; without scripts, and in Jupyter, it is a plain table.
 
 from __future__ import annotations
 
-from html import escape
 from pathlib import Path
 from typing import Any
 
@@ -19,6 +18,7 @@ from ..show.figures import gains_figure as gains_figure
 from ..show.names import QUANTITY_TITLES, SCALAR_TITLES, UNIT_NAMES, data_set_title, network_title
 from ..show.saved import Value
 from ..show.shown import LOWER_IS_BETTER, csv_link, sentence_list
+from ..show.templates import render
 from .cells import MEASURED_HERE, NOT_MEASURED, STATUSES, committed_baselines, committed_cells
 
 HEADINGS = (
@@ -60,17 +60,13 @@ def against_table(cells: pd.DataFrame, baselines: pd.DataFrame) -> str:
         cells: of :func:`companion.paper.cells.paper_cells`.
         baselines: of :func:`companion.paper.cells.baseline_rows`.
     """
-    head = "".join(
-        f'<th scope="col">{escape(name)}{f"<br><small>{escape(below)}</small>" if below else ""}</th>'
-        for name, below in HEADINGS
-    )
     whole = pd.concat([cells, baselines], ignore_index=True).astype(object)
-    body = "".join(_row(row) for row in whole.to_dict("records"))
-    caption = "Every cell of the paper's Tables 1 to 3, and what was measured here"
-    options = f'class="sortable" data-filters="{" ".join(map(str, FILTERS))}" data-name="paper_against_reproduction"'
-    table = f"<table {options}><caption>{caption}</caption><thead><tr>{head}</tr></thead><tbody>{body}</tbody></table>"
-    return (
-        f'<div class="scrolls against" tabindex="0">{table}</div><p>All columns, as {csv_link(whole, "all_cells")}.</p>'
+    return render(
+        Path(__file__).with_name("against.html"),
+        headings=HEADINGS,
+        filters=" ".join(map(str, FILTERS)),
+        rows=[_row(row) for row in whole.to_dict("records")],
+        link=csv_link(whole, "all_cells"),
     )
 
 
@@ -83,7 +79,8 @@ def cell_name(row: dict[Any, Any]) -> str:
     return f"{method}, {metric}{arrow}"
 
 
-def _row(row: dict[Any, Any]) -> str:
+def _row(row: dict[Any, Any]) -> dict[str, Any]:
+    """What the template shows of a cell: each text with the value to sort it by, and the commands that make it."""
     unit = "" if row["unit"] == "%" else f" {UNIT_NAMES[row['unit']]}"
     digits = 1 if row["unit"] == "%" else 2
     paper = _number(row["paper"], 2) + (f" ({row['paper_gain']:+.2f})" if pd.notna(row["paper_gain"]) else "") + unit
@@ -98,12 +95,19 @@ def _row(row: dict[Any, Any]) -> str:
         (row["ours_on"].split(" (")[0] + (f", scored by the {row['scored_by']}" if row["scored_by"] else ""), None),
         (row["status"], str(STATUSES.index(row["status"]))),
     ]
-    parts = [f'<th scope="row">{escape(cell_name(row))}</th>']
-    for text, value in cells:
-        key = "" if value is None or pd.isna(value) else f' data-sort="{value}"'
-        parts.append(f"<td{key}>{escape(str(text) or '–')}</td>")
-    commands = "; ".join(text for text in (row["measured_by"], row["command"]) if text)
-    return f'<tr>{"".join(parts)}<td data-csv="{escape(commands)}">{_how(row)}</td></tr>'
+    commands = []
+    if row["measured_by"]:
+        commands.append({"what": "Ours", "job": "", "command": row["measured_by"]})
+    if row["command"] and row["status"] != MEASURED_HERE:
+        needs = "The paper's own, with a GPU and its data" if row["status"] != NOT_MEASURED else "Needs a GPU and data"
+        commands.append({"what": needs, "job": row["job"], "command": row["command"]})
+    return {
+        "name": cell_name(row),
+        "cells": [(str(text) or "–", None if value is None or pd.isna(value) else value) for text, value in cells],
+        "page": row["page"],
+        "commands": commands,
+        "all_commands": "; ".join(text for text in (row["measured_by"], row["command"]) if text),
+    }
 
 
 def _number(value: Any, digits: int, sign: str = "") -> str:
@@ -113,20 +117,6 @@ def _number(value: Any, digits: int, sign: str = "") -> str:
 def _with_interval(value: Any, low: Any, high: Any, digits: int, sign: str = "") -> str:
     text = _number(value, digits, sign)
     return text if pd.isna(low) else f"{text} [{_number(low, digits, sign)}, {_number(high, digits, sign)}]"
-
-
-def _how(row: dict[Any, Any]) -> str:
-    """Links to where the book shows the cell, and the commands that make ours, and the paper's own."""
-    parts = [f'<a href="{escape(row["page"])}">shown</a>'] if row["page"] else []
-    commands = []
-    if row["measured_by"]:
-        commands.append(f"<p>Ours: <code>{escape(row['measured_by'])}</code></p>")
-    if row["command"] and row["status"] != MEASURED_HERE:
-        needs = "The paper's own, with a GPU and its data" if row["status"] != NOT_MEASURED else "Needs a GPU and data"
-        job = f'job <a href="../reproduce.html">{escape(row["job"])}</a>'
-        commands.append(f"<p>{needs}: {job}, <code>{escape(row['command'])}</code></p>")
-    parts.append(f"<details><summary>commands</summary>{''.join(commands)}</details>")
-    return " ".join(parts)
 
 
 def opening_of_cells(cells: pd.DataFrame) -> str:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from html import escape
 from pathlib import Path
 from typing import Any
 
@@ -13,6 +12,7 @@ from sigcam_core.common.titles import METHOD_TITLES, METRIC_TITLES
 from ..show.names import QUANTITY_TITLES, UNIT_NAMES, data_set_title, network_title
 from ..show.results import decimals_of
 from ..show.shown import LOWER_IS_BETTER, leading_number
+from ..show.templates import render
 from .cells import JobOf, committed_cells, with_own
 
 UNDECIDED = "°"
@@ -116,20 +116,17 @@ def _html(columns: Columns, labels: list[str], caption: str, corner: str = "meth
     groups: dict[str, int] = {}
     for group, _ in columns:
         groups[group] = groups.get(group, 0) + 1
-    above = "".join(f'<th scope="colgroup" colspan="{count}">{escape(group)}</th>' for group, count in groups.items())
-    below = "".join(f'<th scope="col">{escape(name)}</th>' for _, name in columns)
     best = [_best(texts, name) for (_, name), texts in columns.items()]
-    body = []
+    rows = []
     for row, label in enumerate(labels):
         cells = []
         for place, texts in enumerate(columns.values()):
-            value, bracket, gain = escape(texts[row]).partition(" (")
-            text = f"{value} <br><small>({gain}</small>" if bracket else value  # narrow, so that ours is in sight
-            cells.append(f"<td>{f'<strong>{text}</strong>' if row in best[place] else text}</td>")
-        body.append(f'<tr><th scope="row">{escape(label)}</th>{"".join(cells)}</tr>')
-    head = f'<tr><th scope="col" rowspan="2">{corner}</th>{above}</tr><tr>{below}</tr>'
-    table = f"<table><caption>{escape(caption)}</caption><thead>{head}</thead><tbody>{''.join(body)}</tbody></table>"
-    return f'<div class="scrolls paper-layout" tabindex="0">{table}</div>'
+            value, _, gain = texts[row].partition(" (")
+            cells.append({"value": value, "gain": gain, "is_best": row in best[place]})
+        rows.append((label, cells))
+    names = [name for _, name in columns]
+    path = Path(__file__).with_name("layout.html")
+    return render(path, caption=caption, corner=corner, groups=groups, names=names, rows=rows)
 
 
 def _best(texts: list[str], name: str) -> list[int]:
