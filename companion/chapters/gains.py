@@ -156,7 +156,11 @@ def _contrasted(measured: Mapping[str, Measured]) -> Iterator[tuple[Measured, di
         table = _shown(one)
         most, least = (table[table["gauge_energy"] == find(table["gauge_energy"])] for find in (max, min))
         if least["gauge_energy"].iloc[0] < NONE <= most["gauge_energy"].iloc[0]:
-            yield one, *({row.gain: row for row in rows.itertuples()} for rows in (most, least))
+            yield one, _by_gain(most), _by_gain(least)
+
+
+def _by_gain(rows: pd.DataFrame) -> dict[str, Any]:
+    return {str(row.gain): row for row in rows.itertuples()}
 
 
 def _with_interval(row: Any) -> str:

@@ -6,6 +6,7 @@ Values, tables and figures of one run lie in ``summary/`` of the work dir. What 
 
 from __future__ import annotations
 
+import io
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -85,6 +86,13 @@ def save_table(work_dir: Path, name: str, table: pd.DataFrame) -> Path:
     return write_csv(work_dir / SUMMARY / f"{name}.csv", table)
 
 
+def svg_of(figure: Figure) -> str:
+    """Draw a figure as SVG; the same drawing has the same bytes, since it carries no date."""
+    buffer = io.StringIO()
+    figure.savefig(buffer, format="svg", bbox_inches="tight", metadata={"Date": None})
+    return buffer.getvalue()
+
+
 def save_figure(work_dir: Path, name: str, figure: Figure, has_photographs: bool = False) -> Path:
     """Save a figure as PNG of 150 dots per inch in the summary, and as SVG, which pages of the book show.
 
@@ -100,9 +108,7 @@ def save_figure(work_dir: Path, name: str, figure: Figure, has_photographs: bool
     path = work_dir / SUMMARY / f"{name}.png"
     if not has_photographs:
         drawing = path.with_suffix(".svg")
-        # No date: the same drawing has the same bytes.
-        options = {"bbox_inches": "tight", "metadata": {"Date": None}}
-        write_atomically(drawing, lambda temporary: figure.savefig(temporary, **options))
+        write_atomically(drawing, lambda temporary: temporary.write_text(svg_of(figure), encoding="utf-8"))
     return write_atomically(path, lambda temporary: figure.savefig(temporary, dpi=150, bbox_inches="tight"))
 
 

@@ -19,7 +19,7 @@ from sigcam_core.common.titles import METHOD_TITLES, METRIC_TITLES
 from sigcam_core.summarise.csv import csv_text
 
 from .names import QUANTITY_TITLES, SCALAR_TITLES, UNIT_NAMES, data_set_title, network_title
-from .saved import save_figure
+from .saved import save_figure, svg_of
 
 TREATMENTS = ("signed", "truncated")
 CELL_NAMES = {
@@ -147,18 +147,11 @@ def show_figure(work_dir: Path, name: str, figure: Figure, alt: str) -> None:
         fail(f"figure {name} needs words for those who do not see it, and {alt!r} says too little.")
     has_photographs = any(axes.images for axes in figure.axes)
     save_figure(work_dir, name, figure, has_photographs)
-    mime, content = ("image/jpeg", _jpeg(figure)) if has_photographs else ("image/svg+xml", _svg(figure))
+    mime, content = ("image/jpeg", _jpeg(figure)) if has_photographs else ("image/svg+xml", svg_of(figure))
     width = round(96 * figure.get_figwidth())  # in pixels of the page
     metadata = {mime: {"alt": alt, "width": width} if has_photographs else {"alt": alt}}
     display({mime: content, "text/plain": alt}, metadata=metadata, raw=True)  # type: ignore[no-untyped-call]
     plt.close(figure)
-
-
-def _svg(figure: Figure) -> str:
-    buffer = io.StringIO()
-    # No date: the same drawing has the same bytes.
-    figure.savefig(buffer, format="svg", bbox_inches="tight", metadata={"Date": None})
-    return buffer.getvalue()
 
 
 def _jpeg(figure: Figure) -> str:
