@@ -122,7 +122,8 @@ def _network(question: Question) -> tuple[DualBranch, tuple[str, ...]]:
         fail(f"{question.model} has no trained sigmoid head: explain the softmax head, or choose --model {shipped}.")
     from torchvision.models import ResNet50_Weights
 
-    dual = DualBranch.from_classifier(build(question.model, IMAGENET_CLASSES, pretrained=True), IMAGENET_CLASSES)
+    classifier = build(question.model, IMAGENET_CLASSES, pretrained=True)
+    dual = DualBranch.of_known(question.model, classifier, IMAGENET_CLASSES)
     return dual, tuple(ResNet50_Weights.DEFAULT.meta["categories"])
 
 
