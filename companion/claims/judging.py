@@ -133,8 +133,8 @@ def family_size(numbers: Sequence[Number | None], sources: Sequence[str]) -> int
 def letters(rows: pd.DataFrame, side: str) -> str:
     """The decisions of one verdict, a letter a row, by which a condition that was written by hand is dated.
 
-    ``f`` favours, ``a`` against, ``e`` equivalent, ``u`` undecided, ``m`` not measured; ``=`` is a number that an earlier
-    row has.
+    ``f`` favours, ``a`` against, ``e`` equivalent, ``u`` undecided, ``m`` not measured; ``=`` has the number of an
+    earlier row.
 
     Args:
         rows: of :class:`Judged`.

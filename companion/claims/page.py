@@ -11,7 +11,7 @@ from html import escape
 import pandas as pd
 
 from ..show.saved import Value
-from ..show.shown import sentence_list, show
+from ..show.shown import show
 from .judging import SIDES, Judged
 from .told import SIDE_WORDS, reason_of, verdicts_sentence
 from .verdicts import WORDS, Verdict
@@ -247,4 +247,4 @@ def opening(judged: Sequence[Judged]) -> str:
     """
     own = of_paper(judged)
     parts = [verdicts_sentence([one.verdict(side).word for one in own], SIDE_WORDS[side]) for side in SIDES]
-    return f"Of the paper's {len(own)} claims, {sentence_list(parts)}."
+    return f"Of the paper's {len(own)} claims: {'; '.join(parts)}."

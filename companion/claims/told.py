@@ -76,21 +76,30 @@ def _ranges(rows: pd.DataFrame) -> str:
     measured = rows.dropna(subset=["value"])
     parts = []
     for label, part in measured.groupby("measured", sort=False):
-        low, high = part["value"].min(), part["value"].max()
-        sign = "+" if part["family"].any() else ""  # only a difference has a sign worth showing
-        span = f"{low:{sign}.3g}" if low == high else f"{low:{sign}.3g} to {high:{sign}.3g}"
-        parts.append(f"{label} {span}")
+        # Only a difference has a sign worth showing; an exact number may be tiny.
+        text = _signed if part["family"].any() else "{:.3g}".format
+        low, high = text(part["value"].min()), text(part["value"].max())
+        parts.append(f"{label} {low}" if low == high else f"{label} {low} to {high}")
     return f" ({'; '.join(parts)})" if parts else ""
+
+
+def _signed(value: float) -> str:
+    """A difference to two decimals.
+
+    >>> _signed(-0.001), _signed(1.5)
+    ('+0.00', '+1.50')
+    """
+    return f"{round(value, 2) + 0.0:+.2f}"  # no minus before a zero
 
 
 def verdicts_sentence(words: Sequence[Word], how: str) -> str:
     """How many of some verdicts are which.
 
     >>> verdicts_sentence(["holds", "holds", "equivalent"], "under controls")
-    'under controls 2 hold and 1 makes no difference that matters'
+    'under controls, 2 hold and 1 makes no difference that matters'
     """
     counts = {word: sum(one == word for one in words) for word in WORDS}
-    return f"{how} {sentence_list([f'{count} {VERBS[word][count != 1]}' for word, count in counts.items() if count])}"
+    return f"{how}, {sentence_list([f'{count} {VERBS[word][count != 1]}' for word, count in counts.items() if count])}"
 
 
 def group_of(protocol: Word, control: Word) -> str:

@@ -91,6 +91,11 @@ class Verdict:
         return f"{self.word} {self.detail}" if self.word == "holds only under" else f"{self.word} ({self.detail})"
 
 
+EQUIVALENCE: dict[Word, tuple[Decision, ...]] = {
+    "equivalent": ("equivalent",),
+    "undecided": ("equivalent", "undecided"),
+}
+"""What most numbers of every data set must be where most favour on none, from the surer to the less sure."""
 Rule = Callable[[Sequence[Outcome], str], Verdict]
 """From outcomes of one role, and the name of what two are needed of, to the verdict."""
 
@@ -125,7 +130,8 @@ def all_favour(outcomes: Sequence[Outcome], unit: str = "data set") -> Verdict:
 def most_favour(outcomes: Sequence[Outcome], unit: str = "data set") -> Verdict:
     """On every data set, more than half of what was measured must favour the claim.
 
-    Half is not most. Where the undecided numbers could still make a majority, the claim is ``undecided``.
+    Half is not most. Where the undecided numbers could still make a majority, for the claim or for equivalence, it is
+    ``undecided``; where most are equivalent on every data set, ``equivalent``; in all other cases it does not hold.
 
     Args:
         outcomes: of one role.
@@ -143,9 +149,10 @@ def most_favour(outcomes: Sequence[Outcome], unit: str = "data set") -> Verdict:
         return Verdict("holds only under", f"these conditions: on {listed(majority)}, not on {listed(others)}")
     if any(_is_most(part, "favours", "undecided") for part in by_source.values()):
         return Verdict("undecided", "intervals that decide nothing could make a majority")
-    if any(outcome.decision == "favours" for outcome in measured):
-        return Verdict("does not hold")
-    return _none_favours(measured)
+    for word, decisions in EQUIVALENCE.items():
+        if all(_is_most(part, *decisions) for part in by_source.values()):
+            return Verdict(word)
+    return Verdict("does not hold")
 
 
 def proved(outcomes: Sequence[Outcome], unit: str = "data set") -> Verdict:
