@@ -7,7 +7,17 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from companion.chapters.gains import METRIC, gain_figure, gains_figures, gains_told
+from companion.chapters.gains import (
+    METRIC,
+    REMEDIES,
+    centring_figure,
+    centring_told,
+    centring_values,
+    drifted_heads,
+    gain_figure,
+    gains_figures,
+    gains_told,
+)
 from companion.controls.names import GAINS
 from companion.controls.tables import gains_table
 from companion.show.results import Measured
@@ -65,7 +75,7 @@ def test_each_softmax_head_gains_over_its_own_signed_map(table: pd.DataFrame) ->
 def test_the_head_of_most_energy_comes_first(table: pd.DataFrame) -> None:
     shown = gains_figures({"probe": measured(table)})
     assert shown["gauge energy"].tolist() == ["0.13", "0"]
-    assert shown["softmax head"].tolist() == ["softmax, as given or by recipe", "softmax, at its optimum"]
+    assert shown["softmax head"].tolist() == ["softmax, as given or by AdamW", "softmax, at its optimum"]
     assert [shown[words].str.split(" ").str[0].tolist() for words in GAINS.values()] == [
         ["+5.0", "+0.0"],
         ["+4.5", "-0.3"],
@@ -89,4 +99,32 @@ def test_the_figure_has_a_mark_for_each_head_at_its_gain(table: pd.DataFrame) ->
         rows = table[table["gain"] == gain].sort_values("gauge_energy")
         assert np.asarray(energy) == pytest.approx([0, 0.126])
         assert np.asarray(gained) == pytest.approx(rows["difference"].to_numpy())
+    plt.close(figure)
+
+
+def test_the_remedies_are_those_of_the_head_that_drifted(table: pd.DataFrame) -> None:
+    alone = measured(table[table["head"] == "softmax"], "shapes", "scratch")
+    both = {"probe": measured(table), "shapes": alone}
+    assert drifted_heads(both) == {"probe": "softmax"}
+    assert {key: value.split(" ")[0] for key, value in centring_values(both).items()} == {
+        "centring_tiny_imagenet": "+5.00",
+        "truncation_tiny_imagenet": "+4.50",
+        "sigmoid_tiny_imagenet": "+4.70",
+    }
+    told = centring_told(both)
+    assert "on Tiny-ImageNet (linear probe) +5.00 [" in told
+    assert ", and by a second head +4.70 [" in told
+    assert "shapes" not in told
+    assert centring_told({"shapes": alone}).startswith("No softmax head")
+
+
+def test_the_figure_of_remedies_has_one_line_each(table: pd.DataFrame) -> None:
+    figure = centring_figure({"probe": measured(table)})
+    (ax,) = figure.axes
+    gained, heights = ax.lines[0].get_data()
+    assert np.asarray(gained) == pytest.approx([5.0, 4.5, 4.7])
+    assert list(heights) == [0, 1, 2]
+    rows = table[table["head"] == "softmax"].set_index("gain").loc[list(REMEDIES)]
+    ends = np.array([segment[:, 0] for segment in ax.collections[0].get_segments()])  # type: ignore[attr-defined]
+    assert ends == pytest.approx(rows[["low_all", "high_all"]].to_numpy())
     plt.close(figure)
