@@ -37,6 +37,8 @@ BOOK = Path(__file__).resolve().parent.parent
 DRAWER = Path(__file__).resolve().with_name("draw_rooms.py")
 RENDERER = Path(__file__).resolve().with_name("render.py")
 DRAWING = Path("_static", "rooms.svg")  # of the page `architecture`
+FIGURES = ("centring.png",)
+"""Figures of the summary that pages show beside those of the notebooks, from the folder ``_static``."""
 
 
 def toc_files(toc: Path) -> list[str]:
@@ -99,6 +101,8 @@ def stage(book: Path, work_dir: Path, target: Path, profile: str = USUAL) -> Non
     write_paper_values(target / SUMMARY)
     fold_provenance(target, has_build_page=profile == USUAL)  # the books of other profiles have no such page
     if profile == USUAL:
+        for figure in (name for name in FIGURES if (work_dir / SUMMARY / name).is_file()):
+            shutil.copyfile(work_dir / SUMMARY / figure, target / "_static" / figure)
         write_build_page(target, work_dir, BOOK.parent)
         write_faults_page(target, BOOK.parent)
         write_architectures(target, BOOK.parent / "results")

@@ -113,7 +113,13 @@ def centring_figure(measured: Mapping[str, Measured]) -> Figure:
     """
     heads = drifted_heads(measured)
     figure, axes = plt.subplots(
-        1, len(heads), figsize=(3.0 * len(heads) + 1.8, 2.4), sharey=True, squeeze=False, layout="constrained"
+        1,
+        len(heads),
+        figsize=(3.0 * len(heads) + 1.8, 2.4),
+        sharex=True,
+        sharey=True,
+        squeeze=False,
+        layout="constrained",
     )
     for (name, head), ax in zip(heads.items(), axes[0], strict=True):
         rows = _of_head(measured[name], head).set_index("gain").loc[list(REMEDIES)]

@@ -201,17 +201,12 @@ def reasons_of_equality() -> list[Reason]:
     return [Reason(**one | {"values": tuple(one["values"])}) for one in _claims_file()["equal"]]
 
 
-def untested_cells() -> pd.DataFrame:
-    """Cells of the paper's tables that nothing here tests: columns ``cells, why``."""
-    return pd.DataFrame(_claims_file()["untested"])
-
-
 def rules_digest() -> str:
     """SHA-256 of all that decides a verdict, whose record shows what was fixed before a measurement.
 
     Conditions are left out, which are written once the decisions are known, and so are words that decide nothing.
     """
-    content = {key: value for key, value in _claims_file().items() if key != "untested"}
+    content = dict(_claims_file())
     told = ("conditions", "checked", "before", "plain", "title")
     content["claims"] = [{key: one[key] for key in one if key not in told} for one in content["claims"]]
     return hashlib.sha256(json.dumps(content, sort_keys=True).encode()).hexdigest()

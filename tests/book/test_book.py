@@ -302,6 +302,16 @@ def test_staging_draws_the_rooms_that_the_page_shows(work_dir: Path, tmp_path: P
     assert str(build_book.DRAWING) in (BOOK / "architecture.md").read_text()
 
 
+def test_staging_brings_the_figures_that_pages_show_themselves(work_dir: Path, tmp_path: Path) -> None:
+    for name in build_book.FIGURES:
+        (work_dir / "summary" / name).write_bytes(b"a picture")
+    build_book.stage(BOOK, work_dir, tmp_path / "source")
+    pages = "".join(page.read_text() for page in BOOK.glob("*.md"))
+    for name in build_book.FIGURES:
+        assert (tmp_path / "source" / "_static" / name).read_bytes() == b"a picture"
+        assert f"_static/{name}" in pages
+
+
 @pytest.mark.parametrize("name", ["open", "paper", "miniature", "trial"])
 def test_a_profile_has_the_pages_of_the_papers_tables_behind_one_that_says_what_was_run(
     name: str, work_dir: Path, tmp_path: Path
