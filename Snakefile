@@ -15,7 +15,7 @@ from snakemake.exceptions import WorkflowError
 sys.path[:0] = [workflow.basedir, f"{workflow.basedir}/workflow"]
 
 from dependencies import files_behind, files_of, parameters_of_notebook, stations_of_notebook
-from upkeep import incomplete, list_of, make_due, mend_dates, named_files
+from upkeep import dated_ahead, incomplete, list_of, make_due, named_files
 from sigcam_core.common.errors import SigcamError
 from sigcam_core.common.files import try_lock
 from sigcam_core.common.paths import user_path
@@ -78,11 +78,12 @@ def preparing(name):
 
 
 def look_after():
-    """Mend dates in the future, and make due what was deleted, before anything is asked for."""
+    """Make due what was deleted, and name dates in the future, before anything is asked for."""
     folders = [Path(workflow.basedir, name) for name in SOURCES]
     sources = [path for folder in folders for path in folder.rglob("*")]
-    if mended := mend_dates([*sources, *Path(workflow.basedir).glob("package*.json"), *named_files(WORK)]):
-        print(f"{len(mended)} files were dated in the future, first {mended[0]}: they are dated now.", file=sys.stderr)
+    if ahead := dated_ahead([*sources, *Path(workflow.basedir).glob("package*.json"), *named_files(WORK)]):
+        remedy = f"their steps may run again each time; end that by `touch {shlex.quote(str(ahead[0]))}`"
+        print(f"{len(ahead)} files are dated in the future, first {ahead[0]}: {remedy}.", file=sys.stderr)
     if gone := incomplete(WORK):
         first = next(iter(gone.values()))
         print(f"files of {len(gone)} finished steps are gone, first {first}: they are made again.", file=sys.stderr)

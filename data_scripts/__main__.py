@@ -5,8 +5,8 @@ from __future__ import annotations
 import re
 import shutil
 import sys
-from collections.abc import Sequence
-from contextlib import suppress
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager, suppress
 from inspect import signature
 from pathlib import Path
 from types import ModuleType
@@ -39,7 +39,8 @@ and ``prepare(folder, parameters)``; made from archives, ``prepare`` also takes 
 whose images are not there says ``HAS_IMAGES = False``; one that has more to say at the end than counts has
 ``summary(manifest)``, which returns lines and tables."""
 
-
+REPLACED = ".replaced"
+"""Folder within a data set's, of what is being replaced."""
 MADE_FROM_DATA = ("checkpoints", "evidence")
 """Folders beside that of the data sets, of what later stations make; a record beside each file tells from what."""
 
@@ -99,24 +100,32 @@ def main(arguments: Sequence[str] | None = None) -> None:
         fail(f"{manifest} does not exist: run `python -m data_scripts {name} --root {root}` first.")
     if source := options.get("source"):
         refuse_overwriting(manifest.parent, user_path(str(source)), may_lie_within=True)
-    if options.pop("force"):
-        _remove(manifest.parent)
     is_verified = options.pop("verify")
     prepared = prepare(name, root, **options)
     if is_verified and _has_images(name):
         Console().print(f"{verify(prepared):,} images and masks can be read")
 
 
-def prepare(name: str, root: Path, *, folder: str = "", archives: Sequence[Path] = (), **options: object) -> Manifest:
+def prepare(
+    name: str,
+    root: Path,
+    *,
+    folder: str = "",
+    archives: Sequence[Path] = (),
+    force: bool = False,
+    **options: object,
+) -> Manifest:
     """Prepare data set ``name`` in a folder within ``root``, unless it is there already with the same parameters.
 
-    A generated one of which a file is missing, or was replaced, is generated anew.
+    A generated one of which a file is missing, or was replaced, is generated anew. What is there is given up only when
+    the new data set is whole.
 
     Args:
         name: one of :data:`DATA_SETS`.
         root: folder of the data sets.
         folder: name of the folder, of letters, digits and _; empty for that of the data set.
         archives: folders where archives lie already, for a data set that is made from them.
+        force: prepare anew what is there; archives that were downloaded are kept.
         options: those of the command line, by the same names; what is left out has the command line's default.
 
     Raises:
@@ -129,11 +138,11 @@ def prepare(name: str, root: Path, *, folder: str = "", archives: Sequence[Path]
     parser = CommandLine()
     module.add_options(parser)
     parameters = module.check_parameters(**(vars(parser.parse_args([])) | options))
-    place = root / (folder or name)
+    place = user_path(root) / (folder or name)
     # Where archives lie is no property of the data set, so the manifest does not record it.
-    places = [archive_folders(archives, place)] if is_archived(name) else []
+    places = [archive_folders([user_path(one) for one in archives], place)] if is_archived(name) else []
     console = Console(markup=False)  # brackets in the name of a folder are none
-    manifest = _ready(place / "manifest.parquet", parameters, *places)
+    manifest = None if force else _ready(place / "manifest.parquet", parameters, *places)
     if manifest and _has_images(name) and (wrong := _wrong_files(manifest)):
         if is_archived(name):
             fail(f"{wrong}: run the same command with --force.")
@@ -141,12 +150,11 @@ def prepare(name: str, root: Path, *, folder: str = "", archives: Sequence[Path]
     if manifest:
         console.print(f"{name} is already prepared in {place}, with the same parameters: nothing to do.")
         return manifest
-    _refuse_to_orphan(place, parameters)
+    if not force:
+        _refuse_to_orphan(place, parameters)
     try:
-        place.mkdir(parents=True, exist_ok=True)
-        # Without a manifest a data set is not ready: a run that is killed from here on leaves none behind.
-        (place / "manifest.parquet").unlink(missing_ok=True)
-        manifest = module.prepare(place, parameters, *places)
+        with _set_aside(place, force):
+            manifest = module.prepare(place, parameters, *places)
     except OSError as error:
         fail(f"cannot write to folder {place} ({error.strerror}): choose a --root that you may write to.")
     except SigcamError:
@@ -190,18 +198,38 @@ def _refuse_to_orphan(place: Path, parameters: dict[str, object]) -> None:
             )
 
 
-def _remove(place: Path) -> None:
-    """Remove a prepared data set, manifest first, and keep archives that were downloaded."""
-    if not (place / "manifest.parquet").exists() and not (place / "manifest.json").exists():
-        return  # another folder, or nothing: what is in it is not ours
-    (place / "manifest.parquet").unlink(missing_ok=True)
-    for entry in place.iterdir():
-        if entry.name == ARCHIVES:
-            continue
-        if entry.is_dir() and not entry.is_symlink():
-            shutil.rmtree(entry)
-        else:
-            entry.unlink()
+@contextmanager
+def _set_aside(place: Path, everything: bool) -> Iterator[None]:
+    """Set the manifest of a data set aside, or all but its archives, and put it back if the block fails.
+
+    Without a manifest a data set is not ready: a process that is killed in the block leaves none behind.
+    """
+    aside, manifest = place / REPLACED, "manifest.parquet"
+    _remove(aside)  # what a killed process left
+    is_ours = (place / manifest).exists() or (place / "manifest.json").exists()
+    aside.mkdir(parents=True)
+    names = [manifest] if (place / manifest).exists() else []
+    if everything and is_ours:  # what is in another folder is not to be replaced
+        names += sorted({entry.name for entry in place.iterdir()} - {ARCHIVES, REPLACED, manifest})
+    for name in names:
+        (place / name).rename(aside / name)
+    try:
+        yield
+    except BaseException:
+        for name in reversed(names):
+            _remove(place / name)
+            (aside / name).rename(place / name)
+        raise
+    finally:
+        _remove(aside)
+
+
+def _remove(path: Path) -> None:
+    """Remove a file, a link or a folder, if there is one."""
+    if path.is_dir() and not path.is_symlink():
+        shutil.rmtree(path)
+    else:
+        path.unlink(missing_ok=True)
 
 
 def _ready(path: Path, parameters: dict[str, object], archives: Sequence[Path] = ()) -> Manifest | None:

@@ -31,6 +31,7 @@ from data_scripts.folder_summary import PASSED_OVER, summary
 from data_scripts.stratified import add_split_options, check_split_parameters
 from sigcam_core.common.errors import fail
 from sigcam_core.common.files import write_json
+from sigcam_core.common.paths import user_path
 from sigcam_core.prepare.manifest import Manifest, write_manifest
 
 __all__ = ["add_options", "check_parameters", "prepare", "summary"]
@@ -60,7 +61,7 @@ def check_parameters(
     """
     if not 0 < test_fraction < 1:
         fail(f"--test-fraction {test_fraction} is out of range: give a number between 0 and 1.")
-    folder = Path(source).expanduser().resolve()
+    folder = user_path(source).resolve()
     if not source or not folder.is_dir():
         fail(f"--source {source!r} is no folder: give one that holds one folder of images per class.")
     parameters = {"source": str(folder), "test_fraction": test_fraction}

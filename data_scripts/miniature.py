@@ -11,7 +11,7 @@ import csv
 import hashlib
 from collections.abc import Callable, Iterator
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 import numpy.typing as npt
@@ -163,7 +163,7 @@ def write_data(root: Path) -> None:
     _write_pins(archives / PINS, lists)
     with pinned_by(archives / PINS):
         for name in WRITERS:
-            options = {} if name in PUBLISHED_SPLITS else {"val_fraction": HELD_OUT}
+            options: dict[str, Any] = {} if name in PUBLISHED_SPLITS else {"val_fraction": HELD_OUT}
             prepare(name, data, folder="", archives=[archives], **options)
 
 

@@ -19,6 +19,7 @@ from data_scripts.box_files import GivenBox, Numbers, Reader, read_coco, read_cs
 from data_scripts.folder_files import PassedOver, as_text, printable
 from data_scripts.folder_layout import Placed
 from sigcam_core.common.errors import check_choice, fail
+from sigcam_core.common.paths import user_path
 
 SHAPES: dict[str, Callable[[float, float, float, float], Numbers]] = {
     "xyxy": lambda x0, y0, x1, y1: (x0, y0, x1, y1),
@@ -88,8 +89,8 @@ def check_parameters(*, boxes: str, box_format: str, box_classes: str, boxes_of:
     if not box_format:
         fail(f"--box-format is not given, and is never guessed: give one of {', '.join(BOX_FORMATS)}.")
     kind = BOX_FORMATS[check_choice("--box-format", box_format, tuple(BOX_FORMATS))]
-    path = Path(boxes).expanduser().resolve()
-    names = Path(box_classes).expanduser().resolve() if box_classes else None
+    path = user_path(boxes).resolve()
+    names = user_path(box_classes).resolve() if box_classes else None
     if names and not names.is_file():
         fail(f"--box-classes {box_classes!r} is no file: give one with the name of a class on each line.")
     if kind.read is read_yolo and names is None and boxes_of == "own":

@@ -125,9 +125,9 @@ def explain(options: Namespace) -> None:
 
 def report(options: Namespace) -> None:
     """Measure maps on folders of images, and print the tables."""
-    from .ask.report import report_on_folder
+    from .ask.report import BOX_OPTIONS, report_on_folder
 
-    names = ("folder", "model", "work_dir", "seed", "name", "perturbed_images")
+    names = ("folder", "model", "work_dir", "seed", "name", "perturbed_images", *BOX_OPTIONS)
     for name, table in report_on_folder(**{name: getattr(options, name) for name in names}).items():
         print(f"\n{name}\n{table.to_string(index=False)}")
 
@@ -161,7 +161,18 @@ def _parser() -> CommandLine:
     command.add_argument("--name", default="", help=help_)
     help_ = "how many images get insertion and deletion, by far the most passes; default: none"
     command.add_argument("--perturbed-images", type=int, help=help_)
+    _add_boxes(command)
     return parser
+
+
+def _add_boxes(command: CommandLine) -> None:
+    """Options that are handed on to the data set of a folder, which knows the formats."""
+    help_ = "file or folder of boxes of your own, for localisation; default: those that were prepared, or none"
+    command.add_argument("--boxes", default="", help=help_)
+    help_ = "what they are, never guessed: coco, voc, yolo, xyxy, ...; `prepare image_folder --help` lists all"
+    command.add_argument("--box-format", default="", help=help_)
+    command.add_argument("--box-classes", default="", help="file with the names of YOLO's classes, one a line")
+    command.add_argument("--boxes-of", default="", help="own: boxes of the image's class (the default); any: all boxes")
 
 
 def _add_explain(command: CommandLine) -> None:

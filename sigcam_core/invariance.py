@@ -13,6 +13,7 @@ from torch import Tensor
 
 from .common.checks import Array, check_class_idx, to_tensor
 from .common.errors import fail
+from .common.floats import widened
 
 
 def shift_weights(weight: Array, delta: Array) -> Tensor:
@@ -70,7 +71,7 @@ def gauge_energy(weight: Array) -> float:
     >>> gauge_energy(torch.tensor([[1.0], [0.0]])), gauge_energy(torch.tensor([[0.5], [0.5]]))
     (0.5, 1.0)
     """
-    weight = _checked_weight(weight).detach().double()
+    weight = widened(_checked_weight(weight).detach())
     total = weight.square().sum()
     if total == 0:
         fail("gauge_energy is undefined for a head whose weights are all zero.")
@@ -109,7 +110,7 @@ def mean_map_variance_ratio(features: Array, weight: Array, class_idx: Tensor) -
             f"got {tuple(features.shape)} and {tuple(class_idx.shape)}."
         )
     check_class_idx(class_idx, len(weight))
-    maps, rows = features.detach().double().flatten(2), weight.detach().double()
+    maps, rows = widened(features.detach()).flatten(2), widened(weight.detach())
     class_maps = torch.einsum("nk,nkp->np", rows[class_idx], maps)
     mean_maps = torch.einsum("k,nkp->np", rows.mean(dim=0), maps)
     return mean_maps.var(dim=1, correction=0) / class_maps.var(dim=1, correction=0)
@@ -173,8 +174,8 @@ def shifted_head(features: Tensor, weight: Tensor, bias: Tensor, delta: Tensor, 
         delta: (K,) shift.
         class_idx: class of the map.
     """
-    features, shifted = features.double(), shift_weights(weight.double(), delta.double())
-    logits = shifted @ features.mean(dim=(1, 2)) + bias.double()
+    features, shifted = widened(features), shift_weights(widened(weight), widened(delta))
+    logits = shifted @ features.mean(dim=(1, 2)) + widened(bias)
     class_map = torch.einsum("k,khw->hw", shifted[class_idx], features)
     return ShiftedHead(class_map, logits.softmax(dim=0), logits)
 
@@ -192,8 +193,8 @@ def delta_for_map(features: Tensor, class_map: Tensor, target: Tensor) -> Tensor
     Returns:
         (K,) float64 shift.
     """
-    basis = features.double().flatten(1).T  # (h w, K)
-    missing = (target.double() - class_map.double()).flatten()
+    basis = widened(features).flatten(1).T  # (h w, K)
+    missing = (widened(target) - widened(class_map)).flatten()
     delta: Tensor = torch.linalg.pinv(basis) @ missing
     return delta
 

@@ -34,7 +34,7 @@ def resolve_work_dir(work_dir: str) -> Path:
 
 def manifest_path(dataset: str, work_dir: Path) -> Path:
     """Where a data set's manifest lies."""
-    return work_dir / "data" / dataset / "manifest.parquet"
+    return user_path(work_dir) / "data" / dataset / "manifest.parquet"
 
 
 @dataclass(frozen=True)
@@ -45,7 +45,7 @@ class Run:
         dataset: a data set that was prepared, or is generated, with a training split.
         backbone: name known to :func:`sigcam_core.backbones.networks.build`.
         seed: of training.
-        work_dir: folder of everything that is made.
+        work_dir: folder of everything that is made, given as a path or as text.
         origin: where the softmax classifier comes from, one of :data:`sigcam_core.train.recipes.ORIGINS`.
         classifier_recipe: name in :data:`sigcam_core.train.recipes.CLASSIFIER_RECIPES`; empty for the usual one.
         sigmoid_recipe: name in :data:`sigcam_core.train.recipes.SIGMOID_RECIPES`; empty for the usual one.
@@ -68,6 +68,7 @@ class Run:
     sigmoid_recipe: str = ""
 
     def __post_init__(self) -> None:
+        object.__setattr__(self, "work_dir", user_path(self.work_dir))
         if not re.fullmatch(r"\w+", self.dataset):
             fail(f"data set {self.dataset!r} is no name: give the name of its folder, of letters, digits and _.")
         check_backbone(self.backbone)

@@ -31,12 +31,12 @@ def files_behind(*starts: Path | str, stop_at: Iterable[Path] = (), project: Pat
         path = todo.pop()
         if path not in found:
             found.add(path)
-            todo += [] if path in ends else _loaded_by(path, project)
+            todo += [] if path in ends else loaded_by(path, project)
     return sorted(str(path) for path in found if path.suffix != ".ipynb")
 
 
 @cache
-def _loaded_by(path: Path, project: Path) -> frozenset[Path]:
+def loaded_by(path: Path, project: Path) -> frozenset[Path]:
     """The files that one module, stub or notebook loads itself."""
     if path.suffix == ".ipynb":
         return frozenset(_imported(code_cells(path), path, project))

@@ -7,12 +7,10 @@ finer, see ``dependencies.py``.
 
 from __future__ import annotations
 
-import ast
-from collections.abc import Iterable, Iterator
 from functools import cache
 from pathlib import Path
 
-from dependencies import PROJECT, without_types
+from dependencies import PROJECT, loaded_by
 
 CODE = (".py", ".pyi")
 PACKAGES = {"sigcam_core": "", "companion": "companion/"}
@@ -35,17 +33,12 @@ def rooms(project: Path = PROJECT) -> dict[str, list[Path]]:
 
 @cache
 def imports(project: Path = PROJECT) -> dict[str, frozenset[str]]:
-    """The rooms that each room imports, itself left out."""
-    inside = rooms(project)
+    """Find the rooms that each room imports, itself left out."""
+    room_of = {path: name for name, files in rooms(project).items() for path in files}
     return {
-        name: frozenset(
-            room
-            for path in files
-            if path.suffix in CODE
-            for room in _imported(ast.parse(path.read_text(encoding="utf-8")), path, project)
-        )
-        & set(inside) - {name}
-        for name, files in inside.items()
+        name: frozenset(room_of[behind] for path in files for behind in loaded_by(path, project) if behind in room_of)
+        - {name}
+        for name, files in rooms(project).items()
     }
 
 
@@ -58,25 +51,3 @@ def rooms_behind(*names: str, project: Path = PROJECT) -> list[str]:
             behind.add(name)
             todo += imports(project)[name]
     return sorted(behind)
-
-
-def _imported(tree: ast.AST, path: Path, project: Path) -> Iterator[str]:
-    """Rooms named by the import statements of a file, those inside functions included, those for types alone not."""
-    for node in without_types(tree):
-        if isinstance(node, ast.Import):
-            modules: Iterable[str] = [alias.name for alias in node.names]
-        elif isinstance(node, ast.ImportFrom) and node.level:
-            base = [*path.relative_to(project).parts[: -node.level], *([node.module] if node.module else [])]
-            modules = [".".join([*base, alias.name]) for alias in node.names]
-        elif isinstance(node, ast.ImportFrom):
-            modules = [f"{node.module}.{alias.name}" for alias in node.names]
-        else:
-            continue
-        for module in modules:
-            top, *rest = module.split(".")
-            if top == "data_scripts":
-                yield top
-            elif top in PACKAGES:
-                # A name that the package itself hands on is no room; whoever takes it depends on all rooms of the face.
-                room = PACKAGES[top] + (rest[0] if rest else "")
-                yield room if room in rooms(project) else f"{PACKAGES[top]}__init__"

@@ -1,4 +1,4 @@
-"""What the workflow looks after before it asks what is due: files that were deleted, and dates in the future.
+"""What the workflow looks after before it asks what is due: files that were deleted.
 
 Snakemake knows the files that rules name. A notebook also saves tables and figures, a data set has its images, and the
 book has its pages: each step leaves a list of all that it made in ``made/`` of the work dir, named after the file that
@@ -8,7 +8,6 @@ its rule names. Where one of the list is gone, that file is removed, so that it 
 from __future__ import annotations
 
 import json
-import os
 import subprocess
 import sys
 import time
@@ -72,20 +71,18 @@ def incomplete(work_dir: Path) -> dict[Path, Path]:
 def make_due(outputs: Iterable[Path], prepared_by: Mapping[Path, Sequence[str]]) -> None:
     """Remove incomplete files, so that Snakemake makes them again; a data set is completed at once.
 
-    Whatever was made from a data set stays as it is if the same rows come out, as they do.
+    Whatever was made from a data set stays as it is if the same rows come out, as they do: Snakemake compares their
+    checksums.
 
     Args:
         outputs: files that rules name.
         prepared_by: the command that prepares a data set, by its manifest.
     """
     for output in outputs:
-        if output not in prepared_by:
+        if output in prepared_by:
+            subprocess.run(prepared_by[output], check=False)
+        else:
             output.unlink()
-            continue
-        before, status = output.read_bytes(), output.stat()
-        done = subprocess.run(prepared_by[output], check=False)
-        if done.returncode == 0 and output.read_bytes() == before:
-            os.utime(output, ns=(status.st_atime_ns, status.st_mtime_ns))
 
 
 def _listed(made: Path) -> list[Path]:
@@ -99,29 +96,17 @@ def _listed(made: Path) -> list[Path]:
     return paths
 
 
-def mend_dates(paths: Iterable[Path]) -> list[Path]:
-    """Set files that are dated in the future to now, in the order of their dates.
+def dated_ahead(paths: Iterable[Path]) -> list[Path]:
+    """Find the files that are dated in the future, as after a clock was set back.
 
-    What depends on a file of tomorrow is older than it however often it is made, and so due at every run.
+    A large file of tomorrow is newer than what was made of it, however often that is made. Small ones Snakemake knows
+    by their checksums.
 
     Args:
         paths: of files, whether they are there or not.
-
-    Returns:
-        The files whose dates were changed.
     """
-    now = time.time()
-    dates = {path: path.stat().st_mtime_ns for path in paths if path.is_file()}
-    ahead = sorted((path for path, date in dates.items() if date > (now + SLACK_SECONDS) * 1e9), key=dates.__getitem__)
-    mended = []
-    for rank, path in enumerate(ahead):
-        date = int(now * 1e9) - len(ahead) + rank
-        try:
-            os.utime(path, ns=(date, date))
-        except OSError:  # somebody else's file: it stays due
-            continue
-        mended.append(path)
-    return mended
+    latest = time.time() + SLACK_SECONDS
+    return [path for path in paths if path.is_file() and path.stat().st_mtime > latest]
 
 
 def named_files(work_dir: Path) -> list[Path]:

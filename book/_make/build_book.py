@@ -8,7 +8,6 @@ of the paper's tables alone, behind a first page that says what was run.
 
 from __future__ import annotations
 
-import hashlib
 import os
 import shutil
 import subprocess
@@ -23,7 +22,7 @@ from architectures_page import write_architectures
 from build_page import fold_provenance, write_build_page
 from companion.matrix import PROFILES, USUAL, profile_of
 from companion.show.saved import SUMMARY
-from draw_rooms import arrows, draw
+from draw_rooms import draw
 from explorer_files import ensure_explorer
 from faults_page import write_faults_page
 from launch import repository_address, write_buttons
@@ -34,11 +33,8 @@ from sigcam_core.common.files import note_made
 from stage_notebook import stage_notebook
 
 BOOK = Path(__file__).resolve().parent.parent
-DRAWER = Path(__file__).resolve().with_name("draw_rooms.py")
 RENDERER = Path(__file__).resolve().with_name("render.py")
 DRAWING = Path("_static", "rooms.svg")  # of the page `architecture`
-FIGURES = ("centring.png",)
-"""Figures of the summary that pages show beside those of the notebooks, from the folder ``_static``."""
 
 
 def toc_files(toc: Path) -> list[str]:
@@ -53,18 +49,6 @@ def toc_files(toc: Path) -> list[str]:
         return own + [name for item in entry.values() for name in files(item)]
 
     return files(yaml.safe_load(toc.read_text(encoding="utf-8")))
-
-
-def draw_once(target: Path, work_dir: Path) -> None:
-    """Put the drawing of the rooms to ``target``, drawn anew where imports, or the way to draw them, changed."""
-    imported = sorted((room, sorted(into)) for room, into in arrows().items())
-    how = DRAWER.read_bytes() + repr(imported).encode()
-    kept = work_dir / f"rooms-{hashlib.sha256(how).hexdigest()[:16]}.svg"
-    if not kept.is_file():
-        with tempfile.TemporaryDirectory(dir=work_dir) as folder:
-            draw(Path(folder) / kept.name)
-            (Path(folder) / kept.name).rename(kept)
-    shutil.copyfile(kept, target)
 
 
 def stage(book: Path, work_dir: Path, target: Path, profile: str = USUAL) -> None:
@@ -96,17 +80,15 @@ def stage(book: Path, work_dir: Path, target: Path, profile: str = USUAL) -> Non
     if not saved:
         fail(f"the book needs the values {work_dir / SUMMARY}/*.json: run the workflow (`make reproduce`) first.")
     (target / SUMMARY).mkdir()
-    for path in saved:
+    for path in [*saved, *(work_dir / SUMMARY).glob("*.svg")]:
         shutil.copyfile(path, target / SUMMARY / path.name)
     write_paper_values(target / SUMMARY)
     fold_provenance(target, has_build_page=profile == USUAL)  # the books of other profiles have no such page
     if profile == USUAL:
-        for figure in (name for name in FIGURES if (work_dir / SUMMARY / name).is_file()):
-            shutil.copyfile(work_dir / SUMMARY / figure, target / "_static" / figure)
         write_build_page(target, work_dir, BOOK.parent)
         write_faults_page(target, BOOK.parent)
         write_architectures(target, BOOK.parent / "results")
-    draw_once(target / DRAWING, work_dir)
+    draw(target / DRAWING)
 
 
 def run_jupyter_book(source: Path, output: Path, explorer: Path | None, jobs: int) -> None:

@@ -7,7 +7,8 @@ data set nothing but the head, and with it the freedom that it uses, differs.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from typing import Any
 
 import matplotlib.pyplot as plt
 import pandas as pd
@@ -24,12 +25,6 @@ METRIC = "maxboxacc_v2_held_out"
 """That the page shows; the file has all."""
 NONE = 1e-6
 """Gauge energy below which a head uses no freedom."""
-REMEDIES = {
-    "centring": "centring its own weights,\nno training",
-    "truncation": "truncating its own weights,\nno training",
-    "sigmoid": "a second, trained head,\ntruncated",
-}
-"""The same changes as remedies for a head that uses the freedom, from the simplest."""
 
 
 def gains_figures(measured: Mapping[str, Measured]) -> pd.DataFrame:
@@ -101,80 +96,81 @@ def gain_figure(measured: Mapping[str, Measured]) -> Figure:
     return figure
 
 
-@in_style
-def centring_figure(measured: Mapping[str, Measured]) -> Figure:
-    """What the simplest remedy gains beside the others: one panel a data set, one line a remedy.
-
-    Of each data set, the softmax head of greatest gauge energy among several. Lines are simultaneous 95 % intervals
-    over all heads, changes and metrics of a data set.
+def gains_sentences(measured: Mapping[str, Measured]) -> str:
+    """Say, per data set, what the paper's map gains over a softmax head with the freedom and over one without.
 
     Args:
-        measured: crossed measurements that have a table ``gains``.
+        measured: crossed measurements that have a table ``gains``; data sets that lack one of the heads are left out.
     """
-    heads = drifted_heads(measured)
-    figure, axes = plt.subplots(
-        1,
-        len(heads),
-        figsize=(3.0 * len(heads) + 1.8, 2.4),
-        sharex=True,
-        sharey=True,
-        squeeze=False,
-        layout="constrained",
-    )
-    for (name, head), ax in zip(heads.items(), axes[0], strict=True):
-        rows = _of_head(measured[name], head).set_index("gain").loc[list(REMEDIES)]
-        ax.hlines(range(len(rows)), rows["low_all"], rows["high_all"], color="black", linewidth=1.2)
-        ax.plot(rows["difference"], range(len(rows)), "o", color="black", markersize=6)
-        ax.axvline(0, color="0.3", linewidth=0.8)
-        ax.set(title=measured[name].place, xlabel=f"gain in {SHORT[METRIC]}, points", ylim=(len(rows) - 0.5, -0.5))
-    axes[0, 0].set_yticks(range(len(REMEDIES)), list(REMEDIES.values()))
+    sentences = []
+    for one, most, least in _contrasted(measured):
+        over_most, over_least, centred = (
+            _with_interval(row) for row in (most["sigmoid"], least["sigmoid"], most["centring"])
+        )
+        sentences.append(
+            f"On {_data_set(one)} the paper's map gains {over_most} points over a softmax head with a gauge energy of "
+            f"{_text(most['centring'].gauge_energy)} and {over_least} over one that has none; centring the former, "
+            f"which needs no second head, gains {centred}."
+        )
+    return " ".join(sentences)
+
+
+@in_style
+def gains_forest(measured: Mapping[str, Measured]) -> Figure:
+    """Draw the gains over a softmax head with gauge energy and over one without, two rows per data set and head.
+
+    Args:
+        measured: crossed measurements that have a table ``gains``; data sets that lack one of the heads are left out.
+    """
+    shown = {"sigmoid": "the paper's map instead", "centring": "the softmax map, centred"}
+    blocks = [(one, head) for one, *heads in _contrasted(measured) for head in heads]
+    figure, ax = plt.subplots(figsize=(4.2, 0.95 * len(blocks) + 1.1), layout="constrained")
+    for place, (one, head) in enumerate(blocks):
+        energy = f"gauge energy {_text(head['centring'].gauge_energy)}"
+        # Above its rows and not beside them, so that it can be read on a phone.
+        heading = f"{_data_set(one)}: softmax head with {energy}"
+        across, plain = ax.get_yaxis_transform(), {"facecolor": "white", "edgecolor": "none", "pad": 1.5}
+        ax.text(0.0, place - 0.38, heading, fontsize=9, va="center", transform=across, bbox=plain)
+        for below, (gain, text) in enumerate(shown.items()):
+            row, height, color = head[gain], place + 0.28 * below - 0.08, SEVERAL[below]
+            ax.hlines(height, row.low_all, row.high_all, color=color, linewidth=2)
+            ax.plot(
+                row.difference, height, MARKERS[below], color=color, markersize=6, label=text if not place else None
+            )
+            end = max(row.high_all, row.difference)
+            ax.annotate(
+                f"{row.difference:+.1f}", (end, height), (6, 0), textcoords="offset points", va="center", fontsize=9
+            )
+    ax.axvline(0, ymax=0.98, color="0.3", linewidth=0.8, zorder=0)
+    ax.set(ylim=(len(blocks) - 0.5, -0.6), yticks=[], xlabel=f"gain in {SHORT[METRIC]}, points")
+    ax.margins(x=0.12)
+    ax.spines[["left", "right", "top"]].set_visible(False)
+    figure.legend(loc="outside upper left", ncols=2, fontsize=9, handletextpad=0.2, columnspacing=1.0)
     return figure
 
 
-def drifted_heads(measured: Mapping[str, Measured]) -> dict[str, str]:
-    """The softmax head of greatest gauge energy of every measurement that has several, by the measurement's name."""
-    found = {}
-    for name, one in measured.items():
-        energies = _shown(one).groupby("head")["gauge_energy"].first()
-        if len(energies) > 1 and energies.max() >= NONE:
-            found[name] = str(energies.idxmax())
-    return found
+def _data_set(one: Measured) -> str:
+    """The name of a data set without that of the network's origin, which the caption gives."""
+    return one.place.split(" (")[0]
 
 
-def centring_values(measured: Mapping[str, Measured]) -> dict[str, str]:
-    """The same for the prose: gains as text, with simultaneous intervals, such as ``centring_stanford_cars``."""
-    values: dict[str, str] = {}
-    for name, head in drifted_heads(measured).items():
-        rows = _of_head(measured[name], head)
-        dataset = measured[name].record["experiment"]["dataset"]
-        texts = zip(rows["gain"], rows["difference"], rows["low_all"], rows["high_all"], strict=True)
-        values |= {f"{gain}_{dataset}": f"{value:+.2f} [{low:.2f}, {high:.2f}]" for gain, value, low, high in texts}
-    return values
+def _contrasted(measured: Mapping[str, Measured]) -> Iterator[tuple[Measured, dict[str, Any], dict[str, Any]]]:
+    """Data sets with a softmax head that uses the freedom and one that does not, with the gains over both."""
+    for one in measured.values():
+        table = _shown(one)
+        most, least = (table[table["gauge_energy"] == find(table["gauge_energy"])] for find in (max, min))
+        if least["gauge_energy"].iloc[0] < NONE <= most["gauge_energy"].iloc[0]:
+            yield one, *({row.gain: row for row in rows.itertuples()} for rows in (most, least))
 
 
-def centring_told(measured: Mapping[str, Measured]) -> str:
-    """What the figure finds, in words."""
-    values, parts = centring_values(measured), []
-    for name in drifted_heads(measured):
-        dataset = measured[name].record["experiment"]["dataset"]
-        centred, second = values[f"centring_{dataset}"], values[f"sigmoid_{dataset}"]
-        parts.append(f"on {measured[name].place} {centred}, and by a second head {second}")
-    if not parts:
-        return "No softmax head that was measured beside others uses what softmax leaves open."
-    return (
-        f"Centring the weights of a softmax head that AdamW trained changes {SHORT[METRIC]}, in points and without "
-        f"training, {'; '.join(parts)}."
-    )
+def _with_interval(row: Any) -> str:
+    difference, low, high = (value if round(value, 1) else 0.0 for value in (row.difference, row.low_all, row.high_all))
+    return f"{difference:+.1f} [{low:.1f}, {high:.1f}]"
 
 
 def _shown(one: Measured) -> pd.DataFrame:
     table = one.tables["gains"]
     return table[table["metric"] == METRIC]
-
-
-def _of_head(one: Measured, head: str) -> pd.DataFrame:
-    table = _shown(one)
-    return table[table["head"] == head]
 
 
 def _text(energy: float) -> str:

@@ -13,6 +13,7 @@ from ..cue.tables import cue_figure as cue_figure
 from ..cue.tables import cue_table as cue_table
 from ..experiments import CROSSED
 from ..show.results import Measured, read_measured
+from .gains import gains_sentences
 from .real_images import each as each
 from .real_images import with_table as with_table
 
@@ -47,6 +48,17 @@ def controls_sentence(measured: Mapping[str, Measured]) -> str:
         f"{len(beaten)} of {count} measurements; truncating the sigmoid map raises MaxBoxAccV2 in {up} of {count}, and "
         f"lowers the share of evidence in the right cell of a grid in {down} of {count}."
     )
+
+
+def front_page(measured: Mapping[str, Measured]) -> dict[str, str]:
+    """Write what the book's first page quotes of the crossed controls: the finding on gains, and when it was measured.
+
+    Args:
+        measured: crossed measurements.
+    """
+    days = sorted({one.record["date"][:10] for one in measured.values()})
+    when = f"on {days[0]}" if len(days) == 1 else f"between {days[0]} and {days[-1]}"
+    return {"gains_finding": gains_sentences(measured), "measured_on": when}
 
 
 def _side(one: Measured, comparison: str, metric: str) -> str:

@@ -85,9 +85,24 @@ def save_table(work_dir: Path, name: str, table: pd.DataFrame) -> Path:
     return write_csv(work_dir / SUMMARY / f"{name}.csv", table)
 
 
-def save_figure(work_dir: Path, name: str, figure: Figure) -> Path:
-    """Save a figure as PNG of 150 dots an inch in the summary; returns its path."""
+def save_figure(work_dir: Path, name: str, figure: Figure, has_photographs: bool = False) -> Path:
+    """Save a figure as PNG of 150 dots per inch in the summary, and as SVG, which pages of the book show.
+
+    Args:
+        work_dir: folder of everything that was made.
+        name: of the files.
+        figure: to save.
+        has_photographs: an SVG would hold each pixel of theirs, so there is none.
+
+    Returns:
+        The PNG file.
+    """
     path = work_dir / SUMMARY / f"{name}.png"
+    if not has_photographs:
+        drawing = path.with_suffix(".svg")
+        # No date: the same drawing has the same bytes.
+        options = {"bbox_inches": "tight", "metadata": {"Date": None}}
+        write_atomically(drawing, lambda temporary: figure.savefig(temporary, **options))
     return write_atomically(path, lambda temporary: figure.savefig(temporary, dpi=150, bbox_inches="tight"))
 
 

@@ -9,6 +9,7 @@ import hashlib
 import re
 import time
 from pathlib import Path
+from typing import Any
 
 import pandas as pd
 import torch
@@ -32,10 +33,18 @@ from ..summarise.tables import tables_of
 
 RESAMPLES = 1000  # of the bootstrap over images
 TIMED = 8  # images of the pass that is timed
+BOX_OPTIONS = ("boxes", "box_format", "box_classes", "boxes_of")
+"""Of ``python -m sigcam_core prepare image_folder``, and of a report."""
 
 
 def report_on_folder(
-    folder: Path, model: str, work_dir: Path, seed: int = 0, name: str = "", perturbed_images: int | None = None
+    folder: Path,
+    model: str,
+    work_dir: Path,
+    seed: int = 0,
+    name: str = "",
+    perturbed_images: int | None = None,
+    **boxes: str,
 ) -> dict[str, pd.DataFrame]:
     """Train a softmax and a sigmoid head on a frozen network's features of a folder of images, and measure their maps.
 
@@ -48,33 +57,45 @@ def report_on_folder(
         work_dir: folder of everything that is made; the tables go into its ``reports``.
         seed: of the split and of training.
         name: of the data set and of all that is made from it, of letters, digits and _. Empty for the folder's name,
-            with the seed where it is not 0, and with a digest of the whole path where another folder has that name.
+            with the seed where it is not 0, with ``boxes`` where there are some, and with a digest of the whole path
+            where another folder has that name.
         perturbed_images: how many test images get insertion and deletion, which take nineteen passes a map where all
             else takes one; ``None`` for none, or for as many as were measured already.
+        boxes: boxes of one's own, by the options of ``python -m sigcam_core prepare image_folder``: ``boxes``, a file
+            or a folder, and ``box_format``, and where they need it ``box_classes`` and ``boxes_of``. Without them those
+            are taken with which a data set of that name was prepared from this folder.
 
     Returns:
-        Tables by name, with 95 % bootstrap intervals over images: accuracy, and the fidelity of every method and head.
+        Tables by name, with 95 % bootstrap intervals over images: accuracy, the fidelity of every method and head, and
+        where there are boxes their localisation and pointing.
 
     Raises:
         SigcamError: for a folder without images of two classes, an image that cannot be read, an unknown network,
-            weights that cannot be downloaded, or a folder or number that another report of this name has.
+            weights that cannot be downloaded, a folder or number that another report of this name has, or boxes whose
+            convention is not named, that contradict their images, or of which no test image has one.
     """
     folder, work_dir = user_path(folder), user_path(work_dir)
     if not folder.is_dir():
         fail(f"{folder} is no folder: give one that holds one folder of images a class.")
     if perturbed_images is not None and perturbed_images < 0:
         fail(f"cannot perturb {perturbed_images} images: give 0 or more.")
-    run = Run(name or _free_name(folder, work_dir, seed), model, seed, work_dir, "probe")
+    given = {option: text for option, text in boxes.items() if text}
+    run = Run(name or _free_name(folder, work_dir, seed, bool(given.get("boxes"))), model, seed, work_dir, "probe")
     place = run.manifest.parent
     refuse_overwriting(place, folder)
     if _is_of_another(place, folder):
         fail(f"{place} is a data set of other images than {folder}: choose another --name.")
+    given = given or _boxes_of_before(place)
     names = ["--root", str(place.parent), "--name", place.name]
-    run_first_station(["image_folder", *names, "--source", str(folder), "--seed", str(seed)])
+    options = [f"--{option.replace('_', '-')}={text}" for option, text in given.items()]
+    run_first_station(["image_folder", *names, "--source", str(folder), "--seed", str(seed), *options])
+    manifest = read_manifest(run.manifest)
+    if given.get("boxes") and not manifest.split("test").table["boxes"].map(len).any():
+        fail(f"no test image of {manifest.name} has a box, so no map can be located: give such boxes, or no --boxes.")
     if run.evidence.exists():
         _refuse_another_number(run, perturbed_images)
     else:
-        print_to_stderr(cost_of(run, read_manifest(run.manifest), perturbed_images or 0))
+        print_to_stderr(cost_of(run, manifest, perturbed_images or 0))
     tables = tables_of(read_evidence(ensure_evidence(run, Extent(perturbed_images=perturbed_images or 0))), RESAMPLES)
     for table_name, table in tables.items():
         write_csv(work_dir / "reports" / run.full_name.replace("/", "-") / f"{table_name}.csv", table)
@@ -114,11 +135,11 @@ def seconds_of_a_pass(model: str, num_classes: int) -> float:
     return (time.perf_counter() - start) / TIMED
 
 
-def _free_name(folder: Path, work_dir: Path, seed: int) -> str:
-    """A name of the data set that no other folder, and no other seed, has."""
+def _free_name(folder: Path, work_dir: Path, seed: int, has_boxes: bool) -> str:
+    """A name of the data set that no other folder and seed has, nor the same without boxes where it has some."""
     source = folder.resolve()
     name = re.sub(r"\W+", "_", source.name).strip("_") or "images"
-    name = f"{name}_seed{seed}" if seed else name
+    name = "_".join([name, *([f"seed{seed}"] if seed else []), *(["boxes"] if has_boxes else [])])
     if not _is_of_another(work_dir / "data" / name, folder):
         return name
     return f"{name}_{hashlib.sha256(str(source).encode()).hexdigest()[:8]}"
@@ -126,13 +147,28 @@ def _free_name(folder: Path, work_dir: Path, seed: int) -> str:
 
 def _is_of_another(place: Path, folder: Path) -> bool:
     """Whether a data set is there that was made from anything but the folder."""
+    parameters = _recorded(place)
+    return parameters is not None and bool(parameters.get("source") != str(folder.resolve()))
+
+
+def _boxes_of_before(place: Path) -> dict[str, str]:
+    """The options of the boxes with which a data set was prepared, which is said; none where it has none."""
+    parameters = _recorded(place) or {}
+    if not parameters.get("boxes"):
+        return {}
+    print_to_stderr(f"{place} was prepared with the boxes of {parameters['boxes']}: maps are measured against them")
+    return {option: parameters[option] for option in BOX_OPTIONS if parameters.get(option)}
+
+
+def _recorded(place: Path) -> dict[str, Any] | None:
+    """What a data set was prepared with; ``None`` where there is none, or its record is damaged."""
     if not (place / "manifest.parquet").exists():
-        return False
+        return None
     try:
-        source = read_object(place / "manifest.json").get("parameters", {}).get("source")
+        parameters = read_object(place / "manifest.json").get("parameters", {})
     except SigcamError:  # it is prepared anew
-        return False
-    return bool(source != str(folder.resolve()))
+        return None
+    return parameters if isinstance(parameters, dict) else None
 
 
 def _refuse_another_number(run: Run, perturbed_images: int | None) -> None:

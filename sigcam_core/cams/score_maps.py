@@ -17,7 +17,7 @@ from torch.nn.functional import interpolate
 
 from ..common.checks import Array, to_tensor
 from ..common.errors import fail
-from ..common.floats import widest_float
+from ..common.floats import widened, widest_float
 
 
 def normalize_maps(maps: Array, size: int | Sequence[int]) -> Tensor:
@@ -71,7 +71,7 @@ def resize_maps(maps: Array, size: int | Sequence[int]) -> Tensor:
     """
     maps, size = _checked(maps), _sides(size)
     varies = _varies(maps)
-    constant = _widened(maps[:, :1, :1]).where(~varies[:, None, None], 0.0)
+    constant = widened(maps[:, :1, :1]).where(~varies[:, None, None], 0.0)
     return _resized(maps, varies, size) + constant.nan_to_num(0.0, 0.0, 0.0)
 
 
@@ -106,7 +106,7 @@ def correlation_of_resized(maps: Array, others: Array, size: int | Sequence[int]
     between_rows, between_columns = rows.T @ rows, columns.T @ columns  # (h, h), (w, w)
 
     def centred(values: Tensor) -> Tensor:
-        kept = _widened(values).where(varies[:, None, None], 0.0)
+        kept = widened(values).where(varies[:, None, None], 0.0)
         return kept - (kept * shares).sum(dim=(1, 2), keepdim=True)
 
     def products(one: Tensor, other: Tensor) -> Tensor:
@@ -143,18 +143,13 @@ def _varies(maps: Tensor) -> Tensor:
     return flat.isfinite().all(dim=1) & (flat.amax(dim=1) > flat.amin(dim=1))
 
 
-def _widened(values: Tensor) -> Tensor:
-    """The values in the widest float type of their device."""
-    return values.to(widest_float(values.device))
-
-
 def _resized(maps: Tensor, kept: Tensor, size: tuple[int, int]) -> Tensor:
     """The maps that are kept (N,), resized to (N, H, W) in float64; zeros in place of the others."""
     # Bicubic interpolation is linear along each axis: two small products of matrices, ten times faster than
     # interpolating in two dimensions.
     rows, columns = (_bicubic_weights(old, new, maps.device) for old, new in zip(maps.shape[1:], size, strict=True))
     # (H, h) @ ((N, h, w) @ (w, W)) = (N, H, W)
-    return rows @ (_widened(maps).where(kept[:, None, None], 0.0) @ columns.T)
+    return rows @ (widened(maps).where(kept[:, None, None], 0.0) @ columns.T)
 
 
 @lru_cache(maxsize=64)

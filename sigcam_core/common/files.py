@@ -18,6 +18,7 @@ from pathlib import Path
 from typing import Any
 
 from .errors import fail
+from .paths import user_path
 from .progress import Report
 
 try:
@@ -46,7 +47,7 @@ def atomic_path(path: Path | str) -> Iterator[Path]:
     Raises:
         SigcamError: if the folder cannot be made or written, or the disk is full.
     """
-    path = Path(path)
+    path = user_path(path)
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
         _remove_leftovers(path)
@@ -115,9 +116,10 @@ def _remove_leftovers(path: Path) -> None:
 
 def write_atomically(path: Path | str, write: Callable[[Path], Any]) -> Path:
     """Call ``write`` on a temporary path and rename it to ``path``; return ``path``."""
+    path = user_path(path)
     with atomic_path(path) as temporary:
         write(temporary)
-    return Path(path)
+    return path
 
 
 def write_with_record(path: Path, write: Callable[[Path], Any], record: Callable[[str], Any]) -> Path:
@@ -160,7 +162,7 @@ def read_json(path: Path | str) -> Any:
     Raises:
         SigcamError: if it is missing or is not JSON.
     """
-    path = Path(path)
+    path = user_path(path)
     try:
         return json.loads(path.read_text(encoding="utf-8"))
     except FileNotFoundError:
@@ -169,7 +171,7 @@ def read_json(path: Path | str) -> Any:
         fail(f"{path} is not valid JSON ({error.msg}, line {error.lineno}): delete it and run the step that writes it.")
     except OSError as error:
         fail(f"{path} cannot be read ({error.strerror}): give a file that you may read.")
-    except (UnicodeDecodeError, RecursionError):  # other bytes than of text, or brackets in brackets without end
+    except (ValueError, RecursionError):  # bytes of no text, endless digits, or brackets in brackets without end
         fail(f"{path} is not valid JSON (it is damaged): delete it and run the step that writes it.")
 
 

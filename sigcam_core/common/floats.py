@@ -5,6 +5,7 @@ from __future__ import annotations
 from functools import lru_cache
 
 import torch
+from torch import Tensor
 
 
 @lru_cache(maxsize=64)
@@ -19,3 +20,12 @@ def widest_float(device: torch.device) -> torch.dtype:
     except (TypeError, RuntimeError):  # a device says so when it makes the tensor, or when it computes with it
         return torch.float32
     return torch.float64
+
+
+def widened(values: Tensor) -> Tensor:
+    """The values in the widest float type of their device, as :func:`widest_float` says.
+
+    >>> widened(torch.tensor([1])).dtype
+    torch.float64
+    """
+    return values.to(widest_float(values.device))

@@ -29,6 +29,7 @@ from ..common.digests import digest_of, digest_of_weights
 from ..common.errors import fail
 from ..common.families import MetricFamily
 from ..common.files import write_atomically
+from ..common.paths import user_path
 from ..common.progress import Report, print_to_stderr, progress_bar
 from ..dual.branch import HEADS, DualBranch, dual_branch_of
 from ..localization.evidence import LOCALIZATION
@@ -111,6 +112,7 @@ def evaluate(
         SigcamError: for an empty split, a network that knows too few classes, or anything wrong with images, boxes or
             masks.
     """
+    path = user_path(path)
     shards = evaluate_shards(dual, manifest, network, folder_of_shards(path), options, report)
     write_atomically(path, partial(gather, shards))
     shutil.rmtree(folder_of_shards(path))

@@ -11,6 +11,7 @@ import pyarrow.parquet as pq
 from ..common.errors import fail
 from ..common.families import MetricFamily
 from ..common.packed import PARQUET_DAMAGE, to_pandas_type
+from ..common.paths import user_path
 from ..fidelity.evidence import FIDELITY, PERTURBATION
 from ..localization.evidence import LOCALIZATION
 from ..pointing.evidence import POINTING
@@ -45,7 +46,7 @@ def read_evidence(*paths: Path) -> pd.DataFrame:
         SigcamError: if a file is missing, is not evidence, or was written by a version with other columns.
     """
     frames: list[pd.DataFrame] = []
-    for path in paths:
+    for path in map(user_path, paths):
         if not path.exists():
             fail(f"evidence {path} does not exist: run `python -m sigcam_core evaluate` first.")
         try:

@@ -1,4 +1,7 @@
-"""Scores of explained images: what the network says of an image of which only what a map shows is kept."""
+"""Scores of explained images: what the network says of an image of which only what a map shows is kept.
+
+What is float64 here is float32 on a device without float64, such as Apple's GPUs.
+"""
 
 from __future__ import annotations
 
@@ -15,6 +18,7 @@ from ..cams.methods import CAM_METHODS
 from ..cams.score_maps import normalize_maps
 from ..common.checks import check_class_idx
 from ..common.errors import fail
+from ..common.floats import widest_float
 from ..dual.branch import HEADS, DualBranch, dual_branch_of
 from .scores import coherency_of_maps, explain_images, softmax_of_class
 
@@ -101,9 +105,10 @@ def score_distinct_maps(dual: DualBranch, given: MapsToScore, batch_size: int, o
     """
     owners, rank = given.distinct  # (P, 2), (N, R)
     images, size = given.images, (given.images.shape[2], given.images.shape[3])
-    scores = {head: images.new_zeros(len(owners), dtype=torch.float64) for head in HEADS}
-    coverages = images.new_zeros(len(owners), dtype=torch.float64)
-    coherencies = images.new_zeros(rank.shape, dtype=torch.float64)
+    kind = widest_float(images.device)
+    scores = {head: images.new_zeros(len(owners), dtype=kind) for head in HEADS}
+    coverages = images.new_zeros(len(owners), dtype=kind)
+    coherencies = images.new_zeros(rank.shape, dtype=kind)
     for start in range(0, len(owners), batch_size):
         done = slice(start, start + batch_size)
         image, row = owners[done].unbind(1)  # (B,) each

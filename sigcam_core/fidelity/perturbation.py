@@ -3,6 +3,8 @@
 Both curves run over images of which a growing share of pixels is kept (insertion) or replaced (deletion), those that
 the map ranks highest first. A point of the insertion curve keeps the same area whatever the map, so maps compared at
 one point are compared at matched coverage.
+
+What is float64 here is float32 on a device without float64, such as Apple's GPUs.
 """
 
 from __future__ import annotations
@@ -15,6 +17,7 @@ from torch import Tensor
 
 from ..common.checks import Array, to_tensor
 from ..common.errors import fail
+from ..common.floats import widened, widest_float
 from .scores import average_drop
 
 Score = Callable[[Tensor, Tensor], Tensor]
@@ -63,7 +66,7 @@ def perturbation_curves(
     filling = _filling(images, baseline)
     num_images, num_pixels = ranks.shape
     last = len(counts) - 1
-    curves = images.new_zeros((num_images, 2, last + 1), dtype=torch.float64)  # (N, deletion and insertion, S + 1)
+    curves = images.new_zeros((num_images, 2, last + 1), dtype=widest_float(images.device))  # deletion and insertion
     # Each job is an image, a curve and a point. Deletion's last point, the baseline alone, is insertion's first.
     jobs = torch.cartesian_prod(torch.arange(num_images), torch.arange(2), torch.arange(1, last + 1))  # (J, 3)
     jobs = jobs[(jobs[:, 2] < last) | (jobs[:, 1] == 0)].to(images.device)
@@ -80,7 +83,7 @@ def perturbation_curves(
     else:
         curves[:, 0, 0] = _checked_scores(image_scores, num_images)
     curves[:, 1, last] = curves[:, 0, 0]
-    return PerturbationCurves(counts.double() / num_pixels, curves[:, 0], curves[:, 1])
+    return PerturbationCurves(widened(counts) / num_pixels, curves[:, 0], curves[:, 1])
 
 
 def deletion_auc(curves: PerturbationCurves) -> Tensor:
@@ -112,7 +115,7 @@ def average_drop_at_coverage(insertion: Array) -> Tensor:
     if insertion.ndim != 2 or insertion.numel() == 0:
         fail(f"insertion curves must have shape (N, S + 1) with N >= 1, got {tuple(insertion.shape)}.")
     drops = [average_drop(insertion[:, -1], point) for point in insertion.unbind(1)]
-    return torch.tensor(drops, dtype=torch.float64, device=insertion.device)
+    return torch.tensor(drops, dtype=widest_float(insertion.device), device=insertion.device)
 
 
 def _ranks_and_counts(images: Tensor, score_maps: Array, steps: int, batch_size: int) -> tuple[Tensor, Tensor]:
@@ -155,7 +158,7 @@ def _checked_ranking_maps(images: Tensor, score_maps: Array) -> Tensor:
 
 
 def _checked_scores(scores: Tensor, count: int) -> Tensor:
-    """The scores in float64, if they are probabilities (count,).
+    """The scores in the widest float type, if they are probabilities (count,).
 
     Raises:
         SigcamError: if they are not.
@@ -164,4 +167,4 @@ def _checked_scores(scores: Tensor, count: int) -> Tensor:
         fail(f"there must be one score for each of {count} images, got shape {tuple(scores.shape)}.")
     if not bool(((scores >= 0) & (scores <= 1)).all()):
         fail("scores must be probabilities in [0, 1]: take a softmax of the logits.")
-    return scores.double()
+    return widened(scores)

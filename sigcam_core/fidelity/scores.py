@@ -1,4 +1,7 @@
-"""Fidelity of a map: how a class score changes when only what the map shows is kept."""
+"""Fidelity of a map: how a class score changes when only what the map shows is kept.
+
+What is float64 here is float32 on a device without float64, such as Apple's GPUs.
+"""
 
 from __future__ import annotations
 
@@ -11,6 +14,7 @@ from torch import Tensor
 from ..cams.score_maps import correlation_of_resized
 from ..common.checks import Array, check_class_idx, check_score_maps, to_tensor
 from ..common.errors import fail
+from ..common.floats import widened
 from ..common.resampling import FloatArray
 
 Scores = TypeVar("Scores", Tensor, FloatArray)
@@ -51,7 +55,7 @@ def increase_in_confidence(image_scores: Array, explained_scores: Array) -> floa
     50.0
     """
     y, o = _check(image_scores, explained_scores)
-    return float(100 * (o > y).double().mean())
+    return float(100 * widened(o > y).mean())
 
 
 def coverage(score_maps: Array) -> Tensor:
@@ -72,7 +76,7 @@ def coverage(score_maps: Array) -> Tensor:
     checked = check_score_maps(score_maps)
     if len(checked) == 0:
         fail("there are no score maps to average: give at least one.")
-    return checked.double().mean(dim=(1, 2))
+    return widened(checked).mean(dim=(1, 2))
 
 
 def coherency(score_maps: Array, explained_score_maps: Array) -> Tensor:
@@ -99,7 +103,7 @@ def coherency(score_maps: Array, explained_score_maps: Array) -> Tensor:
     if given[0].shape != given[1].shape or len(given[0]) == 0:
         shapes = " and ".join(str(tuple(maps.shape)) for maps in given)
         fail(f"the maps of images and of explained images must pair up, N >= 1 of one size, got {shapes}.")
-    flat = [check_score_maps(maps).double().flatten(1) for maps in given]
+    flat = [widened(check_score_maps(maps)).flatten(1) for maps in given]
     constant = [maps.amax(dim=1) == maps.amin(dim=1) for maps in flat]
     a, b = (maps - maps.mean(dim=1, keepdim=True) for maps in flat)
     correlation = (a * b).sum(dim=1) / (a.norm(dim=1) * b.norm(dim=1))
@@ -145,7 +149,7 @@ def adcc(coherency: Array, complexity: Array, average_drop: Array) -> Tensor:
     >>> adcc(torch.tensor(0.9), torch.tensor(0.4), torch.tensor(0.2))
     tensor(74.4828, dtype=torch.float64)
     """
-    given = [to_tensor(term).double() for term in (coherency, complexity, average_drop)]
+    given = [widened(to_tensor(term)) for term in (coherency, complexity, average_drop)]
     if len({term.shape for term in given}) > 1 or given[0].numel() == 0:
         fail(f"the terms of ADCC must have one shape, got {', '.join(str(tuple(term.shape)) for term in given)}.")
     if not all(bool(((term >= 0) & (term <= 1)).all()) for term in given):
@@ -186,11 +190,11 @@ def class_scores(logits: Array, class_idx: Array) -> Tensor:
 
 def softmax_of_class(logits: Tensor, class_idx: Tensor) -> Tensor:
     """:func:`class_scores` (N,) of logits (N, C) and classes (N,) that were checked before."""
-    return logits.double().softmax(dim=1).gather(1, class_idx[:, None])[:, 0]
+    return widened(logits).softmax(dim=1).gather(1, class_idx[:, None])[:, 0]
 
 
 def _check(image_scores: Array, explained_scores: Array) -> tuple[Tensor, Tensor]:
-    y, o = to_tensor(image_scores).double(), to_tensor(explained_scores).double()
+    y, o = widened(to_tensor(image_scores)), widened(to_tensor(explained_scores))
     if y.ndim != 1 or y.shape != o.shape or len(y) == 0:
         fail(f"scores must be two vectors of equal length N >= 1, got {tuple(y.shape)} and {tuple(o.shape)}.")
     if not bool(((y > 0) & (y <= 1) & (o >= 0) & (o <= 1)).all()):

@@ -32,6 +32,7 @@ from torchmetrics import Metric
 from ..common.checks import Array, check_score_maps, to_tensor
 from ..common.cores import over_cores
 from ..common.errors import check_choice, fail
+from ..common.floats import widened
 from ..common.metric_wrappers import check_redrawn, set_apart
 from .protocol import (
     GT_LOC_IOU,
@@ -104,7 +105,7 @@ class MaxBoxAcc(Metric):
         """Percentages ``maxboxacc@30``, ``maxboxacc@50``, ``maxboxacc@70`` and ``maxboxacc_v2``."""
         if self.num_images == 0:
             fail("MaxBoxAcc has no images: call update first.")
-        accuracy = 100 * self.hits.max(dim=1).values.double() / self.num_images
+        accuracy = 100 * widened(self.hits.max(dim=1).values) / self.num_images
         values = {f"maxboxacc@{p}": value for p, value in zip(IOU_PERCENTAGES, accuracy, strict=True)}
         return {**values, "maxboxacc_v2": accuracy.mean()}
 
@@ -166,7 +167,7 @@ class LocalizationAccuracy(Metric):
         if self.num_images == 0:
             fail("LocalizationAccuracy has no images: call update first.")
         counts = {"gt_loc": self.located, "top1_loc": self.located_and_correct}
-        return {name: 100 * count.double() / self.num_images for name, count in counts.items()}
+        return {name: 100 * widened(count) / self.num_images for name, count in counts.items()}
 
 
 class PixelAP(Metric):

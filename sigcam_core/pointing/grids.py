@@ -201,8 +201,8 @@ def grid_shares(
         truncated: (R,) whether negative weights are cut to zero.
 
     Returns:
-        (G, n*n, R) float64 on the CPU: share of the positive attribution of each cell's class in its cell, 0 where
-        there is none.
+        (G, n*n, R) float64 on the CPU, as :func:`cell_shares`: share of the positive attribution of each cell's class
+        in its cell, 0 where there is none.
 
     Raises:
         SigcamError: if shapes do not fit.

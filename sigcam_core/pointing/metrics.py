@@ -16,6 +16,7 @@ from torchmetrics import Metric
 
 from ..common.checks import IGNORE, OBJECT, to_tensor
 from ..common.errors import fail
+from ..common.floats import widened
 from ..common.metric_wrappers import check_redrawn, set_apart
 from ..localization.protocol import Boxes, check_boxes, check_masks
 from .scores import (
@@ -73,8 +74,12 @@ class PointingGame(Metric):
         return {"pointing_game": _percentage(self.hits, self.num_images, self)}
 
 
+UNITS = 2**40
+"""In which shares are added up as whole numbers: exact in any order, on devices without float64 too."""
+
+
 class _Shares(Metric):
-    """A sum of shares, how many there are, and how many maps had no positive energy."""
+    """A sum of shares in units, how many there are, and how many maps had no positive energy."""
 
     full_state_update = False
     share: Tensor
@@ -84,13 +89,12 @@ class _Shares(Metric):
     def __init__(self, options: dict[str, Any], **kwargs: Any) -> None:
         super().__init__(**kwargs)
         set_apart(self, **options)
-        self.add_state("share", torch.tensor(0.0, dtype=torch.float64), dist_reduce_fx="sum")
-        for name in ("num_empty", "num_maps"):
+        for name in ("share", "num_empty", "num_maps"):
             self.add_state(name, torch.tensor(0), dist_reduce_fx="sum")
 
     def _add(self, shares: Tensor, maps: Tensor, counted: Tensor | bool = True) -> None:
         has_energy = ((maps > 0) & counted).flatten(-2).any(dim=-1)
-        self.share += shares.sum().to(self.share.device)
+        self.share += (UNITS * shares).round().long().sum().to(self.share.device)
         self.num_empty += (~has_energy).sum().to(self.num_empty.device)
         self.num_maps += shares.numel()
 
@@ -146,7 +150,7 @@ class EnergyPointingGame(_Shares):
     def compute(self) -> dict[str, Tensor]:
         """Percentages ``energy_pointing``, and ``without_energy`` of the maps that have no positive energy."""
         return {
-            "energy_pointing": _percentage(self.share, self.num_maps, self),
+            "energy_pointing": _percentage(self.share, UNITS * self.num_maps, self),
             "without_energy": _percentage(self.num_empty, self.num_maps, self),
         }
 
@@ -183,7 +187,7 @@ class GridPointingGame(_Shares):
     def compute(self) -> dict[str, Tensor]:
         """Percentages ``grid_pointing``, and ``without_energy`` of the maps that have no positive attribution."""
         return {
-            "grid_pointing": _percentage(self.share, self.num_maps, self),
+            "grid_pointing": _percentage(self.share, UNITS * self.num_maps, self),
             "without_energy": _percentage(self.num_empty, self.num_maps, self),
         }
 
@@ -191,5 +195,5 @@ class GridPointingGame(_Shares):
 def _percentage(total: Tensor, count: Tensor, metric: Metric) -> Tensor:
     if count == 0:
         fail(f"{type(metric).__name__} has no images: call update first.")
-    percentage: Tensor = 100 * total.double() / count
+    percentage: Tensor = 100 * widened(total) / count
     return percentage

@@ -1,7 +1,8 @@
 """What the pointing games ask of raw maps: where a maximum lies, and which share of the positive energy lies where.
 
 Functions alone, without torchmetrics: whoever measures maps one by one does not wait for it to be loaded. The metrics
-that add them up are in :mod:`sigcam_core.pointing.metrics`.
+that add them up are in :mod:`sigcam_core.pointing.metrics`. What is float64 here is float32 on a device without
+float64, such as Apple's GPUs.
 """
 
 from __future__ import annotations
@@ -14,6 +15,7 @@ from torch import Tensor
 
 from ..common.checks import Array, to_tensor
 from ..common.errors import fail
+from ..common.floats import widened
 from ..localization.contours import BoxArray
 from ..localization.protocol import Boxes, check_boxes
 
@@ -53,7 +55,7 @@ def pointing_hits(maps: Array, boxes: Boxes, tolerance: float = TOLERANCE) -> Te
     owner, corners = _all_boxes(checked, maps.device)
     point = points[owner]  # (B, 2), one a box
     # How far a point lies beyond a box along x and y; 0 within.
-    beyond = torch.maximum(corners[:, :2] - point, point - corners[:, 2:]).clamp_min(0).double()
+    beyond = widened(torch.maximum(corners[:, :2] - point, point - corners[:, 2:]).clamp_min(0))
     is_near = (beyond.square().sum(dim=1) <= tolerance**2).long()
     near_boxes = torch.zeros(len(maps), dtype=torch.int64, device=maps.device).index_add(0, owner, is_near)
     return (near_boxes > 0) & (flat.amax(dim=1) > flat.amin(dim=1))
@@ -73,7 +75,7 @@ def energy_shares(maps: Array, inside: Array, counted: Array | None = None) -> T
     >>> energy_shares(torch.tensor([[[3.0, 1.0], [-5.0, 0.0]]]), torch.tensor([[True, False], [True, False]]))
     tensor([0.7500], dtype=torch.float64)
     """
-    positive = to_tensor(maps).double().clamp_min(0)
+    positive = widened(to_tensor(maps)).clamp_min(0)
     if counted is not None:
         positive = positive * to_tensor(counted)
     total = positive.sum(dim=(-2, -1))
@@ -105,7 +107,7 @@ def cell_shares(maps: Array, n: int) -> Tensor:
     height, width = maps.shape[2:]
     if height < n or width < n or height % n or width % n:
         fail(f"maps of {height} x {width} cannot be cut into {n} x {n} cells: their sides must be multiples of {n}.")
-    positive = maps.double().clamp_min(0).reshape(len(maps), n * n, n, height // n, n, width // n)
+    positive = widened(maps).clamp_min(0).reshape(len(maps), n * n, n, height // n, n, width // n)
     sums = positive.sum(dim=(3, 5)).flatten(2)  # (G, map, cell)
     total = sums.sum(dim=2)
     shares: Tensor = sums.diagonal(dim1=1, dim2=2) / total.where(total > 0, 1.0)

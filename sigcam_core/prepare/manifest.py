@@ -38,6 +38,7 @@ from torch import Tensor
 from ..common.errors import check_choice, fail
 from ..common.files import read_object, sync_all, write_atomically, write_json
 from ..common.packed import PARQUET_DAMAGE
+from ..common.paths import user_path
 from .contents import record_files
 
 MOST_NAMES = 20  # that a sentence lists
@@ -195,7 +196,7 @@ def write_manifest(
     Raises:
         SigcamError: if the table breaks a rule of :func:`read_manifest`, or the folder cannot be written.
     """
-    path = Path(path)
+    path = user_path(path)
     table = _in_plain_types(table.reset_index(drop=True))
     _check_table(table, len(class_names), path)
     checksum = manifest_checksum(table)
@@ -226,7 +227,7 @@ def read_manifest(path: Path | str) -> Manifest:
             occurs twice, a label is out of range, a box has x1 < x0 or leaves its image, or the rows do not match the
             checksum.
     """
-    path = Path(path)
+    path = user_path(path)
     if not path.is_file():
         fail(f"manifest {path} does not exist: prepare the data set first with `python -m data_scripts`.")
     try:

@@ -21,7 +21,7 @@ def ensure_manifest(dataset: str, work_dir: Path) -> Manifest:
     """
     path = manifest_path(dataset, work_dir)
     if not path.exists():
-        run_first_station([dataset, "--root", str(work_dir / "data"), "--generated-only"])
+        run_first_station([dataset, "--root", str(path.parent.parent), "--generated-only"])
     manifest = read_manifest(path)
     refuse_replaced(manifest.root, manifest.name)
     return manifest

@@ -19,6 +19,7 @@ import torch
 from torch import Tensor, nn
 
 from ..common.errors import check_choice, fail
+from ..common.floats import widest_float
 from ..common.progress import Report, print_to_stderr, progress_bar
 from ..common.seeds import derived_seed
 from .checkpoints import Checkpoint, Position
@@ -229,8 +230,7 @@ def _train_epoch(loop: _Loop, position: Position, save_if_due: Callable[[], None
     todo = shares[position.step :]
     num_shown = sum(map(len, todo)) * ranks
     # In the type in which sums of every device are exact enough.
-    kind = torch.float32 if fabric.device.type == "mps" else torch.float64
-    loss_sum = torch.tensor(position.loss_sum, dtype=kind, device=fabric.device)
+    loss_sum = torch.tensor(position.loss_sum, dtype=widest_float(fabric.device), device=fabric.device)
     label = f"{task.name}, epoch {position.epoch + 1}/{recipe.epochs}"
     with progress_bar(num_shown, label, loop.report, silent=rank > 0) as advance:
         batches = iter(task.batches(position.epoch, todo))

@@ -302,16 +302,6 @@ def test_staging_draws_the_rooms_that_the_page_shows(work_dir: Path, tmp_path: P
     assert str(build_book.DRAWING) in (BOOK / "architecture.md").read_text()
 
 
-def test_staging_brings_the_figures_that_pages_show_themselves(work_dir: Path, tmp_path: Path) -> None:
-    for name in build_book.FIGURES:
-        (work_dir / "summary" / name).write_bytes(b"a picture")
-    build_book.stage(BOOK, work_dir, tmp_path / "source")
-    pages = "".join(page.read_text() for page in BOOK.glob("*.md"))
-    for name in build_book.FIGURES:
-        assert (tmp_path / "source" / "_static" / name).read_bytes() == b"a picture"
-        assert f"_static/{name}" in pages
-
-
 @pytest.mark.parametrize("name", ["open", "paper", "miniature", "trial"])
 def test_a_profile_has_the_pages_of_the_papers_tables_behind_one_that_says_what_was_run(
     name: str, work_dir: Path, tmp_path: Path
@@ -384,20 +374,3 @@ def test_cells_of_the_paper_are_quoted_from_its_tables() -> None:
     quoted = re.findall(r"\{\{ paper_(\w+) \}\}", "".join(page.read_text() for page in PAGES))
     assert quoted
     assert set(quoted) <= set(paper_values.paper_values())
-
-
-def test_the_rooms_are_drawn_once_for_the_same_imports(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    drawn: list[Path] = []
-
-    def draw(path: Path) -> None:
-        drawn.append(path)
-        path.write_text("<svg></svg>")
-
-    monkeypatch.setattr(build_book, "draw", draw)
-    for _ in range(2):
-        build_book.draw_once(tmp_path / "a.svg", tmp_path)
-    assert len(drawn) == 1
-    monkeypatch.setattr(build_book, "arrows", lambda: {"cams": {"common"}})
-    build_book.draw_once(tmp_path / "a.svg", tmp_path)
-    assert len(drawn) == 2
-    assert (tmp_path / "a.svg").read_text() == "<svg></svg>"

@@ -6,8 +6,9 @@ import os
 from pathlib import Path
 
 import pytest
+from small_pictures import coloured_folders
 
-from data_scripts.__main__ import main
+from data_scripts.__main__ import REPLACED, main
 from sigcam_core.common.errors import SigcamError
 from sigcam_core.common.files import write_json
 from sigcam_core.prepare.contents import FILES
@@ -68,6 +69,62 @@ def test_force_keeps_archives_and_folders_that_are_not_ours(tmp_path: Path, imag
     assert archive.read_bytes() == stranger.read_bytes() == b"kept"
     assert image.exists()
     assert not leftover.exists()
+
+
+@pytest.mark.parametrize(
+    ("options", "words"),
+    [
+        (["--train", "-1"], "train"),
+        (["--image-size", "1"], "image"),
+        (["--nonsense", "1"], "nonsense"),
+        (["--name", "a/b"], "--name 'a/b' is no name"),
+    ],
+)
+def test_force_with_wrong_options_loses_nothing(tmp_path: Path, image: Path, options: list[str], words: str) -> None:
+    before = bytes_of(tmp_path)
+    with pytest.raises(SigcamError, match=words):
+        run(tmp_path, "--force", *options)
+    assert bytes_of(tmp_path) == before
+
+
+@pytest.mark.parametrize("force", [[], ["--force"]])
+@pytest.mark.parametrize("failure", [SigcamError("no room"), OSError(28, "No space left"), KeyboardInterrupt()])
+def test_a_preparation_that_fails_leaves_what_was_there(
+    tmp_path: Path, image: Path, monkeypatch: pytest.MonkeyPatch, force: list[str], failure: BaseException
+) -> None:
+    before = bytes_of(tmp_path)
+
+    def half_done(folder: Path, parameters: object) -> None:
+        (folder / "images").mkdir(exist_ok=True)
+        raise failure
+
+    monkeypatch.setattr("data_scripts.shapes.prepare", half_done)
+    with pytest.raises((SigcamError, KeyboardInterrupt)):
+        run(tmp_path, "--image-size", "40", *force)
+    assert bytes_of(tmp_path) == before
+    assert read_manifest(tmp_path / "shapes" / "manifest.parquet").name == "shapes"
+
+
+def test_boxes_that_do_not_fit_lose_nothing(tmp_path: Path) -> None:
+    source = coloured_folders(tmp_path / "pictures", {"blue": 6, "red": 6})
+    (tmp_path / "boxes.csv").write_text("image,x0,y0,x1,y1\nred/0.png,0,0,5000,5\n", encoding="utf-8")
+    command = ["image_folder", "--root", str(tmp_path / "data"), "--source", str(source)]
+    main(command)
+    before = bytes_of(tmp_path)
+    for force in ([], ["--force"]):
+        with pytest.raises(SigcamError, match="1 of 1 boxes leave their image"):
+            main([*command, "--boxes", str(tmp_path / "boxes.csv"), "--box-format", "xyxy", *force])
+        assert bytes_of(tmp_path) == before
+
+
+def test_what_a_killed_preparation_set_aside_is_gone_after_the_next(tmp_path: Path, image: Path) -> None:
+    before = bytes_of(tmp_path)
+    aside = tmp_path / "shapes" / REPLACED
+    aside.mkdir()
+    (tmp_path / "shapes" / "manifest.parquet").rename(aside / "manifest.parquet")
+    run(tmp_path)
+    assert not aside.exists()
+    assert bytes_of(tmp_path) == before
 
 
 def test_an_archived_data_set_that_lost_an_image_says_what_to_do(

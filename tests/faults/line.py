@@ -83,14 +83,14 @@ def summarise(work_dir: Path) -> None:
 
 
 def publish(work_dir: Path) -> None:
-    """Fifth station: what a centred square scores on some boxes."""
-    path = work_dir / "data" / "boxes" / "manifest.parquet"
-    if not path.exists():
-        rng = np.random.default_rng(0)
-        corners = rng.integers([0, 0, 20, 20], [20, 20, 40, 40], (6, 4)).tolist()
-        same = {"path": "", "label": 0, "split": "test", "width": 50, "height": 50, "mask": None, "collection": "small"}
-        rows = [{"image_id": str(number), "boxes": [box], **same} for number, box in enumerate(corners)]
-        write_manifest(path, pd.DataFrame(rows), name="boxes", class_names=["object"])
+    """Fifth station: what a centred square scores on the boxes of two data sets."""
+    corners = np.random.default_rng(0).integers([0, 0, 20, 20], [20, 20, 40, 40], (6, 4)).tolist()
+    same = {"path": "", "label": 0, "split": "test", "width": 50, "height": 50, "mask": None, "collection": "small"}
+    for dataset in ("boxes", "tiny_imagenet"):
+        path = work_dir / "data" / dataset / "manifest.parquet"
+        if not path.exists():
+            rows = [{"image_id": str(number), "boxes": [box], **same} for number, box in enumerate(corners)]
+            write_manifest(path, pd.DataFrame(rows), name=dataset, class_names=["object"])
     publish_centre(work_dir / "results" / "centre", work_dir, 20, lambda _: None)
 
 

@@ -110,6 +110,7 @@ def made_up(project: Path, **files: str) -> Path:
     for room in ("cams", "dual", "train"):
         folder = project / "sigcam_core" / room
         folder.mkdir(parents=True)
+        (folder / "__init__.py").touch()
         (folder / "module.py").write_text(files.get(room, ""))
     for name in ("__init__.py", "stations.py"):
         (project / "sigcam_core" / name).touch()

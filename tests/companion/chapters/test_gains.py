@@ -7,17 +7,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from companion.chapters.gains import (
-    METRIC,
-    REMEDIES,
-    centring_figure,
-    centring_told,
-    centring_values,
-    drifted_heads,
-    gain_figure,
-    gains_figures,
-    gains_told,
-)
+from companion.chapters.gains import METRIC, gain_figure, gains_figures, gains_forest, gains_sentences, gains_told
 from companion.controls.names import GAINS
 from companion.controls.tables import gains_table
 from companion.show.results import Measured
@@ -102,29 +92,30 @@ def test_the_figure_has_a_mark_for_each_head_at_its_gain(table: pd.DataFrame) ->
     plt.close(figure)
 
 
-def test_the_remedies_are_those_of_the_head_that_drifted(table: pd.DataFrame) -> None:
-    alone = measured(table[table["head"] == "softmax"], "shapes", "scratch")
-    both = {"probe": measured(table), "shapes": alone}
-    assert drifted_heads(both) == {"probe": "softmax"}
-    assert {key: value.split(" ")[0] for key, value in centring_values(both).items()} == {
-        "centring_tiny_imagenet": "+5.00",
-        "truncation_tiny_imagenet": "+4.50",
-        "sigmoid_tiny_imagenet": "+4.70",
-    }
-    told = centring_told(both)
-    assert "on Tiny-ImageNet (linear probe) +5.00 [" in told
-    assert ", and by a second head +4.70 [" in told
-    assert "shapes" not in told
-    assert centring_told({"shapes": alone}).startswith("No softmax head")
+def test_the_finding_is_said_with_intervals_and_turns_with_the_numbers(table: pd.DataFrame) -> None:
+    assert gains_sentences({"a": measured(table)}) == (
+        "On Tiny-ImageNet the paper's map gains "
+        f"{_interval(table, 'softmax', 'sigmoid')} points over a softmax head with a gauge energy of 0.13 and "
+        f"{_interval(table, 'softmax optimum', 'sigmoid')} over one that has none; centring the former, which needs no "
+        f"second head, gains {_interval(table, 'softmax', 'centring')}."
+    )
+    alone = table[table["head"] == "softmax"]
+    assert gains_sentences({"a": measured(alone)}) == ""
 
 
-def test_the_figure_of_remedies_has_one_line_each(table: pd.DataFrame) -> None:
-    figure = centring_figure({"probe": measured(table)})
-    (ax,) = figure.axes
-    gained, heights = ax.lines[0].get_data()
-    assert np.asarray(gained) == pytest.approx([5.0, 4.5, 4.7])
-    assert list(heights) == [0, 1, 2]
-    rows = table[table["head"] == "softmax"].set_index("gain").loc[list(REMEDIES)]
-    ends = np.array([segment[:, 0] for segment in ax.collections[0].get_segments()])  # type: ignore[attr-defined]
-    assert ends == pytest.approx(rows[["low_all", "high_all"]].to_numpy())
-    plt.close(figure)
+def _interval(table: pd.DataFrame, head: str, gain: str) -> str:
+    row = table[(table["head"] == head) & (table["gain"] == gain)].iloc[0]
+    return f"{row['difference']:+.1f} [{row['low_all']:.1f}, {row['high_all']:.1f}]"
+
+
+def test_the_forest_has_a_row_per_data_set_head_and_change_and_each_value_in_words(table: pd.DataFrame) -> None:
+    drawn = gains_forest({"a": measured(table), "b": measured(table, "stanford_cars")})
+    texts = [text.get_text() for text in drawn.axes[0].texts]
+    plt.close(drawn)
+    assert [text for text in texts if ":" in text] == [
+        "Tiny-ImageNet: softmax head with gauge energy 0.13",
+        "Tiny-ImageNet: softmax head with gauge energy 0",
+        "Stanford Cars: softmax head with gauge energy 0.13",
+        "Stanford Cars: softmax head with gauge energy 0",
+    ]
+    assert [text for text in texts if ":" not in text] == ["+4.7", "+5.0", "-0.4", "+0.0"] * 2

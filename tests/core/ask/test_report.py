@@ -131,3 +131,74 @@ def test_nothing_is_written_into_the_images(folder: Path, tmp_path: Path) -> Non
 def one_class(tmp_path: Path, folder: Path) -> Path:
     shutil.copytree(folder / "red things", tmp_path / "one" / "red")
     return tmp_path / "one"
+
+
+def boxes_of(folder: Path, path: Path, names: list[str]) -> Path:
+    """A file of boxes, each the left half of its image of 32 x 24 pixels."""
+    rows = [f"{name},0,0,15,23" for name in names]
+    path.write_text("\n".join(["image,x0,y0,x1,y1", *rows]), encoding="utf-8")
+    return path
+
+
+@pytest.fixture
+def boxes(folder: Path, tmp_path: Path) -> Path:
+    names = [path.relative_to(folder).as_posix() for path in sorted(folder.rglob("*.png"))]
+    return boxes_of(folder, tmp_path / "boxes.csv", names)
+
+
+def test_maps_are_located_by_boxes_of_ones_own(
+    folder: Path, boxes: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    options = ["--boxes", str(boxes), "--box-format", "xyxy-inclusive"]
+    monkeypatch.setattr(sys, "argv", ["sigcam_core", "report", str(folder), "--work-dir", str(tmp_path), *options])
+    main()
+    shown = capsys.readouterr().out
+    run = Run("my_pictures_boxes", "efficientnet_lite0", 0, tmp_path, "probe")
+    manifest = read_manifest(run.manifest)
+    assert [[*map(list, found)] for found in manifest.table["boxes"]] == [[[0, 0, 15, 23]]] * 32
+    saved = {path.stem: pd.read_csv(path) for path in (tmp_path / "reports" / run.full_name).iterdir()}
+    found = saved["wsol"]
+    assert {"gt_loc", "maxboxacc_v2"} <= set(found["metric"])
+    assert "pxap" not in set(found["metric"])
+    assert found["value"].between(0, 100).all()
+    assert "gt_loc" in shown
+
+
+def test_boxes_are_asked_for_with_their_convention_and_for_images_that_are_tested(
+    folder: Path, boxes: Path, tmp_path: Path, prepared: Callable[..., tuple[Run, Extent]]
+) -> None:
+    def refused(words: str, **options: str) -> None:
+        with pytest.raises(SigcamError, match=words):
+            report_on_folder(folder, "efficientnet_lite0", tmp_path / "work", **options)
+
+    refused(r"^--box-format is not given, and is never guessed: give one of coco, voc,", boxes=str(boxes))
+    refused(r"^--box-format and --box-classes are for --boxes", box_format="coco")
+    refused(r"^unknown --box-format 'guess'", boxes=str(boxes), box_format="guess")
+    refused(r"^32 of 32 boxes leave their image", boxes=str(boxes), box_format="xyxy-normalised")
+    refused(r"^--boxes 'none' is no \.json file and no folder of such", boxes="none", box_format="coco")
+    table = read_manifest(prepared(folder, tmp_path / "work")[0].manifest).table
+    trained = table.loc[table["split"] == "train", "image_id"].tolist()
+    few = boxes_of(folder, tmp_path / "few.csv", trained)
+    refused(r"^no test image of \w+ has a box, so no map can be located", boxes=str(few), box_format="xyxy-inclusive")
+
+
+def test_boxes_of_a_data_set_that_was_prepared_are_kept_and_said(
+    folder: Path,
+    boxes: Path,
+    tmp_path: Path,
+    prepared: Callable[..., tuple[Run, Extent]],
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    place = ["--root", str(tmp_path / "data"), "--name", "mine", "--source", str(folder)]
+    run_first_station(["image_folder", *place, "--boxes", str(boxes), "--box-format", "xyxy-inclusive"])
+    checksum = read_manifest(tmp_path / "data" / "mine" / "manifest.parquet").checksum
+    capsys.readouterr()
+    run, _ = prepared(folder, tmp_path, name="mine")
+    assert read_manifest(run.manifest).checksum == checksum
+    assert f"was prepared with the boxes of {boxes}: maps are measured against them" in capsys.readouterr().err
+    with_boxes, _ = prepared(folder, tmp_path, boxes=str(boxes), box_format="xyxy-inclusive")
+    without, _ = prepared(folder, tmp_path)
+    assert [with_boxes.dataset, without.dataset] == ["my_pictures_boxes", "my_pictures"]
+    assert not read_manifest(without.manifest).table["boxes"].map(len).any()
+    assert prepared(folder, tmp_path)[0] == without
+    assert "was prepared with the boxes" not in capsys.readouterr().err

@@ -147,7 +147,7 @@ def test_weighted_contrasts_equal_those_of_a_library(name: str, head: str, gamma
     )[head, "gradcam"]
     network = as_one_network(dual, head)
     extractor = FinerCAM(network, [network[0]])
-    with extractor:
+    with extractor.base_cam:  # the lowest release of the library has no other manager of its hooks
         extractor(images, alpha=gamma, target_idx=2)
         expected = raw_maps(extractor.base_cam, network, images)
     assert expected.amax(dim=(1, 2)).min() > 0

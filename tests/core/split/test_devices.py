@@ -2,19 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
-from typing import Any
-
 import pytest
 import torch
+from small_devices import without_float64
 from small_networks import NETWORKS, random_images
 from torch import Tensor, nn
-from torch.utils._python_dispatch import TorchDispatchMode
-from torch.utils._pytree import tree_leaves
 
 from sigcam_core import DualBranch, cam_maps, normalize_maps
-from sigcam_core.cams.score_maps import _bicubic_weights, correlation_of_resized, resize_maps
-from sigcam_core.common.floats import widest_float
+from sigcam_core.cams.score_maps import correlation_of_resized, resize_maps
 from sigcam_core.split.proposals import Split
 from sigcam_core.split.split import recomposes
 
@@ -54,41 +49,16 @@ def test_a_default_device_that_is_not_the_networks_changes_nothing(name: str) ->
         torch.testing.assert_close(score_maps[row], normalize_maps(values, (8, 8)))
 
 
-class WithoutFloat64(TorchDispatchMode):
-    """A device that refuses float64 as Apple's does."""
-
-    def __torch_dispatch__(
-        self, func: Callable[..., Any], types: Any, args: Any = (), kwargs: dict[str, Any] | None = None
-    ) -> Any:
-        outputs = func(*args, **(kwargs or {}))
-        if any(isinstance(one, Tensor) and one.dtype == torch.float64 for one in tree_leaves(outputs)):
-            raise TypeError("Cannot convert a MPS Tensor to float64 dtype as the MPS framework doesn't support float64")
-        return outputs
-
-
-@pytest.fixture
-def _forgotten() -> Iterator[None]:
-    """What was found out about the CPU does not hold inside the test, nor what the test finds behind it."""
-    for cached in (widest_float, _bicubic_weights):
-        cached.cache_clear()
-    yield
-    for cached in (widest_float, _bicubic_weights):
-        cached.cache_clear()
-
-
-@pytest.mark.usefixtures("_forgotten")
 @pytest.mark.parametrize("name", KINDS)
 def test_maps_are_made_and_stretched_on_a_device_without_float64(name: str) -> None:
     model = KINDS[name]().eval()
     images = random_images(2, 32 if name == "observed" else 64).float()
-    with WithoutFloat64():
+    with without_float64():
         dual = DualBranch.from_classifier(model, init="copy")
         maps = cam_maps(dual, images, 1, ["gradcam"])["softmax", "gradcam"]
         score_maps, resized = normalize_maps(maps, (20, 30)), resize_maps(maps, (20, 30))
         correlation = correlation_of_resized(maps, -maps, (20, 30))
     assert score_maps.dtype == resized.dtype == torch.float32
-    for cached in (widest_float, _bicubic_weights):
-        cached.cache_clear()
     torch.testing.assert_close(score_maps.double(), normalize_maps(maps, (20, 30)), atol=1e-5, rtol=0)
     torch.testing.assert_close(resized.double(), resize_maps(maps, (20, 30)), atol=1e-5, rtol=1e-4)
     torch.testing.assert_close(correlation, -torch.ones(2))
