@@ -30,6 +30,7 @@ from sigcam_core.summarise.tables import table_with_intervals, tables_of
 from sigcam_core.train.heads import top1_accuracy
 from sigcam_core.train.recipes import Recipe
 
+from .claims.claims import rules_digest
 from .controls.study import publish_controls
 from .cue.study import publish_cue
 from .experiments import CENTRE, CROSSED, CUE, EXPERIMENTS, MEASUREMENTS, OVERHEAD, THRESHOLD_BIAS, Experiment
@@ -90,7 +91,10 @@ def publish(
     elif name in STUDIES:
         STUDIES[name](folder, work_dir, report)
     elif name in CROSSED:
+        rules = rules_digest()  # as it was before anything was measured
         publish_controls(CROSSED[name], folder, work_dir, report)
+        record = folder / "record.json"
+        write_json(record, read_json(record) | {"rules": rules})
     else:
         _publish_experiment(EXPERIMENTS[name], results, work_dir, report)
     return folder
@@ -132,7 +136,7 @@ def _recorded_recipe(name: str) -> Recipe | None:
 def _publish_control(control: str, run: Run, folder: Path, report: Report) -> None:
     """A further comparison and its own record, since it may be measured alone."""
     table = CONTROLS[control](run, report)
-    facts = {"resamples": RESAMPLES, "resampling_seed": 0, "threads": torch.get_num_threads()}
+    facts = {"resamples": RESAMPLES, "resampling_seed": 0, "threads": torch.get_num_threads(), "rules": rules_digest()}
     # Before the table is written: a committed table that changes makes the commit look edited.
     record = provenance(**facts, classifier=record_of(run.classifier)["sha256"])
     write_csv(folder / f"{control}.csv", table)
@@ -167,5 +171,8 @@ def _record(experiment: Experiment, runs: list[Run]) -> dict[str, Any]:
         "classifier": record_of(first.classifier),
         "sigmoid_heads": [record_of(run.sigmoid_head) for run in runs],
         "evidence": record_of(first.evidence),
-        "tables": provenance(resamples=RESAMPLES, resampling_seed=0, threads=torch.get_num_threads()),
+        # The rules of the verdicts, so that nobody need take our word for which came first.
+        "tables": provenance(
+            resamples=RESAMPLES, resampling_seed=0, threads=torch.get_num_threads(), rules=rules_digest()
+        ),
     }

@@ -1,32 +1,67 @@
-"""Made-up tables of the crossed controls, by which every claim of the paper would hold."""
+"""Made-up tables, by which a claim would hold; where two claims contradict one another, the later one."""
 
+import zlib
+from collections import defaultdict
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
 import pandas as pd
 
-from companion.claims.claims import load_claims
-from companion.controls.names import COMPARISONS, TITLES
+from companion.claims.claims import LAYOUTS, Claim, Test, load_claims
 from sigcam_core.common.files import write_json
 from sigcam_core.summarise.csv import write_csv
 
-CONTROLS = sorted({test.experiment for claim in load_claims() for test in claim.tests if test.table == "differences"})
-LOWER_IS_BETTER = ("average_drop", "drop_at_50", "deletion_auc")
+Interval = tuple[float, float, float]
+"""A number and the ends of its own interval."""
 
 
-def made_up() -> pd.DataFrame:
-    """Differences by which every claim of the paper would hold: two points better, give or take one."""
-    rows = []
-    for name, comparison in COMPARISONS.items():
-        first, second = ("/".join(side) for side in (comparison.first, comparison.second))
-        for metric in TITLES:
-            better = -2.0 if metric in LOWER_IS_BETTER else 2.0
-            rows.append((name, first, second, metric, better, better - 0.5, better + 0.5, better - 1, better + 1))
-    columns = ["comparison", "first", "second", "metric", "difference", "low", "high", "low_all", "high_all"]
-    return pd.DataFrame(rows, columns=columns)
+def favourable(test: Test) -> Interval:
+    """A number by which a test favours its claim: well on the expected side, each another one."""
+    by = {"positive": 1.0, "negative": -1.0, "none": 0.0}[test.expected]
+    far = by * max(10.0, 4 * test.smallest) + mark_of(test)
+    if LAYOUTS[test.table].is_ratio:
+        far = far / 100 + 1  # percent over one
+    value = test.reference / (100 if LAYOUTS[test.table].is_ratio else 1) + far
+    if len(LAYOUTS[test.table].columns) == 1:
+        value = 2 * test.reference if test.expected == "positive" else test.reference / 2
+    half = 0.0 if test.expected == "none" else 0.01
+    return value, value - half, value + half
 
 
-def write(folder: Path, table: pd.DataFrame, experiments: list[str] = CONTROLS) -> Path:
-    for name in experiments:
-        write_csv(folder / name / "differences.csv", table)
-        write_json(folder / name / "record.json", {"gauge_energy": 0.1})
+def mark_of(test: Test) -> float:
+    """A number from 0 to 0.9 that the names of a test decide, the same in every process."""
+    return 3e-6 * (zlib.crc32(repr(sorted(test.keys.items())).encode()) % 300_000)
+
+
+def write_claims(
+    folder: Path,
+    claims: Sequence[Claim] | None = None,
+    number: Callable[[Test], Interval | None] = favourable,
+    resamples: int = 10_000,
+) -> Path:
+    """Write tables that answer the tests of some claims.
+
+    Args:
+        folder: of results.
+        claims: the project's where they are left out.
+        number: of a test; ``None`` leaves its row out.
+        resamples: that the records tell.
+    """
+    tables: dict[tuple[str, str], list[dict[str, object]]] = defaultdict(list)
+    asked = [test for claim in claims or load_claims() for test in claim.tests]
+    for test in {(test.table, *sorted(test.keys.items()), test.experiment): test for test in asked}.values():
+        if (found := number(test)) is None:
+            continue
+        row = dict(test.where) | dict(zip(LAYOUTS[test.table].columns, found, strict=False))
+        tables[test.experiment, test.table].append(row)
+    for (experiment, table), rows in tables.items():
+        record = {"resamples": resamples, "tables": {"resamples": resamples}}
+        if table == "record":
+            record |= {"gauge_energy": rows[0]["gauge_energy"]}  # type: ignore[dict-item]
+        else:
+            write_csv(folder / experiment / f"{table}.csv", pd.DataFrame(rows))
+        for name in {"record.json", LAYOUTS[table].record}:
+            path = folder / experiment / name
+            if table == "record" or not path.exists():
+                write_json(path, record)
     return folder

@@ -34,16 +34,16 @@ WHERE_METRICS = tuple(TITLES)[:6]
 CLASS_METRICS = ("grid_2x2", "grid_3x3", "energy_pointing", "pointing_game")
 FIDELITY = tuple(TITLES)[8:]
 HEAD_TITLES = {
-    "softmax": "softmax, as given or by recipe",
+    "softmax": "softmax, as given or by AdamW",
     "softmax optimum": "softmax, at its optimum",
     "softmax sgd": "softmax, by SGD",
-    "sigmoid": "sigmoid, by recipe",
-    "sigmoid from softmax": "sigmoid, started from the softmax head",
+    "sigmoid": "sigmoid, by AdamW",
+    "sigmoid from softmax": "sigmoid, by AdamW from the softmax head",
     "sigmoid optimum": "sigmoid, at its optimum",
     NO_HEAD: "no head",
 }
 FACTORS = {
-    "sigmoid_as_published": "as published: truncated\nsigmoid − signed softmax",
+    "sigmoid_as_published": "the paper's two changes:\ntruncated sigmoid −\nsigned softmax",
     "sigmoid_vs_softmax_signed": "head: sigmoid − softmax,\nboth signed",
     "sigmoid_vs_softmax_truncated": "head: sigmoid − softmax,\nboth truncated",
     "truncation_softmax": "truncation, softmax",
@@ -171,16 +171,20 @@ def factor_figure(measured: Mapping[str, Measured], metrics: Sequence[str] = FIG
     axes[0].set_yticks(range(len(FACTORS)), list(FACTORS.values()), fontsize=8)
     axes[0].invert_yaxis()
     figure.legend(
-        handles=data_set_handles(measured, "-"), loc="outside lower center", ncols=2, fontsize=8, frameon=False
+        handles=data_set_handles([one.label for one in measured.values()], "-"),
+        loc="outside lower center",
+        ncols=2,
+        fontsize=8,
+        frameon=False,
     )
     return figure
 
 
-def data_set_handles(measured: Mapping[str, Measured], linestyle: Literal["-", ":"]) -> list[Line2D]:
-    """What a legend shows: one mark a measurement, with its colour and label."""
+def data_set_handles(labels: Sequence[str], linestyle: Literal["-", ":"]) -> list[Line2D]:
+    """What a legend shows: one mark per measurement, with its colour and label."""
     return [
-        Line2D([], [], color=SEVERAL[place], marker=MARKERS[place], linestyle=linestyle, label=one.label)
-        for place, one in enumerate(measured.values())
+        Line2D([], [], color=SEVERAL[place], marker=MARKERS[place], linestyle=linestyle, label=label)
+        for place, label in enumerate(labels)
     ]
 
 

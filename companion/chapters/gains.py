@@ -33,7 +33,7 @@ def gains_figures(measured: Mapping[str, Measured]) -> pd.DataFrame:
     Args:
         measured: crossed measurements that have a table ``gains``.
     """
-    table = pd.concat([_shown(one).assign(data=one.label) for one in measured.values()])
+    table = pd.concat([_shown(one).assign(data=one.place) for one in measured.values()])
     table = table.assign(text=difference_texts(table))
     wide = table.pivot(index=["data", "head", "gauge_energy"], columns="gain", values="text")[list(GAINS)]
     wide = wide.reset_index().sort_values("gauge_energy", ascending=False, ignore_index=True)
@@ -54,7 +54,7 @@ def gains_told(measured: Mapping[str, Measured]) -> str:
         least, most = min(by_head.index), max(by_head.index)
         if least < NONE <= most:
             parts.append(
-                f"{one.label}, {_gains(by_head, most)} for the head of gauge energy {_text(most)} and "
+                f"{one.place}, {_gains(by_head, most)} for the head of gauge energy {_text(most)} and "
                 f"{_gains(by_head, least)} for one that has none"
             )
     if not parts:
@@ -88,7 +88,11 @@ def gain_figure(measured: Mapping[str, Measured]) -> Figure:
         ax.set_title(f"by {GAINS[gain]}")
         ax.set_xlabel("gauge energy of the softmax head")
     axes[0].set_ylabel(f"gain in {SHORT[METRIC]}, points")
-    figure.legend(handles=data_set_handles(measured, ":"), loc="outside lower center", ncols=len(measured))
+    figure.legend(
+        handles=data_set_handles([one.place for one in measured.values()], ":"),
+        loc="outside lower center",
+        ncols=len(measured),
+    )
     return figure
 
 
@@ -147,7 +151,7 @@ def gains_forest(measured: Mapping[str, Measured]) -> Figure:
 
 def _data_set(one: Measured) -> str:
     """The name of a data set without that of the network's origin, which the caption gives."""
-    return one.label.split(" (")[0]
+    return one.place.split(" (")[0]
 
 
 def _contrasted(measured: Mapping[str, Measured]) -> Iterator[tuple[Measured, dict[str, Any], dict[str, Any]]]:

@@ -1,19 +1,20 @@
 """What the paper claims, and which numbers are to judge it: the file of claims, read and checked.
 
-The claims lie in ``claims.toml`` beside this file, each with its evidence and its rule, and were committed before the
-runs of crossed controls that they judge. A piece of evidence names rows of tables in ``results/``, which
-:mod:`companion.claims.judging` reads and decides.
+The claims lie in ``claims.toml`` beside this file, each with its evidence and its rule. A piece of evidence names rows
+of tables in ``results/``, which :mod:`companion.claims.numbers` reads and :mod:`companion.claims.judging` decides.
 """
 
 from __future__ import annotations
 
+import hashlib
+import json
 import tomllib
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from functools import cache
 from importlib.resources import files
 from itertools import product
-from typing import Any, Literal
+from typing import Any, Literal, get_args
 
 import pandas as pd
 
@@ -21,7 +22,8 @@ from sigcam_core.common.errors import check_choice
 from sigcam_core.common.titles import METHOD_TITLES
 
 from ..controls.names import COMPARISONS, TITLES
-from .verdicts import RULES, Sign
+from .distinct import Reason
+from .verdicts import RULES, Role, Sign, Word
 
 
 @dataclass(frozen=True)
@@ -29,29 +31,40 @@ class Layout:
     """How a table holds its numbers.
 
     Attributes:
-        columns: of the number, and of the low and high end of its interval.
-        interval: its kind, in words.
-        compared: what the number compares, in words, where the row does not tell.
+        columns: of the number, and of the low and high end of its 95 % interval; one column for an exact number.
+        compared: what the number compares, in words, where neither row nor evidence says.
+        record: file beside the table that says how it was made.
+        resamples: keys that lead to the draws of the bootstrap in that file.
+        is_ratio: whether the numbers are ratios, to be read as percent over one.
+        may_lack: columns that tables of older measurements lack; their numbers count as not measured.
     """
 
-    columns: tuple[str, str, str]
-    interval: str
+    columns: tuple[str, ...]
     compared: str = ""
+    record: str = "record.json"
+    resamples: tuple[str, ...] = ("resamples",)
+    is_ratio: bool = False
+    may_lack: tuple[str, ...] = ()
 
 
-POINTWISE = ("difference", "low", "high")
-GAUGE = ("gauge_energy",) * 3  # a fact of the weights: it has no uncertainty over images
+DIFFERENCE, GAUGE = ("difference", "low", "high"), ("gauge_energy",)
+HEADS_COMPARED, WITH_CHANCE = "sigmoid minus softmax", "with twice that of independent weights"
 LAYOUTS = {
-    "differences": Layout(("difference", "low_all", "high_all"), "simultaneous"),
-    "wsol_differences": Layout(POINTWISE, "95 %", "sigmoid minus softmax"),
-    "fidelity_differences": Layout(POINTWISE, "95 %", "sigmoid minus softmax"),
-    "freezing": Layout(POINTWISE, "95 %", "official freezing minus evaluation mode"),
-    "gauge": Layout(GAUGE, "none", "with twice that of independent weights"),
-    "record": Layout(GAUGE, "none", "with twice that of independent weights"),
-    "cpu": Layout(("ratio",) * 3, "none", "two heads over one, with the paper's ratio"),
+    "differences": Layout(DIFFERENCE),
+    "gains": Layout(DIFFERENCE),
+    "wsol_differences": Layout(DIFFERENCE, HEADS_COMPARED, resamples=("tables", "resamples")),
+    "fidelity_differences": Layout(DIFFERENCE, HEADS_COMPARED, resamples=("tables", "resamples")),
+    "freezing": Layout(DIFFERENCE, "official freezing minus evaluation mode", "freezing.json"),
+    "semantics": Layout(("value", "low", "high")),
+    "gauge": Layout(GAUGE, WITH_CHANCE),
+    "record": Layout(GAUGE, WITH_CHANCE),
+    "cpu": Layout(
+        ("ratio", "low", "high"), "two heads over one, in percent", "cpu.json", is_ratio=True, may_lack=("low", "high")
+    ),
 }
 """The tables that evidence may name."""
-Reference = Literal["zero", "twice_chance", "paper_ratio"]
+TWICE_CHANCE = "twice_chance"
+"""Name of the reference of gauge energies, twice that of independent weights."""
 
 
 @dataclass(frozen=True)
@@ -63,12 +76,14 @@ class Test:
         table: name of its CSV without suffix, one of :data:`LAYOUTS`; ``record`` is the record itself.
         where: the values that name one row.
         expected: the side of the reference on which the claim expects the number.
-        role: ``"main"`` or ``"control"``.
+        role: see :class:`companion.claims.verdicts.Outcome`.
         label: what is measured, in words.
         compared: what is compared, in words.
         condition: see :class:`companion.claims.verdicts.Outcome`.
-        reference: ``"zero"``; ``"twice_chance"``, twice the gauge energy of independent weights; or ``"paper_ratio"``.
-        facts: of the experiment: ``dataset``, ``origin``, ``classes``.
+        reference: what the interval is compared with.
+        smallest: the smallest effect of interest, in points; 0 where there is none.
+        heads: which heads were compared, by what they were trained, in words.
+        facts: of the experiment: ``dataset``, ``classes``.
     """
 
     __test__ = False  # pytest takes the name for a test of its own
@@ -76,11 +91,13 @@ class Test:
     table: str
     where: Mapping[str, str]
     expected: Sign
-    role: Literal["main", "control"]
+    role: Role
     label: str
     compared: str
     condition: str
-    reference: Reference
+    reference: float
+    smallest: float
+    heads: str
     facts: Mapping[str, Any]
 
     @property
@@ -90,9 +107,13 @@ class Test:
 
     @property
     def place(self) -> str:
-        """The source and, in brackets, where the classifier comes from."""
-        origin = self.facts["origin"]
-        return f"{self.source} ({origin})" if origin else self.source
+        """The source and, in brackets, the heads that were compared."""
+        return f"{self.source} ({self.heads})" if self.heads else self.source
+
+    @property
+    def keys(self) -> dict[str, str]:
+        """What names its number: the columns of its row, and the experiment."""
+        return {"experiment": self.experiment.removeprefix("controls-"), **self.where}
 
     @property
     def command(self) -> str:
@@ -108,6 +129,7 @@ class Claim:
         id: name in the book's prose, ``{{ claims_ID_verdict }}``.
         title: the claim in a few words.
         sentence: as the paper, or this book, says it.
+        plain: the same as a clause without its number, for the list of what held.
         wording: ``"quotation"``, ``"paraphrase"``, or ``"ours"`` for claims of this book, beyond the paper.
         stands: where.
         kind: ``"theorem"``, ``"empirical"`` or ``"cost"``.
@@ -116,11 +138,16 @@ class Claim:
         theorem: page and label in the book of what is proved, such as ``softmax_invariance#thm-shift``.
         sense: in what sense a theorem holds.
         paper: rows of the paper's own table that the claim is about.
+        before: the verdict that this book printed before claims were judged twice; empty for new claims.
+        conditions: by ``protocol`` and ``control``, the condition in at most eight words, written and checked by hand.
+        checked: by the same, the decisions for which that condition was checked, one letter a number
+            (:func:`companion.claims.judging.letters`). Where they have changed since, the condition is not shown.
     """
 
     id: str
     title: str
     sentence: str
+    plain: str
     wording: Literal["quotation", "paraphrase", "ours"]
     stands: str
     kind: Literal["theorem", "empirical", "cost"]
@@ -129,6 +156,14 @@ class Claim:
     theorem: str = ""
     sense: str = ""
     paper: Mapping[str, Any] = field(default_factory=dict)
+    before: Word | Literal[""] = ""
+    conditions: Mapping[str, str] = field(default_factory=dict)
+    checked: Mapping[str, str] = field(default_factory=dict)
+
+    @property
+    def unit(self) -> str:
+        """What a verdict needs two of."""
+        return "network" if self.kind == "cost" else "data set"
 
 
 @cache
@@ -143,7 +178,7 @@ def load_claims(text: str | None = None) -> list[Claim]:
         text: of another file of claims, as TOML; the project's where it is left out.
 
     Raises:
-        SigcamError: if the file names an unknown rule, table, comparison, metric, group or reference.
+        SigcamError: if the file names an unknown rule, role, table, comparison, metric, group or reference.
     """
     content = _claims_file() if text is None else tomllib.loads(text)
     claims = []
@@ -155,39 +190,78 @@ def load_claims(text: str | None = None) -> list[Claim]:
     return claims
 
 
-def untested_cells() -> pd.DataFrame:
-    """Cells of the paper's tables that nothing here tests: columns ``cells, why``."""
-    return pd.DataFrame(_claims_file()["untested"])
+def smallest_effects() -> pd.DataFrame:
+    """The smallest effects of interest: columns ``metrics, points, why``."""
+    rows = [(one["metrics"], one["points"], one["why"]) for one in _claims_file()["smallest"]]
+    return pd.DataFrame(rows, columns=["metrics", "points", "why"])
+
+
+def reasons_of_equality() -> list[Reason]:
+    """Why some numbers are the same by theorem or by construction."""
+    return [Reason(**one | {"values": tuple(one["values"])}) for one in _claims_file()["equal"]]
+
+
+def rules_digest() -> str:
+    """SHA-256 of all that decides a verdict, whose record shows what was fixed before a measurement.
+
+    Conditions are left out, which are written once the decisions are known, and so are words that decide nothing.
+    """
+    content = dict(_claims_file())
+    told = ("conditions", "checked", "before", "plain", "title")
+    content["claims"] = [{key: one[key] for key in one if key not in told} for one in content["claims"]]
+    return hashlib.sha256(json.dumps(content, sort_keys=True).encode()).hexdigest()
 
 
 def _expand(evidence: Mapping[str, Any], content: Mapping[str, Any]) -> list[Test]:
     """The tests of one entry: one an experiment of its group and combination of the lists under ``each``."""
-    layout = LAYOUTS[check_choice("table of evidence", evidence["table"], LAYOUTS)]
+    table = check_choice("table of evidence", evidence["table"], LAYOUTS)
     check_choice("group of experiments", evidence["experiments"], content["groups"])
-    check_choice("reference", evidence.get("reference", "zero"), ("zero", "twice_chance", "paper_ratio"))
+    check_choice("role of evidence", evidence["role"], get_args(Role))
     each = evidence.get("each", {})
     tests = []
     for values in product(*each.values()):
         where = evidence.get("where", {}) | dict(zip(each, values, strict=True))
-        label, compared = evidence.get("label", ""), layout.compared
-        if evidence["table"] == "differences":
-            label = TITLES[check_choice("metric", where["metric"], TITLES)]
-            compared = COMPARISONS[check_choice("comparison", where["comparison"], COMPARISONS)].words
-        elif "method" in each:
-            label = f"{label} of {METHOD_TITLES[where['method']]}"
+        label, compared = _words(evidence, table, where)
+        metric = where.get("metric", where.get("claim", ""))
         tests += [
             Test(
                 experiment=name,
-                table=evidence["table"],
+                table=table,
                 where=where,
                 expected=evidence["expected"],
-                role=evidence.get("role", "main"),
+                role=evidence["role"],
                 label=label,
                 compared=compared,
                 condition=evidence.get("condition", ""),
-                reference=evidence.get("reference", "zero"),
+                reference=_reference(evidence.get("reference", 0.0), content["experiments"][name]),
+                smallest=_smallest(metric, content),
+                heads=evidence.get("heads", content["experiments"][name].get("heads", "")),
                 facts=content["experiments"][name],
             )
             for name in content["groups"][evidence["experiments"]]
         ]
     return tests
+
+
+def _words(evidence: Mapping[str, Any], table: str, where: Mapping[str, str]) -> tuple[str, str]:
+    """What is measured, and what is compared."""
+    label, compared = evidence.get("label", ""), evidence.get("compared", LAYOUTS[table].compared)
+    if table == "differences":
+        compared = COMPARISONS[check_choice("comparison", where["comparison"], COMPARISONS)].words
+    if not label and "metric" in where:
+        label = TITLES[check_choice("metric", where["metric"], TITLES)]
+    if "method" in evidence.get("each", {}):
+        label = f"{label} of {METHOD_TITLES[where['method']]}"
+    return label, compared
+
+
+def _reference(reference: float | str, facts: Mapping[str, Any]) -> float:
+    if isinstance(reference, str):
+        check_choice("reference", reference, (TWICE_CHANCE,))
+        return 2 / float(facts["classes"])  # independent weights have 1/C on average, see the book on gauge energy
+    return float(reference)
+
+
+def _smallest(metric: str, content: Mapping[str, Any]) -> float:
+    found = [one["points"] for one in content.get("smallest", []) if metric in one["metrics"]]
+    return float(found[0]) if found else 0.0

@@ -1,4 +1,8 @@
-"""The verdict on each claim: its numbers read from ``results/``, decided one by one, and handed to its rule."""
+"""The verdicts on each claim: its numbers, decided one by one as one family, and handed to its rule.
+
+Every claim is judged twice: by the paper's protocol, and under controls. A number that stands in several rows counts
+once in each of the two.
+"""
 
 from __future__ import annotations
 
@@ -8,156 +12,202 @@ from pathlib import Path
 
 import pandas as pd
 
-from sigcam_core.common.errors import fail
-from sigcam_core.common.files import read_json
-
 from ..paper.tables import paper_table
-from .claims import LAYOUTS, Claim, Test, load_claims
-from .verdicts import RULES, WORDS, Decision, Outcome, Verdict, decide, listed
+from .claims import Claim, Test, load_claims, reasons_of_equality
+from .distinct import Reason, first_same, why_same
+from .family import Number, decide_at, in_family
+from .numbers import read_number
+from .verdicts import (
+    RULES,
+    WORDS,
+    Decision,
+    Outcome,
+    Role,
+    Verdict,
+    by_protocol,
+    deciding_sources,
+    under_controls,
+)
+
+SIDES: dict[str, tuple[Role, ...]] = {"protocol": ("protocol",), "control": ("control", "baseline")}
+"""The two verdicts of a claim, and the roles of the evidence that each rests on."""
+UNCHECKED = "the numbers changed since this was checked"
+"""Stands in place of a condition that was written for other decisions."""
+LETTERS: dict[Decision, str] = {"favours": "f", "against": "a", "equivalent": "e", "undecided": "u", "missing": "m"}
+COUNTED_ELSEWHERE = "="
+"""Letter of a number that an earlier row has."""
 
 
 @dataclass(frozen=True)
 class Judged:
-    """A claim, its verdict, why, and the rows of its evidence.
+    """A claim, its two verdicts, and the rows of its evidence.
 
     Attributes:
         claim: what was judged.
-        verdict: by its rule.
-        reason: one sentence or two, made from the numbers.
-        rows: one row a test, with columns ``role, measured, compared, where, value, low, high, interval, expected,
-            decision``.
+        protocol: the verdict by the paper's protocol.
+        control: the verdict under controls.
+        conditions: by ``protocol`` and ``control``, the short condition; empty where there is none.
+        sources: by the same, the data sets that have a number which decides.
+        rows: one row a test, with columns ``role, measured, compared, where, value, low, high, family, expected,
+            decision, edge, same, why, theorem``. Intervals hold for all numbers of the claim at once; ``same`` is the
+            number of the row (from 1) that has the same number, 0 where none has.
     """
 
     claim: Claim
-    verdict: Verdict
-    reason: str
+    protocol: Verdict
+    control: Verdict
+    conditions: dict[str, str]
+    sources: dict[str, list[str]]
     rows: pd.DataFrame
 
+    def verdict(self, side: str) -> Verdict:
+        """The verdict by ``protocol`` or by ``control``."""
+        return self.protocol if side == "protocol" else self.control
 
-def judge(claim: Claim, results: Path) -> Judged:
-    """The verdict on a claim.
+
+def judge(claim: Claim, results: Path, reasons: Sequence[Reason] | None = None) -> Judged:
+    """Both verdicts on a claim.
 
     Args:
         claim: one of :func:`companion.claims.claims.load_claims`.
         results: folder of all that was measured; what is missing there is decided as ``"missing"``.
+        reasons: why numbers are the same; the project's where they are left out.
 
     Raises:
         SigcamError: if a table does not have the row's columns, or several rows answer one test.
     """
-    outcomes, rows = [], []
-    for test in claim.tests:
-        numbers = read_numbers(test, results)
-        decision: Decision = "missing"
-        if numbers is not None:
-            decision = decide(numbers[1], numbers[2], test.expected, reference_of(test))
-        outcomes.append(Outcome(decision, test.role, test.source, test.place, test.label, test.condition, test.command))
-        value, low, high = numbers or (float("nan"),) * 3
-        words = {"role": test.role, "measured": test.label, "compared": test.compared, "where": test.place}
-        figures = {"value": value, "low": low, "high": high, "interval": LAYOUTS[test.table].interval}
-        rows.append(words | figures | {"expected": _expectation(test), "decision": decision})
-    table = pd.DataFrame(rows)
-    return Judged(claim, RULES[claim.rule](outcomes), _reason(claim, table), table)
+    tests = [test for roles in SIDES.values() for test in claim.tests if test.role in roles]
+    own = [read_number(test, results) for test in tests]
+    size = family_size(own, [test.source for test in tests])
+    known = reasons_of_equality() if reasons is None else reasons
+    rows, outcomes = [], []
+    for roles in SIDES.values():  # a number counts once in each verdict
+        places = [place for place, test in enumerate(tests) if test.role in roles]
+        same = first_same([own[place] for place in places], [tests[place].source for place in places])
+        for place, earlier in zip(places, same, strict=True):
+            test, number = tests[place], own[place]
+            decision, row = _decided(test, number, size)
+            if earlier is None:
+                outcomes.append(_outcome(test, decision))
+            else:
+                reason = why_same(tests[places[earlier]].keys, test.keys, known)
+                row |= {"same": places[earlier] + 1, "why": reason.words, "theorem": reason.theorem}
+            rows.append(row)
+    return _judged(claim, outcomes, pd.DataFrame(rows))
+
+
+def _judged(claim: Claim, outcomes: Sequence[Outcome], rows: pd.DataFrame) -> Judged:
+    rule = RULES[claim.rule]
+    verdicts = {
+        "protocol": by_protocol(rule, outcomes, claim.unit),
+        "control": under_controls(rule, outcomes, claim.unit),
+    }
+    conditions = {side: _condition(claim, side, verdict, rows) for side, verdict in verdicts.items()}
+    sources = {side: deciding_sources(o for o in outcomes if o.role in roles) for side, roles in SIDES.items()}
+    return Judged(claim, verdicts["protocol"], verdicts["control"], conditions, sources, rows)
 
 
 def judge_all(results: Path, claims: Sequence[Claim] | None = None) -> list[Judged]:
-    """The verdicts on all claims, first those that hold, in each verdict by the order of the file.
+    """The verdicts on all claims, first those that hold by the paper's protocol, then under controls.
 
     Args:
         results: folder of all that was measured.
         claims: the project's where they are left out.
     """
     judged = [judge(claim, results) for claim in (load_claims() if claims is None else claims)]
-    return sorted(judged, key=lambda one: WORDS.index(one.verdict.word))
+    return sorted(judged, key=lambda one: (WORDS.index(one.protocol.word), WORDS.index(one.control.word)))
 
 
-def read_numbers(test: Test, results: Path) -> tuple[float, float, float] | None:
-    """The number of a test and the ends of its interval, or ``None`` where it was not measured.
+def family_size(numbers: Sequence[Number | None], sources: Sequence[str]) -> int:
+    """How many different numbers with an interval a claim rests on; at least 1."""
+    same = first_same(numbers, sources)
+    return max(
+        1,
+        sum(
+            number is not None and not number.is_exact and earlier is None
+            for number, earlier in zip(numbers, same, strict=True)
+        ),
+    )
 
-    A measurement counts once its record is there, which is written last.
+
+def letters(rows: pd.DataFrame, side: str) -> str:
+    """The decisions of one verdict, a letter a row, by which a condition that was written by hand is dated.
+
+    ``f`` favours, ``a`` against, ``e`` equivalent, ``u`` undecided, ``m`` not measured; ``=`` has the number of an
+    earlier row.
 
     Args:
-        test: what to look up.
-        results: folder of all that was measured.
-
-    Raises:
-        SigcamError: if the table lacks a column, or several rows answer.
+        rows: of :class:`Judged`.
+        side: ``"protocol"`` or ``"control"``.
     """
-    folder, is_record = results / test.experiment, test.table == "record"
-    record = folder / ("cpu.json" if test.table == "cpu" else "record.json")
-    path = record if is_record else folder / f"{test.table}.csv"
-    if not record.exists() or not path.exists():
-        return None
-    columns = LAYOUTS[test.table].columns
-    table = pd.DataFrame([{columns[0]: read_json(path)[columns[0]]}]) if is_record else pd.read_csv(path)
-    if missing := [name for name in (*test.where, *columns) if name not in table]:
-        fail(f"{path} lacks column {missing[0]}, which a claim asks for: measure it anew with `{test.command}`.")
-    for column, value in test.where.items():
-        table = table[table[column] == value]
-    table = table.dropna(subset=list(columns))
-    if table.empty:
-        return None
-    if len(table) > 1:
-        fail(f"{path} has {len(table)} rows of {dict(test.where)}: name more columns in the claim's evidence.")
-    row = table.iloc[0]
-    number, low, high = (float(row[name]) for name in columns)
-    return number, low, high
-
-
-def reference_of(test: Test) -> float:
-    """What the interval of a test is compared with."""
-    if test.reference == "twice_chance":  # independent weights have 1/C on average, see the book on gauge energy
-        return 2 / float(test.facts["classes"])
-    if test.reference == "paper_ratio":
-        rows = paper_table("table3_overhead")
-        row = rows[(rows["backbone"] == test.where["network"]) & (rows["quantity"] == test.where["quantity"])]
-        return float((row["dual_branch"] / row["baseline"]).item())
-    return 0.0
-
-
-def _expectation(test: Test) -> str:
-    reference = reference_of(test)
-    side = {"positive": "above", "negative": "below", "none": "no change from"}[test.expected]
-    return f"{side} {reference:.3g}"
-
-
-DECISIONS = {"favours": "for it", "against": "against it", "undecided": "undecided", "missing": "not measured"}
-"""Decisions as the reason of a verdict words them."""
-
-
-def _reason(claim: Claim, rows: pd.DataFrame) -> str:
-    """Why: in what sense a theorem holds, how many numbers favour the claim, and how they range."""
-    parts = [claim.sense] if claim.sense else []
-    for role, words in (("main", "The claim's own numbers"), ("control", "Numbers of its controls")):
-        some = rows[rows["role"] == role] if len(rows) else rows
-        if some.empty:
-            continue
-        counts = [
-            f"{(some['decision'] == key).sum()} {said}"
-            for key, said in DECISIONS.items()
-            if key in set(some["decision"])
-        ]
-        span = some["value"].agg(["min", "max"])
-        sign = "+" if claim.tests[0].reference == "zero" else ""  # only a difference has a sign worth showing
-        ranging = f", from {span['min']:{sign}.3g} to {span['max']:{sign}.3g}" if span.notna().all() else ""
-        parts.append(f"{words}: {listed(counts)}{ranging}.")
-    return " ".join([*parts, *_paper_rows(claim)])
-
-
-def _paper_rows(claim: Claim) -> list[str]:
-    """How many of the paper's own pairs of rows move as the claim says, as a sentence; none where it names no table."""
-    if not claim.paper:
-        return []
-    changes = paper_changes(claim)
-    wanted = {"positive": changes > 0, "negative": changes < 0, "none": changes == 0}[claim.paper["expected"]]
-    table = claim.paper["table"].split("_")[0].replace("table", "Table ")
-    return [f"In the paper's own {table}, {wanted.sum()} of {len(changes)} differences are as claimed."]
+    if rows.empty:
+        return ""
+    part = rows[rows["role"].isin(SIDES[side])]
+    return "".join(
+        COUNTED_ELSEWHERE if same else LETTERS[decision]
+        for same, decision in zip(part["same"], part["decision"], strict=True)
+    )
 
 
 def paper_changes(claim: Claim) -> pd.Series[float]:
-    """Sigmoid minus softmax in points, in the rows of the paper's table that the claim names."""
+    """Sigmoid minus softmax in the rows of the paper's table that the claim names, in points, or in % for ratios."""
     spec, table = claim.paper, paper_table(claim.paper["table"])
+    if "quantity" in spec:
+        table = table[table["quantity"] == spec["quantity"]]
+        ratios: pd.Series[float] = 100 * (table["dual_branch"] / table["baseline"] - 1)
+        return ratios
     if "methods" in spec:
         table = table[table["method"].isin(spec["methods"])]
     wide = table.set_index(["dataset", "backbone", "method", "head"])[spec["metrics"]].stack().unstack("head")
     changes: pd.Series[float] = (wide["sigmoid"] - wide["softmax"]).dropna()
     return changes
+
+
+def paper_agrees(claim: Claim) -> tuple[int, int]:
+    """How many of the paper's own differences are as the claim says, and how many there are."""
+    changes, reference = paper_changes(claim), claim.paper.get("reference", 0.0)
+    wanted = {"positive": changes > reference, "negative": changes < reference, "none": changes == reference}
+    return int(wanted[claim.paper["expected"]].sum()), len(changes)
+
+
+def _decided(test: Test, number: Number | None, size: int) -> tuple[Decision, dict[str, object]]:
+    """The decision of one test, and the test as a row: words, the number with its interval in the family."""
+    decision: Decision = "missing"
+    shown, is_at_edge = Number(float("nan"), float("nan"), float("nan")), False
+    if number is not None:
+        shown = number if number.is_exact else in_family(number, size)
+        decision, is_at_edge = decide_at(shown, test.expected, test.reference, test.smallest)
+    row = {
+        "role": test.role,
+        "measured": test.label,
+        "compared": test.compared,
+        "where": test.place,
+        "value": shown.value,
+        "low": shown.low,
+        "high": shown.high,
+        "family": 0 if number is None or number.is_exact else size,
+        "expected": _expectation(test),
+        "decision": decision,
+        "edge": is_at_edge,
+        "same": 0,
+        "why": "",
+        "theorem": "",
+    }
+    return decision, row
+
+
+def _outcome(test: Test, decision: Decision) -> Outcome:
+    return Outcome(decision, test.role, test.source, test.place, test.label, test.condition, test.command)
+
+
+def _expectation(test: Test) -> str:
+    side = {"positive": "above", "negative": "below", "none": "no change from"}[test.expected]
+    within = f", equivalent within ±{test.smallest:g}" if test.smallest else ""
+    return f"{side} {test.reference:.3g}{within}"
+
+
+def _condition(claim: Claim, side: str, verdict: Verdict, rows: pd.DataFrame) -> str:
+    """The condition written by hand, where the decisions are those for which it was checked."""
+    if side not in claim.conditions or verdict.word == "not tested":
+        return ""
+    return claim.conditions[side] if claim.checked.get(side) == letters(rows, side) else UNCHECKED

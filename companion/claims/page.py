@@ -11,9 +11,10 @@ from html import escape
 import pandas as pd
 
 from ..show.saved import Value
-from ..show.shown import sentence_list, show
-from .judging import Judged
-from .verdicts import WORDS
+from ..show.shown import show
+from .judging import SIDES, Judged
+from .told import SIDE_WORDS, reason_of, verdicts_sentence
+from .verdicts import WORDS, Verdict
 
 WORDING = {
     "quotation": "the paper's words",
@@ -22,9 +23,8 @@ WORDING = {
 }
 RULE_WORDS = {
     "proved": "A proof. Only a measurement against it, where its premises fail in practice, leaves a condition.",
-    "shown": "All numbers of the claim must favour it, on two data sets or more.",
-    "survives_controls": "The same, and every control must favour it too; one that does not leaves its condition.",
-    "shown_for_networks": "All numbers of the claim must favour it, for two networks or more.",
+    "all_favour": "All distinct numbers must favour the claim, on two data sets or more; for cost, on two networks.",
+    "most_favour": "On every data set more than half of the distinct numbers must favour the claim; half is not most.",
 }
 """The rules of :data:`companion.claims.verdicts.RULES` in words."""
 PAGES = {
@@ -33,6 +33,14 @@ PAGES = {
     "results": ("10_real_images.html", "Real images"),
 }
 """The pages that show evidence, of crossed controls, of times, and of all other experiments."""
+HEADINGS = (
+    "claim",
+    "verdict before",
+    "by the paper's protocol",
+    "under controls",
+    "independent data sets",
+    "condition",
+)
 
 
 def of_paper(judged: Sequence[Judged]) -> list[Judged]:
@@ -46,22 +54,57 @@ def beyond_paper(judged: Sequence[Judged]) -> list[Judged]:
 
 
 def scope_table(judged: Sequence[Judged]) -> pd.DataFrame:
-    """What is claimed, where it stands, and the word of the verdict: one row a claim, in the order given."""
-    rows = [(one.claim.title, one.claim.kind, one.claim.stands, one.verdict.word) for one in judged]
-    return pd.DataFrame(rows, columns=["claim", "kind", "where it stands", "verdict"])
+    """One row per claim, in the order given: both verdicts, what they rest on, and what stood before."""
+    rows = [
+        (
+            one.claim.title,
+            one.claim.kind,
+            one.claim.stands,
+            one.claim.before or "–",
+            one.protocol.word,
+            one.control.word,
+            independent(one),
+            condition(one),
+        )
+        for one in judged
+    ]
+    first, *others = HEADINGS
+    return pd.DataFrame(rows, columns=[first, "kind", "where it stands", *others])
 
 
 def scope_html(judged: Sequence[Judged]) -> str:
-    """The same as HTML, where each claim leads to what stands below about it."""
+    """The same as HTML with verdicts as chips, where each claim leads to what stands below about it."""
     rows = [
         f'<tr><th scope="row"><a href="#claim-{one.claim.id}">{escape(one.claim.title)}</a></th>'
-        f"<td>{escape(one.verdict.word)}</td><td>{escape(one.claim.kind)}</td><td>{escape(one.claim.stands)}</td></tr>"
+        f"<td>{_chip(one.claim.before)}</td><td>{_chip(one.protocol.word)}</td><td>{_chip(one.control.word)}</td>"
+        f"<td>{escape(independent(one))}</td><td>{escape(condition(one))}</td></tr>"
         for one in judged
     ]
-    names = ("claim", "verdict", "kind", "where it stands")
-    head = "".join(f'<th scope="col">{name}</th>' for name in names)
+    head = "".join(f'<th scope="col">{name}</th>' for name in HEADINGS)
     table = f"<table><thead><tr>{head}</tr></thead><tbody>{''.join(rows)}</tbody></table>"
     return f'<div class="scrolls wraps" tabindex="0">{table}</div>'
+
+
+def independent(one: Judged) -> str:
+    """How many data sets, or networks, have a number that decides: for the paper's protocol and for the controls."""
+    if one.claim.kind == "theorem":
+        return "a proof"
+    counts = [len(one.sources[side]) for side in SIDES]
+    return str(counts[0]) if counts[0] == counts[1] else f"{counts[0]}; {counts[1]} under controls"
+
+
+def condition(one: Judged) -> str:
+    """The short conditions of both verdicts, those that there are."""
+    parts = {side: one.conditions[side] for side in SIDES if one.conditions[side]}
+    if len(set(parts.values())) == 1 and len(parts) == len(SIDES):
+        return next(iter(parts.values()))
+    return "; ".join(f"{SIDE_WORDS[side]}: {words}" for side, words in parts.items())
+
+
+def _chip(word: str) -> str:
+    if not word:
+        return "–"
+    return f'<span class="chip chip-{word.replace(" ", "-")}">{escape(word)}</span>'
 
 
 def rules_table(judged: Sequence[Judged]) -> pd.DataFrame:
@@ -76,21 +119,31 @@ def rules_table(judged: Sequence[Judged]) -> pd.DataFrame:
 def evidence_table(one: Judged) -> pd.DataFrame:
     """The evidence of a claim as text, one row a number: nothing is left out, also what was not measured."""
     rows = []
-    for row in one.rows.to_dict("records"):
-        cells = {"role": row["role"], "measured": row["measured"], "compared": row["compared"], "on": row["where"]}
-        if row["decision"] == "missing":
-            cells |= {"value": "", "interval": "", "decision": "not measured"}
-        elif row["interval"] == "none":
-            cells |= {"value": f"{row['value']:.4g}", "interval": "none", "decision": row["decision"]}
-        else:
-            text = f"{row['value']:+.2f} [{row['low']:+.2f}, {row['high']:+.2f}]"
-            cells |= {"value": text, "interval": row["interval"], "decision": row["decision"]}
-        rows.append(cells | {"expected": row["expected"]})
-    return pd.DataFrame(rows)[["role", "measured", "compared", "on", "value", "interval", "expected", "decision"]]
+    for number, row in enumerate(one.rows.to_dict("records"), 1):
+        cells = {"row": number, "role": row["role"], "measured": row["measured"], "compared": row["compared"]}
+        rows.append(cells | {"on": row["where"]} | _figures(row) | {"expected": row["expected"]})
+    names = ["row", "role", "measured", "compared", "on", "value", "interval", "expected", "decision"]
+    return pd.DataFrame(rows)[names]
+
+
+def _figures(row: dict[str, object] | dict[object, object]) -> dict[str, str]:
+    """Value, kind of interval and decision of a row, as text."""
+    values: dict[str, object] = {str(key): value for key, value in row.items()}
+    decision = str(values["decision"])
+    if decision == "missing":
+        return {"value": "", "interval": "", "decision": "not measured"}
+    value, low, high = (float(str(values[name])) for name in ("value", "low", "high"))
+    family = int(str(values["family"]))
+    text = f"{value:+.2f} [{low:+.2f}, {high:+.2f}]" if family else f"{value:.4g}"
+    if values["edge"]:
+        decision += ", at the edge"
+    if values["same"]:
+        decision = f"counted in row {values['same']}. {values['why']}"
+    return {"value": text, "interval": f"family of {family}" if family else "exact", "decision": decision}
 
 
 def claims_page(judged: Sequence[Judged], theorems: str = "..") -> str:
-    """Claim by claim, a fold each: the sentence, where it stands, the verdict and why, and the evidence in one more.
+    """Claim by claim, a fold each: the sentence, where it stands, both verdicts and why, and the evidence in one more.
 
     Args:
         judged: in the order of the page.
@@ -107,17 +160,36 @@ def _block(one: Judged, theorems: str) -> str:
     # The anchor lies inside the fold: a browser that follows a link to it opens the fold.
     parts = [
         '<details class="claim">',
-        f"<summary>{escape(claim.title)}: <strong>{escape(one.verdict.word)}</strong></summary>",
+        f"<summary>{escape(claim.title)}: <strong>{escape(both_words(one))}</strong></summary>",
         f'<div id="claim-{claim.id}">',
         f"<p><em>{escape(quote)}</em> ({escape(claim.stands)}; {WORDING[claim.wording]})</p>",
-        f"<p>Verdict: <strong>{escape(str(one.verdict))}</strong>. {escape(one.reason)}{_proof(one, theorems)}</p>",
     ]
+    if claim.sense:
+        parts.append(f"<p>{escape(claim.sense)}{_proof(one, theorems)}</p>")
+    for side in SIDES:
+        verdict = _in_full(one.verdict(side), one.conditions[side])
+        parts.append(f"<p>{SIDE_WORDS[side].capitalize()}: {verdict}. {escape(reason_of(one, side))}</p>")
     if len(one.rows):
         table = show(evidence_table(one), "", wrap=True).to_html()
-        fold = f"<summary>Evidence: {len(one.rows)} numbers</summary>"
-        parts.append(f'<details>{fold}<div class="scrolls" tabindex="0">{table}</div></details>')
+        fold = f"<summary>Evidence: {len(one.rows)} rows</summary>"
+        parts.append(
+            f'<details>{fold}<div class="scrolls" tabindex="0">{table}</div>{_theorems(one, theorems)}</details>'
+        )
         parts.append(f"<p>Where the numbers stand: {_pages(one)}.</p>")
     return "\n".join([*parts, "</div></details>"])
+
+
+def _in_full(verdict: Verdict, short: str) -> str:
+    """A verdict with its condition: the short one where there is one, else what the rule says."""
+    detail = short or verdict.detail
+    return f"<strong>{escape(verdict.word)}</strong>" + (f" ({escape(detail)})" if detail else "")
+
+
+def both_words(one: Judged) -> str:
+    """Both verdicts in a few words."""
+    if one.protocol.word == one.control.word:
+        return one.protocol.word
+    return f"{one.protocol.word} by the paper's protocol, {one.control.word} under controls"
 
 
 def _pages(one: Judged) -> str:
@@ -135,36 +207,44 @@ def _proof(one: Judged, theorems: str) -> str:
     return f' <a href="{theorems}/{page}.html#{label}">See the book, {page.replace("_", " ")}.</a>'
 
 
+def _theorems(one: Judged, theorems: str) -> str:
+    """Why some rows are one number, with a link to what proves it."""
+    links = []
+    for theorem in dict.fromkeys(one.rows["theorem"]):
+        if theorem:
+            page, label = theorem.split("#")
+            words = one.rows.loc[one.rows["theorem"] == theorem, "why"].iloc[0]
+            links.append(f'{escape(words)} <a href="{theorems}/{page}.html#{label}">Proof.</a>')
+    return f"<p>{' '.join(links)}</p>" if links else ""
+
+
 def verdict_values(judged: Sequence[Judged]) -> dict[str, Value]:
     """The verdicts for the book's prose.
 
     Returns:
-        For each claim ``ID_verdict``, the word, ``ID_in_full``, the word with its condition or why, and ``ID_reason``;
-        and ``paper_HOLDS``, for each word with ``_`` for spaces, how many of the paper's claims have it.
+        For each claim ``ID_protocol`` and ``ID_control``, the words; ``ID_verdict``, both in a few words; and
+        ``ID_condition``. For each word with ``_`` for spaces, how many of the paper's claims have it, as
+        ``paper_protocol_HOLDS`` and ``paper_control_HOLDS``.
     """
     values: dict[str, Value] = {}
     for one in judged:
-        values[f"{one.claim.id}_verdict"] = one.verdict.word
-        values[f"{one.claim.id}_in_full"] = str(one.verdict)
-        values[f"{one.claim.id}_reason"] = one.reason
-    for word in WORDS:
-        values[f"paper_{word.replace(' ', '_')}"] = sum(one.verdict.word == word for one in of_paper(judged))
+        values[f"{one.claim.id}_verdict"] = both_words(one)
+        values[f"{one.claim.id}_condition"] = condition(one)
+        for side in SIDES:
+            values[f"{one.claim.id}_{side}"] = one.verdict(side).word
+    for side in SIDES:
+        for word in WORDS:
+            count = sum(one.verdict(side).word == word for one in of_paper(judged))
+            values[f"paper_{side}_{word.replace(' ', '_')}"] = count
     return values
 
 
-def verdicts_sentence(judged: Sequence[Judged]) -> str:
-    """How many of the paper's claims hold, hold under a condition, do not, or were not tested.
+def opening(judged: Sequence[Judged]) -> str:
+    """How many of the paper's claims have which verdict, by the paper's protocol and under controls.
 
     Args:
         judged: all claims.
     """
     own = of_paper(judged)
-    verbs = {
-        "holds": ("holds", "hold"),
-        "holds only under": ("holds only under a condition", "hold only under a condition"),
-        "does not hold": ("does not hold", "do not hold"),
-        "not tested": ("was not tested", "were not tested"),
-    }
-    counts = {word: sum(one.verdict.word == word for one in own) for word in WORDS}
-    parts = [f"{count} {verbs[word][count != 1]}" for word, count in counts.items() if count]
-    return f"Of the paper's {len(own)} claims, {sentence_list(parts)}."
+    parts = [verdicts_sentence([one.verdict(side).word for one in own], SIDE_WORDS[side]) for side in SIDES]
+    return f"Of the paper's {len(own)} claims: {'; '.join(parts)}."

@@ -20,6 +20,8 @@ from ..show.saved import Value
 from ..show.shown import LOWER_IS_BETTER, csv_link, sentence_list
 from ..show.templates import render
 from .cells import MEASURED_HERE, NOT_MEASURED, STATUSES, committed_baselines, committed_cells
+from .own import own_table as own_table
+from .own import own_told as own_told
 
 HEADINGS = (
     ("Cell", "method and metric"),
@@ -139,12 +141,38 @@ def gains_of_maps(cells: pd.DataFrame) -> pd.DataFrame:
 
 def _signs(rows: pd.DataFrame) -> str:
     same = int((rows["paper_gain"] * rows["our_gain"] > 0).sum())
-    return f"ours has the sign of the paper's gain in {same} of the {len(rows)} cells of maps that have both"
+    told = f"ours has the sign of the paper's gain in {same} of the {len(rows)} cells of maps that have both"
+    distinct = distinct_gains(rows)
+    if len(distinct) == len(rows):
+        return told
+    most = int((2 * distinct["same_sign"] > distinct["cells"]).sum())
+    return (
+        f"{told}. These cells hold {len(distinct)} different numbers of ours, of which {most} have that sign in more "
+        "than half of the cells that they stand in"
+    )
+
+
+def distinct_gains(rows: pd.DataFrame) -> pd.DataFrame:
+    """Our gains, each number once: one of ours stands in for several networks, and equal maps have equal numbers.
+
+    Args:
+        rows: of :func:`gains_of_maps`.
+
+    Returns:
+        Columns ``ours_on, metric, our_gain``, ``cells`` in which it stands, and ``same_sign``, in how many of these it
+        has the sign of the paper's gain.
+    """
+    keyed = rows.assign(
+        our_gain=rows["our_gain"].astype(float).round(6), same_sign=rows["paper_gain"] * rows["our_gain"] > 0
+    )
+    groups = keyed.groupby(["ours_on", "metric", "our_gain"], sort=False)["same_sign"]
+    return groups.agg(cells="size", same_sign="sum").reset_index()
 
 
 def cell_values(cells: pd.DataFrame) -> dict[str, Value]:
     """Counts for the prose: all cells, those of each status, and gains that have the paper's sign."""
     rows = gains_of_maps(cells)
     values: dict[str, Value] = {"cells": len(cells), "gains": len(rows)}
+    values["distinct_gains"] = len(distinct_gains(rows))
     values["gains_of_same_sign"] = int((rows["paper_gain"] * rows["our_gain"] > 0).sum())
     return values | {status.replace(" ", "_"): int((cells["status"] == status).sum()) for status in STATUSES}

@@ -33,6 +33,9 @@ SHORT_ORIGINS = {"restricted": "ImageNet's head", "probe": "linear probe", "fine
 """Of those that stand beside the name of a data set; others go without saying."""
 OWN_NETWORKS = ("small_cnn", "small_cnn_mlp")
 """Networks of the generated images, whose name beside these says nothing more."""
+OPTIMIZERS = {"adamw": "AdamW", "sgd": "SGD"}
+AT_OPTIMUM = "softmax optimum"
+"""Name of the compared softmax head of a crossed measurement that was solved, and not trained by a recipe."""
 
 
 @dataclass(frozen=True)
@@ -51,19 +54,37 @@ class Measured:
     record: dict[str, Any]
 
     @property
+    def place(self) -> str:
+        """Data set and origin of the classifier, for what compares several softmax heads of it."""
+        return self._dataset + (f" ({self._origin})" if self._origin else "")
+
+    @property
     def label(self) -> str:
-        """Data set and origin of the classifier, short enough for a figure."""
-        experiment = self.record["experiment"]
-        origin = SHORT_ORIGINS.get(experiment["origin"], "")
-        if experiment["origin"] == "scratch" and experiment["backbone"] not in OWN_NETWORKS:
-            origin = f"{network_title(experiment['backbone'])}, from scratch"
-        return self._dataset + (f" ({origin})" if origin else "")
+        """Data set, origin of the classifier and what trained its softmax head, short enough for a figure."""
+        words = " ".join(filter(None, (self._origin or ("softmax" if self._trained_by else ""), self._trained_by)))
+        return self._dataset + (f" ({words})" if words else "")
 
     @property
     def title(self) -> str:
-        """Data set, network, and where its classifier comes from."""
+        """Data set, network, where its classifier comes from, and what trained its softmax head."""
         experiment = self.record["experiment"]
-        return f"{self._dataset}, {network_title(experiment['backbone'])} ({ORIGIN_NAMES[experiment['origin']]})"
+        words = ", ".join(filter(None, (ORIGIN_NAMES[experiment["origin"]], self._trained_by)))
+        return f"{self._dataset}, {network_title(experiment['backbone'])} ({words})"
+
+    @property
+    def _origin(self) -> str:
+        experiment = self.record["experiment"]
+        if experiment["origin"] == "scratch" and experiment["backbone"] not in OWN_NETWORKS:
+            return f"{network_title(experiment['backbone'])}, from scratch"
+        return SHORT_ORIGINS.get(experiment["origin"], "")
+
+    @property
+    def _trained_by(self) -> str:
+        """What trained the softmax head that is compared; nothing for a head that was given."""
+        if self.record.get("softmax") == AT_OPTIMUM:
+            return "at its optimum"
+        recipe = self.record.get("classifier", {}).get("recipe")
+        return f"by {OPTIMIZERS.get(recipe['optimizer'], recipe['optimizer'])}" if recipe else ""
 
     @property
     def _dataset(self) -> str:

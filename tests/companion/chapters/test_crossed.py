@@ -97,9 +97,9 @@ def test_metrics_that_nobody_measured_are_left_out() -> None:
 
 def test_findings_follow_the_numbers() -> None:
     table = findings_table({"a": one()})
-    assert list(table.columns) == ["change", "moves", "cars (linear probe)"]
+    assert list(table.columns) == ["change", "moves", "cars (linear probe at its optimum)"]
     assert table["change"].tolist() == ["truncating the sigmoid map"] * 2  # nothing else was measured
-    assert table["cars (linear probe)"].tolist() == ["+3.0 [+1.0, +5.0]", "-30.0 [-32.0, -28.0]"]
+    assert table["cars (linear probe at its optimum)"].tolist() == ["+3.0 [+1.0, +5.0]", "-30.0 [-32.0, -28.0]"]
 
 
 def test_every_factor_is_a_comparison_and_is_drawn() -> None:

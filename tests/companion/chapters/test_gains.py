@@ -65,7 +65,7 @@ def test_each_softmax_head_gains_over_its_own_signed_map(table: pd.DataFrame) ->
 def test_the_head_of_most_energy_comes_first(table: pd.DataFrame) -> None:
     shown = gains_figures({"probe": measured(table)})
     assert shown["gauge energy"].tolist() == ["0.13", "0"]
-    assert shown["softmax head"].tolist() == ["softmax, as given or by recipe", "softmax, at its optimum"]
+    assert shown["softmax head"].tolist() == ["softmax, as given or by AdamW", "softmax, at its optimum"]
     assert [shown[words].str.split(" ").str[0].tolist() for words in GAINS.values()] == [
         ["+5.0", "+0.0"],
         ["+4.5", "-0.3"],

@@ -8,26 +8,34 @@ from companion.claims.verdicts import (
     RULES,
     Decision,
     Outcome,
+    Role,
     Verdict,
+    all_favour,
+    by_protocol,
     decide,
+    deciding_sources,
+    most_favour,
     proved,
-    shown,
-    shown_for_networks,
-    survives_controls,
+    under_controls,
 )
 
-WORDS_OF = {"f": "favours", "a": "against", "u": "undecided", "m": "missing"}
+WORDS_OF: dict[str, Decision] = {
+    "f": "favours",
+    "a": "against",
+    "e": "equivalent",
+    "u": "undecided",
+    "m": "missing",
+}
 ALL_OF_THREE = ["".join(letters) for letters in product(WORDS_OF, repeat=3)]
 """Every outcome of three measurements."""
 
 
-def outcomes(main: str, control: str = "", sources: str = "") -> list[Outcome]:
-    """One outcome a letter; main evidence on data sets A, B, C unless ``sources`` names them."""
-    places = sources or "ABC"[: len(main)]
-    rows = [Outcome(WORDS_OF[d], "main", s, f"{s} (probe)", "GT-Loc", command=s) for d, s in zip(main, places)]  # type: ignore[arg-type]  # noqa: B905
-    return rows + [
-        Outcome(WORDS_OF[d], "control", "A", "A (probe)", "GT-Loc", f"condition {n}", f"run {n}")  # type: ignore[arg-type]
-        for n, d in enumerate(control)
+def outcomes(letters: str, sources: str = "", role: Role = "protocol") -> list[Outcome]:
+    """One outcome a letter, on data sets A, B, C unless ``sources`` names them."""
+    places = sources or "ABCDEFGH"[: len(letters)]
+    return [
+        Outcome(WORDS_OF[letter], role, source, f"{source} (probe)", "GT-Loc", f"condition {number}", f"run {source}")
+        for number, (letter, source) in enumerate(zip(letters, places, strict=True))
     ]
 
 
@@ -44,6 +52,7 @@ def outcomes(main: str, control: str = "", sources: str = "") -> list[Outcome]:
         (-0.1, 0.2, "none", "undecided"),
         (0.0, 0.2, "positive", "undecided"),
         (-0.2, 0.0, "negative", "undecided"),
+        (0.0, 0.0, "none", "undecided"),
     ],
 )
 def test_an_interval_decides_where_it_lies_wholly_on_one_side(
@@ -54,18 +63,49 @@ def test_an_interval_decides_where_it_lies_wholly_on_one_side(
 
 
 @pytest.mark.parametrize(
-    ("main", "sources", "word"),
+    ("low", "high", "expected", "decision"),
+    [
+        (-0.9, 0.9, "positive", "equivalent"),
+        (0.1, 0.9, "positive", "equivalent"),  # off zero, and too small to matter
+        (-0.9, -0.1, "positive", "equivalent"),
+        (-0.9, 0.9, "none", "favours"),
+        (0.1, 1.1, "positive", "favours"),
+        (0.1, 1.1, "none", "against"),
+        (-1.1, -0.1, "positive", "against"),
+        (-0.9, 1.0, "positive", "undecided"),  # an end on the limit is not within it
+        (-1.0, 0.9, "positive", "undecided"),
+        (-0.9, 1.1, "positive", "undecided"),
+        (-1.1, 0.9, "none", "undecided"),
+        (0.0, 0.0, "none", "favours"),
+        (1.0, 1.0, "positive", "favours"),
+    ],
+)
+def test_an_interval_within_the_smallest_effect_is_evidence_of_none(
+    low: float, high: float, expected: str, decision: Decision
+) -> None:
+    assert decide(low, high, expected, smallest=1) == decision  # type: ignore[arg-type]
+    assert decide(low + 50, high + 50, expected, reference=50, smallest=1) == decision  # type: ignore[arg-type]
+
+
+@pytest.mark.parametrize(
+    ("letters", "sources", "word"),
     [
         ("ff", "", "holds"),
         ("ffm", "", "holds"),
         ("fff", "AAB", "holds"),
         ("fa", "", "holds only under"),
         ("fu", "", "holds only under"),
+        ("fe", "", "holds only under"),
         ("fuu", "AAB", "holds only under"),
         ("aa", "", "does not hold"),
         ("au", "", "does not hold"),
-        ("uu", "", "not tested"),
+        ("ae", "", "does not hold"),
+        ("ee", "", "equivalent"),
+        ("eem", "", "equivalent"),
+        ("eu", "", "undecided"),
+        ("uu", "", "undecided"),
         ("f", "", "not tested"),
+        ("ee", "AA", "not tested"),
         ("ff", "AA", "not tested"),
         ("aa", "AA", "not tested"),
         ("fm", "", "not tested"),
@@ -73,72 +113,118 @@ def test_an_interval_decides_where_it_lies_wholly_on_one_side(
         ("", "", "not tested"),
     ],
 )
-def test_the_main_evidence(main: str, sources: str, word: str) -> None:
-    assert shown(outcomes(main, sources=sources)).word == word
-    # Controls have no say in this rule, and the others start from it.
-    assert shown(outcomes(main, "au", sources)) == shown(outcomes(main, sources=sources))
-    assert survives_controls(outcomes(main, sources=sources)) == shown(outcomes(main, sources=sources))
+def test_all_must_favour(letters: str, sources: str, word: str) -> None:
+    verdict = all_favour(outcomes(letters, sources))
+    assert verdict.word == word
+    assert by_protocol(all_favour, outcomes(letters, sources)) == verdict
+    as_controls = outcomes(letters, sources, role="control")
+    assert under_controls(all_favour, as_controls) == verdict
+    # Evidence of the other kind has no say.
+    assert by_protocol(all_favour, outcomes(letters, sources) + outcomes("aa", role="control")) == verdict
+    assert under_controls(all_favour, as_controls + outcomes("aa")) == verdict
 
 
 @pytest.mark.parametrize(
-    ("control", "word", "detail"),
+    ("letters", "sources", "word"),
     [
-        ("f", "holds", ""),
-        ("ff", "holds", ""),
-        ("a", "holds only under", "condition 0"),
-        ("u", "holds only under", "condition 0"),
-        ("fua", "holds only under", "condition 1 and condition 2"),
-        ("fm", "not tested", "the controls are not measured yet: run 1"),
-        ("mam", "holds only under", "condition 1"),
+        ("ffafff", "AAABBB", "holds"),
+        ("ffeffe", "AAABBB", "holds"),
+        ("ffefee", "AAABBB", "holds only under"),
+        ("fefe", "AABB", "does not hold"),  # half is not most
+        ("fffeee", "AAABBB", "holds only under"),
+        ("feefee", "AAABBB", "equivalent"),
+        ("feaeee", "AAABBB", "does not hold"),
+        ("eeeeee", "AAABBB", "equivalent"),
+        ("aaaaaa", "AAABBB", "does not hold"),
+        ("fueeee", "AAABBB", "undecided"),  # A could still have a majority
+        ("eueeee", "AAABBB", "equivalent"),
+        ("eeuuee", "AAAABB", "undecided"),  # A could still be equivalent
+        ("aauuee", "AAAABB", "does not hold"),
+        ("fff", "AAA", "not tested"),
+        ("mm", "", "not tested"),
     ],
 )
-def test_a_control_that_does_not_favour_leaves_its_condition(control: str, word: str, detail: str) -> None:
-    assert survives_controls(outcomes("ff", control)) == Verdict(word, detail)  # type: ignore[arg-type]
+def test_most_must_favour_on_every_data_set(letters: str, sources: str, word: str) -> None:
+    assert most_favour(outcomes(letters, sources)).word == word
 
 
-@pytest.mark.parametrize("rule", ["shown", "survives_controls", "shown_for_networks"])
+def test_data_sets_without_a_majority_are_named() -> None:
+    assert most_favour(outcomes("fffeee", "AAABBB")).detail == "these conditions: on A, not on B"
+
+
+@pytest.mark.parametrize(
+    ("control", "baseline", "word", "detail"),
+    [
+        ("ff", "", "holds", ""),
+        ("ff", "ff", "holds", ""),
+        ("ff", "a", "holds only under", "condition 0"),
+        ("ff", "u", "holds only under", "condition 0"),
+        ("ff", "e", "holds only under", "condition 0"),
+        ("ff", "fua", "holds only under", "condition 1 and condition 2"),
+        ("ff", "fm", "not tested", "baselines are not measured yet: run B"),
+        ("ff", "mam", "holds only under", "condition 1"),
+        ("ee", "ff", "equivalent", ""),
+        ("aa", "ff", "does not hold", ""),
+        ("", "ff", "not tested", "not measured yet: it names no evidence"),
+    ],
+)
+def test_a_baseline_that_does_as_well_leaves_its_condition(control: str, baseline: str, word: str, detail: str) -> None:
+    evidence = outcomes(control, role="control") + outcomes(baseline, role="baseline")
+    assert under_controls(all_favour, evidence) == Verdict(word, detail)  # type: ignore[arg-type]
+
+
+def test_a_condition_of_a_baseline_joins_those_of_the_controls() -> None:
+    evidence = outcomes("fa", role="control") + outcomes("a", role="baseline")
+    verdict = under_controls(all_favour, evidence)
+    assert verdict.detail == "these conditions: on A (probe), not on B (probe); and under condition 0"
+
+
+@pytest.mark.parametrize("rule", ["all_favour", "most_favour"])
 def test_no_measured_verdict_rests_on_one_source(rule: str) -> None:
-    for main in ALL_OF_THREE:
-        assert RULES[rule](outcomes(main, "f", sources="AAA")).word == "not tested", main
-        only_one = outcomes(main[:2], "f", sources="AA") + outcomes("m", sources="B")
-        assert RULES[rule](only_one).word == "not tested", main
+    for letters in ALL_OF_THREE:
+        assert RULES[rule](outcomes(letters, "AAA"), "data set").word == "not tested", letters
+        only_one = outcomes(letters[:2], "AA") + outcomes("m", "B")
+        assert RULES[rule](only_one, "data set").word == "not tested", letters
 
 
-def test_better_evidence_never_makes_a_worse_verdict() -> None:
-    order = {"does not hold": 0, "not tested": 1, "holds only under": 2, "holds": 3}
-    for main in ALL_OF_THREE:
-        before = order[shown(outcomes(main, sources="ABC")).word]
+@pytest.mark.parametrize("rule", ["all_favour", "most_favour"])
+def test_better_evidence_never_makes_a_worse_verdict(rule: str) -> None:
+    order = {"does not hold": 0, "not tested": 1, "undecided": 1, "equivalent": 1, "holds only under": 2, "holds": 3}
+    for letters in ALL_OF_THREE:
+        before = order[RULES[rule](outcomes(letters), "data set").word]
         for place in range(3):
-            better = main[:place] + "f" + main[place + 1 :]
-            if main[place] != "m":  # a first measurement may well bring down what was not tested
-                assert order[shown(outcomes(better, sources="ABC")).word] >= before, (main, better)
+            better = letters[:place] + "f" + letters[place + 1 :]
+            if letters[place] != "m":  # a first measurement may well bring down what was not tested
+                assert order[RULES[rule](outcomes(better), "data set").word] >= before, (letters, better)
 
 
 def test_data_sets_that_contradict_one_another_are_both_named() -> None:
-    verdict = str(shown(outcomes("fa")))
+    verdict = str(all_favour(outcomes("fa")))
     assert verdict == "holds only under these conditions: on A (probe), not on B (probe)"
-    both = survives_controls(outcomes("fa", "a"))
-    assert both.detail == "these conditions: on A (probe), not on B (probe); and under condition 0"
 
 
 def test_metrics_that_contradict_one_another_are_both_named() -> None:
     def row(decision: Decision, label: str, place: str) -> Outcome:
-        return Outcome(decision, "main", place, place, label)
+        return Outcome(decision, "protocol", place, place, label)
 
     rows = [row("favours", "GT-Loc", "A"), row("favours", "GT-Loc", "B"), row("against", "PxAP", "A")]
     detail = "these conditions: for GT-Loc, not everywhere for PxAP"
-    assert shown([*rows, row("favours", "PxAP", "B")]).detail == detail
+    assert all_favour([*rows, row("favours", "PxAP", "B")]).detail == detail
     crossed = [*rows[:1], row("against", "GT-Loc", "B"), row("against", "PxAP", "A"), row("favours", "PxAP", "B")]
-    assert shown(crossed).detail == "these conditions: GT-Loc on A and PxAP on B"
+    assert all_favour(crossed).detail == "these conditions: GT-Loc on A and PxAP on B"
 
 
 def test_what_is_missing_is_told_with_its_command() -> None:
-    assert str(shown(outcomes("mmm"))) == "not tested (not measured yet: A and 2 more)"
-    assert "one data set only, A" in shown(outcomes("f")).detail
-    assert "one network only, A" in shown_for_networks(outcomes("f")).detail
+    assert str(all_favour(outcomes("mmm"))) == "not tested (not measured yet: run A and 2 more)"
+    assert "one data set only, A" in all_favour(outcomes("f")).detail
+    assert "one network only, A" in all_favour(outcomes("f"), "network").detail
 
 
-@pytest.mark.parametrize(("control", "word"), [("", "holds"), ("um", "holds"), ("ua", "holds only under")])
-def test_only_a_measurement_against_it_bounds_a_proof(control: str, word: str) -> None:
-    assert proved(outcomes("", control)).word == word
-    assert proved(outcomes("", control)).detail == ("condition 1" if "a" in control else "")
+@pytest.mark.parametrize(("letters", "word"), [("", "holds"), ("ume", "holds"), ("ua", "holds only under")])
+def test_only_a_measurement_against_it_bounds_a_proof(letters: str, word: str) -> None:
+    assert proved(outcomes(letters)).word == word
+    assert proved(outcomes(letters)).detail == ("condition 1" if "a" in letters else "")
+
+
+def test_a_data_set_counts_where_a_number_decides() -> None:
+    assert deciding_sources(outcomes("faeumf", "ABCDEA")) == ["A", "B", "C"]

@@ -67,3 +67,20 @@ def test_the_opening_counts_and_turns() -> None:
     zeros = int((rows["paper_gain"] * rows["our_gain"] == 0).sum())
     assert turned["gains_of_same_sign"] == counts["gains"] - counts["gains_of_same_sign"] - zeros
     assert pd.notna(rows["our_gain"]).all()
+
+
+def test_each_number_of_ours_counts_once() -> None:
+    rows = pd.DataFrame(
+        {
+            "ours_on": ["A", "A", "A", "B"],
+            "metric": ["gt_loc"] * 4,
+            "our_gain": [1.0, 1.0 + 1e-9, -2.0, 1.0],  # two of A are one number
+            "paper_gain": [1.0, -1.0, -3.0, 2.0],
+        }
+    )
+    distinct = page.distinct_gains(rows).set_index(["ours_on", "our_gain"])[["cells", "same_sign"]]
+    assert distinct.T.to_dict("list") == {("A", 1.0): [2, 1], ("A", -2.0): [1, 1], ("B", 1.0): [1, 1]}
+    committed = page.gains_of_maps(CELLS)
+    assert page.distinct_gains(committed)["cells"].sum() == len(committed)
+    told = page.opening_of_cells(CELLS)
+    assert f"hold {len(page.distinct_gains(committed))} different numbers of ours" in told

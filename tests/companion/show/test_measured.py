@@ -75,6 +75,41 @@ def test_titles_say_where_the_classifier_comes_from() -> None:
     assert made_up().title == "shapes, small CNN, GAP head (linear probe on a frozen ImageNet backbone)"
 
 
+@pytest.mark.parametrize(
+    ("record", "label", "title"),
+    [
+        ({"classifier": {"recipe": {"optimizer": "adamw"}}}, "linear probe by AdamW", ", by AdamW"),
+        ({"classifier": {"recipe": {"optimizer": "sgd"}}}, "linear probe by SGD", ", by SGD"),
+        (
+            {"classifier": {"recipe": {"optimizer": "adamw"}}, "softmax": "softmax optimum"},
+            "linear probe at its optimum",
+            ", at its optimum",
+        ),
+        (
+            {"classifier": {"recipe": {"optimizer": "adamw"}}, "softmax": "softmax"},
+            "linear probe by AdamW",
+            ", by AdamW",
+        ),
+        ({"classifier": {}}, "linear probe", ""),
+    ],
+)
+def test_labels_say_which_softmax_head_it_is(record: dict[str, Any], label: str, title: str) -> None:
+    result = made_up()
+    result.record.update(record)
+    assert result.label == f"shapes ({label})"
+    assert result.place == "shapes (linear probe)"
+    assert result.title == f"shapes, small CNN, GAP head (linear probe on a frozen ImageNet backbone{title})"
+
+
+def test_networks_trained_from_scratch_name_themselves_and_their_optimiser() -> None:
+    result = made_up()
+    result.record["classifier"] = {"recipe": {"optimizer": "sgd"}}
+    result.record["experiment"]["origin"] = "scratch"
+    assert result.label == "shapes (softmax by SGD)"
+    result.record["experiment"]["backbone"] = "resnet50_64px"
+    assert result.label == "shapes (ResNet-50 at 64 pixels, from scratch by SGD)"
+
+
 def test_figures_stand_beside_their_intervals_in_the_order_of_the_evidence() -> None:
     rows = made_up_tables()["wsol"].query("protocol == 'standard'")
     table = figures_with_intervals(rows, ["maxboxacc_v2", "pxap", "gt_loc"], ["network", "method", "head"])
