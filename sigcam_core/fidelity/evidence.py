@@ -28,7 +28,7 @@ from .scores import adcc, relative_drop, softmax_of_class
 
 SCORERS = HEADS
 """Branches whose softmax may give the scores."""
-OWN = "own"
+OWN = "own_branch"
 """Each map by its own branch, as the authors' earlier code does."""
 COLUMNS = (
     ("coverage", pa.float32()),

@@ -23,12 +23,12 @@ def test_each_map_is_scored_by_its_own_branch_where_that_is_asked_for() -> None:
     weights = np.array([[1, 1, 1, 1, 1, 1], [2, 0, 0, 0, 3, 1]], dtype=np.float64)
     for head in ("softmax", "sigmoid"):
         rows = made_up_evidence(head)
-        own, expected = (fidelity_statistics(rows, weights, scorer) for scorer in ("own", head))
+        own, expected = (fidelity_statistics(rows, weights, scorer) for scorer in ("own_branch", head))
         for metric, values in expected.items():
             np.testing.assert_array_equal(own[metric], values, err_msg=metric)
     both = pd.concat([made_up_evidence(), made_up_evidence("sigmoid")])
     with pytest.raises(SigcamError, match="rows are of 2 heads"):
-        fidelity_statistics(both, np.ones((1, 2 * NUM_IMAGES)), "own")
+        fidelity_statistics(both, np.ones((1, 2 * NUM_IMAGES)), "own_branch")
 
 
 def test_adcc_takes_the_means_of_the_images() -> None:
