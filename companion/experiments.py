@@ -113,6 +113,8 @@ OVERHEAD = "overhead"
 """Table 3 of the paper's networks, which needs no data. Expect ratios of inference within 1 % of 1 on a CPU."""
 CROSSED = {f"controls-{name}": experiment for name, experiment in EXPERIMENTS.items() if experiment.is_crossed}
 """Experiments whose heads are crossed with scalars and weights, by the name of that measurement."""
+CHECKS = {f"checks-{name}": experiment for name, experiment in EXPERIMENTS.items() if experiment.is_crossed}
+"""The same heads, on which the measures themselves are put to the test, by the name of that measurement."""
 CUE = "cue"
 """Where evidence lies as a context cue comes to agree with the class, on generated images that it draws itself."""
 CENTRE = "centre"
@@ -123,5 +125,5 @@ THRESHOLD_BIAS = "threshold_bias"
 """How far a maximum over thresholds leans upwards, by simulation from what was measured of experiments."""
 OTHERS = (OVERHEAD, CUE, CENTRE, THRESHOLD_BIAS)
 """Measurements that are no experiment."""
-MEASUREMENTS = (*EXPERIMENTS, *CROSSED, *OTHERS)
+MEASUREMENTS = (*EXPERIMENTS, *CROSSED, *CHECKS, *OTHERS)
 """Names of all that can be measured."""

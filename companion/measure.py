@@ -31,9 +31,10 @@ from sigcam_core.train.heads import top1_accuracy
 from sigcam_core.train.recipes import Recipe
 
 from .claims.claims import rules_digest
-from .controls.study import publish_controls
+from .controls.checks import publish_checks
+from .controls.publish import publish_controls
 from .cue.study import publish_cue
-from .experiments import CENTRE, CROSSED, CUE, EXPERIMENTS, MEASUREMENTS, OVERHEAD, THRESHOLD_BIAS, Experiment
+from .experiments import CENTRE, CHECKS, CROSSED, CUE, EXPERIMENTS, MEASUREMENTS, OVERHEAD, THRESHOLD_BIAS, Experiment
 from .heads import run_of, train_heads
 from .show.results import MEASURED
 from .studies.centre import publish_centre
@@ -95,6 +96,8 @@ def publish(
         publish_controls(CROSSED[name], folder, work_dir, report)
         record = folder / "record.json"
         write_json(record, read_json(record) | {"rules": rules})
+    elif name in CHECKS:
+        publish_checks(CHECKS[name], folder, work_dir, report)
     else:
         _publish_experiment(EXPERIMENTS[name], results, work_dir, report)
     return folder

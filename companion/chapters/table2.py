@@ -17,6 +17,7 @@ from sigcam_core.common.families import KEYS
 from sigcam_core.common.titles import ADCC_METRICS, FIDELITY_METRICS, PERTURBATION_METRICS
 from sigcam_core.fidelity.evidence import (
     FIDELITY,
+    OWN,
     PERTURBATION,
     SCORERS,
     fidelity_statistics,
@@ -43,7 +44,7 @@ from .several import labelled as labelled
 from .several import records_of as records_of
 from .several import several
 
-ALLOWED = {"profile": PROFILE_NAMES, "scorer": SCORERS, "resamples": range(1, 10**6)}
+ALLOWED = {"profile": PROFILE_NAMES, "scorer": (*SCORERS, OWN), "resamples": range(1, 10**6)}
 """The values that parameters of the notebook may have."""
 PROSE_COVERAGE = 20  # % of the pixels
 
@@ -129,7 +130,8 @@ def fidelity_sentence(differences: pd.DataFrame, scorer: str) -> str:
     """
     drop = count_words(sides(differences, "average_drop", lower_is_better=True), ("better", "worse", "not told apart"))
     keep = count_words(sides(differences, "coverage"), ("more of the image", "less", "as much"))
-    return f"Scored by the {scorer} branch, the average drop of the sigmoid head's map is {drop}; the map keeps {keep}."
+    by = "its own branch" if scorer == OWN else f"the {scorer} branch"
+    return f"Scored by {by}, the average drop of the sigmoid head's map is {drop}; the map keeps {keep}."
 
 
 def in_layout_of_paper(ours: pd.DataFrame, results: Path = MEASURED) -> Any:

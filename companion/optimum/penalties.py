@@ -51,11 +51,13 @@ class Choice:
             held_out_loss, held_out_top1`` (%), and the marks ``lowest_loss, highest_top1, chosen`` (of equals, the
             strongest penalty is marked).
         optimum: of the chosen penalty.
+        path: of every penalty, in the order of the table.
         at_edge: whether that is the strongest or weakest of the grid, so that a better one may lie beyond.
     """
 
     table: pd.DataFrame
     optimum: Optimum
+    path: tuple[Optimum, ...]
     at_edge: bool
 
 
@@ -108,7 +110,7 @@ def penalty_path(
     chosen = best[criterion]
     for name, position in {"lowest_loss": best["loss"], "highest_top1": best["top1"], "chosen": chosen}.items():
         table[name] = table.index == position
-    return Choice(table, optima[chosen], chosen in (0, len(ordered) - 1))
+    return Choice(table, optima[chosen], tuple(optima), chosen in (0, len(ordered) - 1))
 
 
 def judge_head(optimum: Optimum, held_out: Rows, head: str) -> dict[str, float]:

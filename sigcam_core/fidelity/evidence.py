@@ -27,8 +27,9 @@ from .perturbation import deletion_auc, insertion_auc, perturbation_curves
 from .scores import adcc, relative_drop, softmax_of_class
 
 SCORERS = HEADS
-"""Branches whose softmax may give the scores. The authors' earlier code scores sigmoid maps by the sigmoid branch
-and all others by the softmax branch."""
+"""Branches whose softmax may give the scores."""
+OWN = "own_branch"
+"""Each map by its own branch, as the authors' earlier code does."""
 COLUMNS = (
     ("coverage", pa.float32()),
     ("coherency", pa.float32()),
@@ -65,7 +66,7 @@ def fidelity_statistics(rows: pd.DataFrame, weights: FloatArray, scorer: str = "
         rows: evidence, one row an image.
         weights: (B, N) resampling weights.
         scorer: the branch whose softmax gives the scores on the image and on the explained image, one of
-            :data:`SCORERS`.
+            :data:`SCORERS`; or :data:`OWN`, for that of the rows' head.
 
     Returns:
         ``average_drop``, ``increase_in_confidence``, ``coverage`` (mean of the maps, which ADCC calls complexity),
@@ -74,7 +75,12 @@ def fidelity_statistics(rows: pd.DataFrame, weights: FloatArray, scorer: str = "
     Raises:
         SigcamError: for an unknown scorer, or evidence without fidelity.
     """
-    check_choice("scorer", scorer, SCORERS)
+    check_choice("scorer", scorer, (*SCORERS, OWN))
+    if scorer == OWN:
+        heads = rows["head"].unique()
+        if len(heads) != 1:
+            fail(f"the rows are of {len(heads)} heads, and have no scorer of their own: pass those of one head.")
+        scorer = str(heads[0])
     if rows["coverage"].isna().any():
         fail("this evidence has no fidelity: evaluate with_fidelity, to make a table of it.")
     count = weights.sum(axis=1)
@@ -143,7 +149,7 @@ FIDELITY = MetricFamily(
     fidelity_statistics,
     FIDELITY_TITLES,
     variant="scorer",
-    variants=SCORERS,
+    variants=(*SCORERS, OWN),
     makes_passes=True,
 )
 PERTURBATION = MetricFamily(

@@ -12,7 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ..common.errors import fail
-from ..common.resampling import FloatArray, Statistics
+from ..common.resampling import FloatArray, Statistics, drawn_images
 from .contours import NUM_LEVELS
 from .protocol import IOU_PERCENTAGES
 
@@ -114,6 +114,35 @@ def hit_rates(packed: NDArray[np.uint8], weights: FloatArray) -> FloatArray:
         counts += part.astype(kind) @ hits.astype(kind)
     rates: FloatArray = 100 * counts / total[:, None]
     return rates.reshape(-1, len(IOU_PERCENTAGES), NUM_LEVELS)
+
+
+def drawn_hit_rates(packed: NDArray[np.uint8], weights: FloatArray) -> FloatArray:
+    """:func:`hit_rates` (B, 3, 255), NaN in a resample that draws none of the images."""
+    is_drawn = weights.sum(axis=1) > 0
+    if is_drawn.all():  # or all weights would be copied
+        return hit_rates(packed, weights)
+    rates = np.full((len(weights), len(IOU_PERCENTAGES), NUM_LEVELS), np.nan)
+    rates[is_drawn] = hit_rates(packed, weights[is_drawn])
+    return rates
+
+
+def mean_box_acc(best_iou: NDArray[np.float32], weights: FloatArray) -> FloatArray:
+    """BoxAcc where each map has one threshold of its own: the mean over IoU .3, .5 and .7, in each of B resamples.
+
+    Args:
+        best_iou: (N,) best IoU of each map at its threshold, in float32.
+        weights: (B, N) resampling weights.
+
+    Returns:
+        (B,) in %; NaN in a resample that draws none of the images.
+
+    >>> mean_box_acc(np.array([0.4, 0.8], dtype=np.float32), np.ones((1, 2))).round(1)
+    array([66.7])
+    """
+    limits = np.array(IOU_PERCENTAGES, dtype=np.float32) / np.float32(100)
+    passed = (best_iou[:, None] >= limits).sum(axis=1).astype(np.float64)  # (N,) of the three; sums are exact
+    values: FloatArray = 100 * (weights @ passed) / (len(limits) * drawn_images(weights))
+    return values
 
 
 def max_box_acc(rates: FloatArray) -> Statistics:

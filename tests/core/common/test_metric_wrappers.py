@@ -22,7 +22,7 @@ from sigcam_core.pointing.metrics import EnergyPointingGame, GridPointingGame, P
 BOX, ELSEWHERE = [8, 8, 24, 24], [40, 40, 60, 60]
 TWO_OPTIONS: dict[type[Metric], tuple[dict[str, Any], dict[str, Any]]] = {
     LocalizationAccuracy: ({"protocol": "standard"}, {"protocol": "paper"}),
-    MaxBoxAcc: ({"multi_contour": True}, {"multi_contour": False}),
+    MaxBoxAcc: ({"multi_contour": True}, {"multi_contour": False, "with_holes": True}),
     PointingGame: ({"tolerance": 15}, {"tolerance": 1e-7}),
     GridPointingGame: ({"n": 2}, {"n": 4}),
 }
@@ -82,6 +82,10 @@ def test_equal_counts_are_shared_by_equal_options_alone(metric: type[Metric]) ->
     assert all(torch.equal(*pair) for other in counts[1:] for pair in zip(counts[0], other, strict=True))
     collection._merge_compute_groups()  # what a collection does after its first update
     assert sorted(map(sorted, collection.compute_groups.values())) == [["again", "first"], ["second"]]
+
+
+def test_counts_with_and_without_holes_keep_apart() -> None:
+    assert not MetricCollection._equal_metric_states(MaxBoxAcc(), MaxBoxAcc(with_holes=False))
 
 
 @pytest.mark.parametrize("one", METRICS, ids=lambda metric: metric.__name__)
