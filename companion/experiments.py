@@ -119,9 +119,9 @@ TABLE = (
     # random weights on images of 64 pixels for as long as two hours go. Cost: the better part of these for the
     # classifier. Expect a weak one, with maps of 4 x 4: it shows the line at work on that network, and no more.
     Experiment("tiny_imagenet", "resnet50_64px", "scratch"),
-    # The paper's VGG-16 on its own data, in both forms, where there is no GPU. Blocks 1 to 4 stay ImageNet's, and all
-    # that comes after them learns on what they give of three crops of each image, with passes in bfloat16, for which the
-    # CPU needs instructions. What was expected is in `companion/paper/predictions.toml`.
+    # The paper's VGG-16 on its own data, in both forms, where there is no GPU. Blocks 1 to 4 stay ImageNet's, and what
+    # comes after them learns on what they give of three crops of each image. Passes are in bfloat16, for which the CPU
+    # needs instructions. What was expected is in `companion/paper/predictions.toml`.
     *(
         Experiment(
             "stanford_cars",

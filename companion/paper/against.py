@@ -95,7 +95,7 @@ def _row(row: dict[Any, Any]) -> str:
         (_with_interval(row["ours"], row["low"], row["high"], digits), row["ours"]),
         (_with_interval(row["our_gain"], row["gain_low"], row["gain_high"], digits, "+"), row["our_gain"]),
         (_number(row["difference"], digits, "+"), row["difference"]),
-        (row["ours_on"].split(" (")[0] + (f", scored by the {row['scored_by']}" if row["scored_by"] else ""), None),
+        (_origin(row), None),
         (row["status"], str(STATUSES.index(row["status"]))),
     ]
     parts = [f'<th scope="row">{escape(cell_name(row))}</th>']
@@ -104,6 +104,14 @@ def _row(row: dict[Any, Any]) -> str:
         parts.append(f"<td{key}>{escape(str(text) or '–')}</td>")
     commands = "; ".join(text for text in (row["measured_by"], row["command"]) if text)
     return f'<tr>{"".join(parts)}<td data-csv="{escape(commands)}">{_how(row)}</td></tr>'
+
+
+def _origin(row: dict[Any, Any]) -> str:
+    """What ours is of, and in what it differs from the paper's where it fills the paper's own cell."""
+    scored = f", scored by the {row['scored_by']}" if row["scored_by"] else ""
+    return (
+        row["ours_on"].split(" (")[0] + scored + (f"; unlike the paper's: {row['differs']}" if row["differs"] else "")
+    )
 
 
 def _number(value: Any, digits: int, sign: str = "") -> str:

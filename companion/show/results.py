@@ -29,8 +29,10 @@ ORIGIN_NAMES = {
     "pretrained": "ImageNet head",
 }
 
-SHORT_ORIGINS = {"restricted": "ImageNet's head", "probe": "linear probe", "finetune": "fine-tuned"}
+SHORT_ORIGINS = {"restricted": "ImageNet's head", "probe": "linear probe"}
 """Of those that stand beside the name of a data set; others go without saying."""
+TRAINED_WHOLE = {"finetune": "fine-tuned", "scratch": "from scratch"}
+"""Of those whose network is another than the usual one, and stands beside the name of a data set too."""
 OWN_NETWORKS = ("small_cnn", "small_cnn_mlp")
 """Networks of the generated images, whose name beside these says nothing more."""
 
@@ -55,8 +57,8 @@ class Measured:
         """Data set and origin of the classifier, short enough for a figure."""
         experiment = self.record["experiment"]
         origin = SHORT_ORIGINS.get(experiment["origin"], "")
-        if experiment["origin"] == "scratch" and experiment["backbone"] not in OWN_NETWORKS:
-            origin = f"{network_title(experiment['backbone'])}, from scratch"
+        if experiment["origin"] in TRAINED_WHOLE and experiment["backbone"] not in OWN_NETWORKS:
+            origin = f"{network_title(experiment['backbone'])}, {TRAINED_WHOLE[experiment['origin']]}"
         return self._dataset + (f" ({origin})" if origin else "")
 
     @property
@@ -64,6 +66,12 @@ class Measured:
         """Data set, network, and where its classifier comes from."""
         experiment = self.record["experiment"]
         return f"{self._dataset}, {network_title(experiment['backbone'])} ({ORIGIN_NAMES[experiment['origin']]})"
+
+    @property
+    def command(self) -> str:
+        """What measures it."""
+        weights = self.record["experiment"].get("weights", "")
+        return f"python -m companion publish {self.name}" + (f" --weights {weights}" if weights else "")
 
     @property
     def _dataset(self) -> str:
