@@ -128,7 +128,7 @@ TABLE = (
             backbone,
             "finetune",
             classifier_recipe="last-block",
-            sigmoid_recipe=f"paper-vgg16-{form}-last-block",
+            sigmoid_recipe=f"last-block-vgg16-{form}",
             measured=Extent(True, 0, explained_images=EXPLAINED_IMAGES, methods=methods, in_bfloat16=True),
             precision="bf16-mixed",
             differs=DIFFERS_VGG16,

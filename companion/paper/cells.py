@@ -184,7 +184,8 @@ def our_cell(
         if len(by_head[head]):
             break
     else:
-        return {"status": NOT_MEASURED} | dict.fromkeys(("ours_on", "differs", "measured_by", "page", "scored_by"), "")
+        missing: dict[str, object] = dict.fromkeys(("ours_on", "differs", "measured_by", "page", "scored_by"), "")
+        return missing | {"status": NOT_MEASURED}
     experiment = one.record["experiment"]
     is_same_data = experiment["dataset"] == DATA_SETS[dataset]
     is_same_network = experiment["backbone"] == NETWORKS[network][form_of(method)].backbone

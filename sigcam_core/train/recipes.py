@@ -214,8 +214,8 @@ SIGMOID_RECIPES = {
     "paper-resnet50-gradcam": _paper(0.005, 1e-4),
     # The same rates for VGG-16 behind frozen blocks. It has neither BatchNorm nor dropout before its features, so the
     # official freezing and ours are one, and a cache of three views shows what three of the ten passes would.
-    "paper-vgg16-cam-last-block": replace(_paper(0.003, 5e-4), views=3, cached=True, frozen_layers=24),
-    "paper-vgg16-gradcam-last-block": replace(_paper(1e-4, 5e-4), views=3, cached=True, frozen_layers=24),
+    "last-block-vgg16-cam": replace(_paper(0.003, 5e-4), views=3, cached=True, frozen_layers=24),
+    "last-block-vgg16-gradcam": replace(_paper(1e-4, 5e-4), views=3, cached=True, frozen_layers=24),
     "miniature": replace(_paper(1e-4, 1e-4), epochs=1, batch_size=2, views=1),
 }
 """Recipes of sigmoid heads. No rate of InceptionV3 is published with the paper's scripts."""
