@@ -22,7 +22,7 @@ FINE_TUNED = list(
 EPOCHS_OF_FEW_IMAGES = {"cub": 100, "stanford_cars": 100}
 EXPLAINED_IMAGES = 1000
 DIFFERS_VGG16 = (
-    "blocks 1 to 4 frozen; our split of the training images, squashed to 256 pixels; three crops of each, twelve "
+    "blocks 1 to 4 frozen; our split of the training images, squashed to 256 pixels; two crops of each, ten "
     "epochs; passes in bfloat16; fidelity of 1,000 test images drawn at random"
 )
 LITE = "efficientnet_lite0"  # its ImageNet weights come inside a package, and two CPU cores suffice for it
@@ -120,7 +120,7 @@ TABLE = (
     # classifier. Expect a weak one, with maps of 4 x 4: it shows the line at work on that network, and no more.
     Experiment("tiny_imagenet", "resnet50_64px", "scratch"),
     # The paper's VGG-16 on its own data, in both forms, where there is no GPU. Blocks 1 to 4 stay ImageNet's, and what
-    # comes after them learns on what they give of three crops of each image. Passes are in bfloat16, for which the CPU
+    # comes after them learns on what they give of two crops of each image. Passes are in bfloat16, for which the CPU
     # needs instructions. What was expected is in `companion/paper/predictions.toml`.
     *(
         Experiment(

@@ -109,9 +109,8 @@ def _row(row: dict[Any, Any]) -> str:
 def _origin(row: dict[Any, Any]) -> str:
     """What ours is of, and in what it differs from the paper's where it fills the paper's own cell."""
     scored = f", scored by the {row['scored_by']}" if row["scored_by"] else ""
-    return (
-        row["ours_on"].split(" (")[0] + scored + (f"; unlike the paper's: {row['differs']}" if row["differs"] else "")
-    )
+    differs = f"; unlike the paper's: {row['differs']}" if row["differs"] else ""
+    return f"{row['ours_on'].split(' (')[0]}{scored}{differs}"
 
 
 def _number(value: Any, digits: int, sign: str = "") -> str:
