@@ -16,6 +16,8 @@ from .train.recipes import CLASSIFIER_RECIPES, ORIGINS, SIGMOID_RECIPES
 CONVOLUTIONS_FROM = {"small_cnn_mlp": "small_cnn"}
 """Networks that start from the trained convolutions of another, since from scratch the MLP head does not learn in the
 time that the embedded default may take."""
+CONVOLUTIONS_OF_RECIPE = {"three-layers": ("vgg16", "last-block")}
+"""Recipes of classifiers that start from the trained convolutions of a network and a recipe."""
 
 
 def default_work_dir() -> Path:
@@ -108,9 +110,12 @@ class Run:
 
         >>> Run("shapes", "small_cnn_mlp").starts_from.name
         'shapes-small_cnn-gap-seed0'
+        >>> Run("cub", "vgg16_mlp", origin="finetune", classifier_recipe="three-layers").starts_from.name
+        'cub-vgg16-gap-finetune-last-block-seed0'
         """
-        other = CONVOLUTIONS_FROM.get(self.backbone)
-        return replace(self, backbone=other) if other else None
+        usual = (CONVOLUTIONS_FROM.get(self.backbone, ""), self.classifier_recipe)
+        other, recipe = CONVOLUTIONS_OF_RECIPE.get(self.classifier_recipe, usual)
+        return replace(self, backbone=other, classifier_recipe=recipe) if other else None
 
     @property
     def manifest(self) -> Path:

@@ -67,7 +67,9 @@ def classifier_on(
     torch.manual_seed(run.seed)  # new layers are drawn here
     model = starting_point(run.origin, run.backbone, manifest, run.weights)
     if start_from and start:
-        model.get_submodule("features").load_state_dict(start.get_submodule("features").state_dict())
+        own, theirs = (one.get_submodule("features").state_dict() for one in (model, start))
+        # The other may have more layers behind the convolutions that both have.
+        model.get_submodule("features").load_state_dict({name: theirs[name] for name in own})
         facts |= {"starts_from": start_from.name, "starts_from_sha256": checksum_of(start_from.classifier)}
     recipe = recipe or recipe_of_classifier(run.classifier_recipe, run.origin, run.backbone)
     if recipe is None:

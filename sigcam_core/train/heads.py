@@ -113,12 +113,12 @@ def train_behind_trunk(
     start = time.perf_counter()
     session, fabric = session.on_devices()
     parts = dict(model.eval().named_children())
-    trunk, rest = cut(parts["features"], recipe.frozen_layers, model)
+    trunk, rest = cut(parts["features"], recipe.cuts, model)
     trained = nn.Sequential(rest, parts["avgpool"], nn.Flatten(1), parts["classifier"])
-    held_out = cache_views([trunk], splits.val, [View()], recipe, features, session)
-    shown = cache_views([trunk], splits.train, _views(recipe, session), recipe, features, session)
+    held_out = cache_views(trunk, splits.val, [View()], recipe, features, session)
+    shown = cache_views(trunk, splits.train, _views(recipe, session), recipe, features, session)
     trained.to(memory_format=torch.channels_last)  # type: ignore[call-overload]  # missing in torch's stubs
-    frozen = {id(parameter) for parameter in trunk.parameters()}
+    frozen = {id(parameter) for part in trunk for parameter in part.parameters()}
 
     def validate() -> dict[str, float]:
         rows = torch.split(torch.arange(len(splits.val)), VALIDATION_BATCH_OF_MAPS)
@@ -176,8 +176,8 @@ def train_head(
     body.input_format = dual.input_format  # type: ignore[assignment]  # torch types all attributes as modules
     parts: list[nn.Module] = [body]
     if recipe.frozen_layers:
-        trunk, upper = cut(dual.backbone, recipe.frozen_layers, dual)
-        parts = [trunk, upper.append(pool)]
+        trunk, rest_of_backbone = cut(dual.backbone, recipe.cuts, dual)
+        parts = [*trunk, rest_of_backbone.append(pool)]
     held_out = cache_views(parts, val, [View()], recipe, features, session)
     views = _views(recipe, session)
     if recipe.cached:

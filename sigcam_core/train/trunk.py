@@ -21,36 +21,43 @@ from .fit import Session
 from .recipes import Recipe
 
 
-def cut(layers: nn.Module, count: int, network: nn.Module) -> tuple[nn.Sequential, nn.Sequential]:
-    """Cut a sequence of layers behind its first ``count``; the parts are its own modules.
+def cut(layers: nn.Module, counts: Sequence[int], network: nn.Module) -> tuple[list[nn.Module], nn.Sequential]:
+    """Cut a sequence of layers behind each of some counts; the parts are its own modules.
 
     Args:
         layers: of a network, from images to feature maps.
-        count: of the layers that stay as they are.
+        counts: of the layers before each cut, rising.
         network: says how images are made ready.
 
     Returns:
-        Images (N, D, H, W) to the first part's maps, flattened (N, K h w); and these to what ``layers`` gives. Both
-        have the attribute ``input_format``.
+        The parts before the cuts, the first from images (N, D, H, W) to maps, flattened (N, K h w), each other from
+        such to such; and what comes behind the last cut, from such to what ``layers`` gives. All have the attribute
+        ``input_format``.
 
     Raises:
         SigcamError: if ``layers`` is no sequence, or not that long.
 
     >>> from sigcam_core.backbones import build
-    >>> trunk, rest = cut((network := build("small_cnn", 8)).features, 4, network)
+    >>> (trunk,), rest = cut((network := build("small_cnn", 8)).features, [4], network)
     >>> rest(trunk(torch.zeros(1, 3, 96, 96))).shape
     torch.Size([1, 48, 12, 12])
     """
-    if not isinstance(layers, nn.Sequential) or not 0 < count < len(layers):
-        fail(f"cannot freeze the first {count} layers of {type(layers).__name__}: its features must be a longer list.")
+    if not isinstance(layers, nn.Sequential) or not 0 < counts[-1] <= len(layers):
+        fail(f"cannot freeze the first {counts[-1]} layers of {type(layers).__name__}: its features have fewer.")
     form, device = required_format(network), next(layers.parameters()).device
-    with torch.no_grad():
-        shape = layers[:count](torch.zeros(1, form.channels, form.size, form.size, device=device)).shape[1:]
-    trunk = nn.Sequential(*list(layers)[:count], nn.Flatten(1))
-    rest = nn.Sequential(nn.Unflatten(1, tuple(shape)), *list(layers)[count:])
-    for part in (trunk, rest):
+    maps = torch.zeros(1, form.channels, form.size, form.size, device=device)
+    parts, before = [], list[nn.Module]()
+    for start, end in zip((0, *counts), (*counts, len(layers)), strict=True):
+        part = nn.Sequential(*before, *list(layers)[start:end])
         part.input_format = form  # type: ignore[assignment]  # torch types all attributes as modules
-    return trunk, rest
+        parts.append(part)
+        with torch.no_grad():
+            maps = layers[start:end](maps)
+        before = [nn.Unflatten(1, tuple(maps.shape[1:]))]
+    *cached, rest = parts
+    for part in cached:
+        part.append(nn.Flatten(1))
+    return list(cached), rest
 
 
 def cache_views(

@@ -444,5 +444,5 @@ def test_a_head_behind_a_trunk_learns_on_the_same_features(shapes: Manifest, fea
 
 def test_more_layers_than_there_are_cannot_be_frozen(shapes: Manifest, features: Path) -> None:
     model = build("small_cnn", shapes.num_classes)
-    with pytest.raises(SigcamError, match="cannot freeze the first 99 layers of Sequential"):
+    with pytest.raises(SigcamError, match="cannot freeze the first 99 layers of Sequential: its features have fewer"):
         train_behind_trunk(model, Splits.of(shapes), behind(RECIPE, 99), features, Session(0, quiet, fabric()))
