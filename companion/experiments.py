@@ -132,6 +132,7 @@ TABLE = (
             backbone,
             "finetune",
             classifier_recipe=recipe,
+            controls=("rounding",),
             sigmoid_recipe=f"last-block-vgg16-{form}",
             measured=Extent(True, 0, explained_images=EXPLAINED_IMAGES, methods=methods, in_bfloat16=True),
             precision="bf16-mixed",

@@ -41,12 +41,16 @@ from .show.results import MEASURED
 from .studies.centre import publish_centre
 from .studies.freezing import compare_freezing
 from .studies.overhead import publish_overhead
+from .studies.rounding import compare_rounding
 from .studies.ship import ship
 from .studies.threshold_bias import publish_threshold_bias
 
 LOCALIZATION_ALONE = Extent(with_fidelity=False)  # of further seeds
 RESAMPLES = 1000  # of the bootstrap over images
-CONTROLS: dict[str, Callable[[Run, Report], pd.DataFrame]] = {"freezing": compare_freezing}
+CONTROLS: dict[str, Callable[[Run, Report], pd.DataFrame]] = {
+    "freezing": compare_freezing,
+    "rounding": compare_rounding,
+}
 """Further comparisons by the name of their table, which an experiment may ask for."""
 STUDIES: dict[str, Callable[[Path, Path, Report], None]] = {
     OVERHEAD: lambda folder, work_dir, report: publish_overhead(folder, report),
@@ -96,7 +100,7 @@ def publish(
     results = results or work_dir / "results"
     folder = results / name
     if only:
-        experiment = EXPERIMENTS[name]
+        experiment = replace(EXPERIMENTS[name], weights=weights)
         run = run_of(experiment, work_dir, experiment.seeds[0])
         ensure_classifier(run, _recorded_recipe(name))
         _publish_control(only, run, folder, report)
@@ -126,10 +130,10 @@ def _publish_experiment(experiment: Experiment, results: Path, work_dir: Path, r
         write_csv(folder / f"{table_name}.csv", table)
     if len(runs) > 1:
         write_csv(folder / "seeds.csv", _seeds(runs))
-    for control in experiment.controls:
-        _publish_control(control, first, folder, report)
     record = _record(experiment, runs)
     write_json(folder / "record.json", record)
+    for control in experiment.controls:
+        _publish_control(control, first, folder, report)
     if experiment.shipped_as and results.resolve() == MEASURED:
         ship(first, experiment.shipped_as, {head: record[f"{head}_top1"] for head in HEADS})
 
