@@ -20,6 +20,7 @@ from ..show.names import QUANTITY_TITLES, SCALAR_TITLES, UNIT_NAMES, data_set_ti
 from ..show.saved import Value
 from ..show.shown import LOWER_IS_BETTER, csv_link, sentence_list
 from .cells import MEASURED_HERE, NOT_MEASURED, STATUSES, committed_baselines, committed_cells
+from .predictions import predicted_and_measured as predicted_and_measured
 
 HEADINGS = (
     ("Cell", "method and metric"),
