@@ -190,7 +190,8 @@ CLASSIFIER_RECIPES = {
         frozen_layers=24,
     ),
     # VGG-16's three linear layers on the convolutions of "last-block", all of which stay as they are. Large batches,
-    # since a step of 120 million weights is all overhead.
+    # since a step of 120 million weights is all overhead. The rate is the first that was tried: on held-out training
+    # images it reached 51 % in two epochs.
     "three-layers": Recipe(
         epochs=12,
         batch_size=128,
