@@ -40,6 +40,7 @@ from .heads import run_of, train_heads
 from .show.results import MEASURED
 from .studies.centre import publish_centre
 from .studies.freezing import compare_freezing
+from .studies.our_recipe import compare_with_our_recipe
 from .studies.overhead import publish_overhead
 from .studies.rounding import compare_rounding
 from .studies.ship import ship
@@ -47,9 +48,10 @@ from .studies.threshold_bias import publish_threshold_bias
 
 LOCALIZATION_ALONE = Extent(with_fidelity=False)  # of further seeds
 RESAMPLES = 1000  # of the bootstrap over images
-CONTROLS: dict[str, Callable[[Run, Report], pd.DataFrame]] = {
-    "freezing": compare_freezing,
-    "rounding": compare_rounding,
+CONTROLS: dict[str, Callable[[Run, Extent, Report], pd.DataFrame]] = {
+    "freezing": lambda run, _, report: compare_freezing(run, report),
+    "rounding": lambda run, _, report: compare_rounding(run, report),
+    "our_recipe": compare_with_our_recipe,
 }
 """Further comparisons by the name of their table, which an experiment may ask for."""
 STUDIES: dict[str, Callable[[Path, Path, Report], None]] = {
@@ -103,7 +105,7 @@ def publish(
         experiment = replace(EXPERIMENTS[name], weights=weights)
         run = run_of(experiment, work_dir, experiment.seeds[0])
         ensure_classifier(run, _recorded_recipe(name))
-        _publish_control(only, run, folder, report)
+        _publish_control(only, experiment, run, folder, report)
     elif name in STUDIES:
         STUDIES[name](folder, work_dir, report)
     elif name in CROSSED:
@@ -133,7 +135,7 @@ def _publish_experiment(experiment: Experiment, results: Path, work_dir: Path, r
     record = _record(experiment, runs)
     write_json(folder / "record.json", record)
     for control in experiment.controls:
-        _publish_control(control, first, folder, report)
+        _publish_control(control, experiment, first, folder, report)
     if experiment.shipped_as and results.resolve() == MEASURED:
         ship(first, experiment.shipped_as, {head: record[f"{head}_top1"] for head in HEADS})
 
@@ -150,9 +152,9 @@ def _recorded_recipe(name: str) -> Recipe | None:
     return Recipe(**recipe) if recipe else None
 
 
-def _publish_control(control: str, run: Run, folder: Path, report: Report) -> None:
+def _publish_control(control: str, experiment: Experiment, run: Run, folder: Path, report: Report) -> None:
     """A further comparison and its own record, since it may be measured alone."""
-    table = CONTROLS[control](run, report)
+    table = CONTROLS[control](run, experiment.measured or Extent(), report)
     facts = {"resamples": RESAMPLES, "resampling_seed": 0, "threads": torch.get_num_threads()}
     # Before the table is written: a committed table that changes makes the commit look edited.
     record = provenance(**facts, classifier=record_of(run.classifier)["sha256"])

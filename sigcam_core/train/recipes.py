@@ -239,6 +239,16 @@ SIGMOID_RECIPES = {
     # The same rates for VGG-16 behind frozen blocks. It has neither BatchNorm nor dropout before its features, so the
     # official freezing and ours are one, and a cache of two views shows what two of the ten passes would.
     "last-block-vgg16-cam": replace(_paper(0.003, 5e-4), views=2, cached=True, frozen_layers=24),
+    # Ours on the same features; the rate and decay that are published were chosen around these on held-out images.
+    "last-block-ours": Recipe(
+        epochs=100,
+        batch_size=256,
+        learning_rate=1e-3,
+        weight_decay=1e-2,
+        augment="crop_flip",
+        views=2,
+        frozen_layers=24,
+    ),
     # Of the three layers the first four of ten epochs, over which 94 % of all their rates add up.
     "last-block-vgg16-gradcam": replace(_paper(1e-4, 5e-4), epochs=4, views=2, cached=True, frozen_layers=24),
     "miniature": replace(_paper(1e-4, 1e-4), epochs=1, batch_size=2, views=1),
