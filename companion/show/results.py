@@ -29,8 +29,10 @@ ORIGIN_NAMES = {
     "pretrained": "ImageNet head",
 }
 
-SHORT_ORIGINS = {"restricted": "ImageNet's head", "probe": "linear probe", "finetune": "fine-tuned"}
+SHORT_ORIGINS = {"restricted": "ImageNet's head", "probe": "linear probe"}
 """Of those that stand beside the name of a data set; others go without saying."""
+TRAINED_WHOLE = {"finetune": "fine-tuned", "scratch": "from scratch"}
+"""Of those whose network is another than the usual one, and stands beside the name of a data set too."""
 OWN_NETWORKS = ("small_cnn", "small_cnn_mlp")
 """Networks of the generated images, whose name beside these says nothing more."""
 OPTIMIZERS = {"adamw": "AdamW", "sgd": "SGD"}
@@ -74,8 +76,8 @@ class Measured:
     @property
     def _origin(self) -> str:
         experiment = self.record["experiment"]
-        if experiment["origin"] == "scratch" and experiment["backbone"] not in OWN_NETWORKS:
-            return f"{network_title(experiment['backbone'])}, from scratch"
+        if experiment["origin"] in TRAINED_WHOLE and experiment["backbone"] not in OWN_NETWORKS:
+            return f"{network_title(experiment['backbone'])}, {TRAINED_WHOLE[experiment['origin']]}"
         return SHORT_ORIGINS.get(experiment["origin"], "")
 
     @property
@@ -85,6 +87,12 @@ class Measured:
             return "at its optimum"
         recipe = self.record.get("classifier", {}).get("recipe")
         return f"by {OPTIMIZERS.get(recipe['optimizer'], recipe['optimizer'])}" if recipe else ""
+
+    @property
+    def command(self) -> str:
+        """What measures it."""
+        weights = self.record["experiment"].get("weights", "")
+        return f"python -m companion publish {self.name}" + (f" --weights {weights}" if weights else "")
 
     @property
     def _dataset(self) -> str:

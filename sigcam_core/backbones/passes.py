@@ -18,7 +18,7 @@ MANY_PASSES = 4000
 AT_ONCE = 8
 """Images that a compiled pass takes. It is as fast with 8 as with 32, and fewer are filled up at the end of a batch."""
 
-COMPILED, PLAIN = "compiled", "plain"
+COMPILED, PLAIN, BFLOAT16 = "compiled", "plain", "bfloat16"
 
 
 @dataclass(frozen=True, eq=False)
@@ -105,6 +105,32 @@ class FastBackbone(nn.Module):
         self.network = network
         self.passes = fast_pass(network, images, num_passes, report)
 
+    @property
+    def kind(self) -> str:
+        """Of its passes."""
+        return self.passes.kind
+
     def forward(self, images: Tensor) -> Tensor:
         """What the network gives of images (B, 3, H, W), without gradients."""
         return self.passes(images)
+
+
+class InBfloat16(nn.Module):
+    """A frozen backbone whose products are of bfloat16 numbers, good to the 256th part, and whose sums are float32's.
+
+    Args:
+        network: in evaluation mode.
+    """
+
+    kind = BFLOAT16
+
+    def __init__(self, network: nn.Module) -> None:
+        super().__init__()
+        self.network = network
+
+    @torch.no_grad()
+    def forward(self, images: Tensor) -> Tensor:
+        """What the network gives of images (B, 3, H, W), without gradients, in the type of its weights."""
+        with torch.autocast(images.device.type, torch.bfloat16):
+            features = self.network(images)
+        return features.to(next(self.network.parameters()).dtype)  # type: ignore[no-any-return]

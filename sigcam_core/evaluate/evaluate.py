@@ -22,7 +22,7 @@ import pyarrow as pa
 import torch
 from torch import Tensor
 
-from ..backbones.passes import FastBackbone
+from ..backbones.passes import FastBackbone, InBfloat16
 from ..cams.batch import MapBatch, maps_of_labels_and_predictions, predict
 from ..cams.maps import MapOptions, methods_of
 from ..common.digests import digest_of, digest_of_weights
@@ -31,6 +31,7 @@ from ..common.families import MetricFamily
 from ..common.files import write_atomically
 from ..common.paths import user_path
 from ..common.progress import Report, print_to_stderr, progress_bar
+from ..common.seeds import derived_seed
 from ..dual.branch import HEADS, DualBranch, dual_branch_of
 from ..localization.evidence import LOCALIZATION
 from ..localization.protocol import MAP_SIZE
@@ -58,6 +59,8 @@ class EvaluationOptions:
         with_fidelity: without it, only localisation and pointing are measured, in one pass an image.
         perturbation_images: how many images get insertion and deletion, the first in the order of the manifest.
         perturbation_steps: of these curves. Ten give points at 10, 20, ... % of the pixels, which tables show.
+        explained_images: how many images get fidelity, drawn at random by a fixed seed; ``None`` for all.
+        in_bfloat16: run the backbone on bfloat16 numbers, a third of the time on a CPU that has instructions for them.
 
     Raises:
         SigcamError: for counts out of range, or perturbation without fidelity.
@@ -69,11 +72,15 @@ class EvaluationOptions:
     with_fidelity: bool = True
     perturbation_images: int = 0
     perturbation_steps: int = 10
+    explained_images: int | None = None
+    in_bfloat16: bool = False
 
     def __post_init__(self) -> None:
         images, steps = self.perturbation_images, self.perturbation_steps
         if images < 0 or steps < 1:
             fail(f"cannot perturb {images} images in {steps} steps: give at least 0 and 1.")
+        if self.explained_images is not None and (self.explained_images < 1 or not self.with_fidelity):
+            fail(f"cannot explain {self.explained_images} images: give at least 1, and leave with_fidelity on.")
         if images and not self.with_fidelity:
             fail("insertion and deletion are part of fidelity: leave with_fidelity on, or perturb 0 images.")
 
@@ -200,9 +207,9 @@ def _made_fast(
     ((_, images, _),) = image_batches(first, len(first), dual.input_format, memory_budget=0)
     images = images.to(next(dual.parameters()).device, memory_format=torch.channels_last)
     passes = len(manifest) * (1 + len(map_options.rows) * options.with_fidelity)
-    backbone = FastBackbone(dual.backbone, images, passes, report)
+    backbone = InBfloat16(dual.backbone) if options.in_bfloat16 else FastBackbone(dual.backbone, images, passes, report)
     fast = DualBranch(backbone, dual.softmax_head, dual.sigmoid_head, dual.to_maps, dual.known_format)
-    return fast, backbone.passes.kind
+    return fast, backbone.kind
 
 
 def _measure_shard(
@@ -217,6 +224,7 @@ def _measure_shard(
     """The rows of the images of a shard."""
     families = FAMILIES if options.with_fidelity else (LOCALIZATION, POINTING)
     device = next(dual.parameters()).device
+    explained = sample_of(len(manifest), options.explained_images)
     own = manifest.take(list(shard))
     tables: list[pa.Table] = []
     begun: deque[Callable[[], pa.Table]] = deque()
@@ -227,7 +235,8 @@ def _measure_shard(
             part = own.take(indices.tolist())
             images = images.to(device, memory_format=torch.channels_last)
             num_perturbed = min(len(images), max(0, options.perturbation_images - done))
-            batch = _batch(dual, images, labels.to(device), part, map_options, options, num_perturbed)
+            chosen = None if explained is None else explained[done : done + len(images)]
+            batch = _batch(dual, images, labels.to(device), part, map_options, options, num_perturbed, chosen)
             begun.append(_begin_table(batch, part, network, families, beside))
             if len(begun) > BATCHES_BEHIND:
                 tables.append(begun.popleft()())
@@ -245,6 +254,7 @@ def _batch(
     map_options: MapOptions,
     options: EvaluationOptions,
     num_perturbed: int,
+    explained: Tensor | None,
 ) -> MapBatch:
     """One pass of the backbone over N images, and all maps that they are judged by."""
     features = dual.extract(images)
@@ -264,7 +274,22 @@ def _batch(
         masks=known_masks(part, MAP_SIZE),
         num_perturbed=num_perturbed,
         perturbation_steps=options.perturbation_steps,
+        explained=explained,
     )
+
+
+def sample_of(num_images: int, count: int | None) -> Tensor | None:
+    """Which of the images of a split (N,) are in a sample of so many; ``None`` where all are.
+
+    >>> int(sample_of(10, 4).sum()), sample_of(10, 10)
+    (4, None)
+    """
+    if count is None or count >= num_images:
+        return None
+    generator = torch.Generator().manual_seed(derived_seed(0, "explained images"))
+    chosen = torch.zeros(num_images, dtype=torch.bool)
+    chosen[torch.randperm(num_images, generator=generator)[:count]] = True
+    return chosen
 
 
 def _begin_table(

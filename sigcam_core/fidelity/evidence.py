@@ -6,6 +6,7 @@ since they take some twenty times the passes.
 
 from __future__ import annotations
 
+from dataclasses import replace
 from functools import partial
 from typing import Any
 
@@ -18,7 +19,7 @@ from torch import Tensor
 from ..cams.batch import MapBatch
 from ..cams.score_maps import normalize_maps
 from ..common.errors import check_choice, fail
-from ..common.families import MetricFamily
+from ..common.families import MetricFamily, Need
 from ..common.resampling import FloatArray, Statistics
 from ..common.titles import FIDELITY_TITLES, PERTURBATION_METRICS, PERTURBATION_TITLES
 from ..dual.branch import HEADS, DualBranch
@@ -36,6 +37,8 @@ COLUMNS = (
     *((f"{kind}_score_{scorer}", pa.float64()) for scorer in SCORERS for kind in ("image", "explained")),
 )
 
+EXPLAINED = Need("fidelity", "coverage")
+"""An evaluation may explain a sample of the images alone, since that is most of its passes."""
 PERTURBATION_COLUMNS = (
     ("insertion_auc", pa.float32()),
     ("deletion_auc", pa.float32()),
@@ -46,7 +49,9 @@ PERTURBATION_COLUMNS = (
 
 
 def measure(batch: MapBatch) -> dict[str, Any]:
-    """The columns of N x R maps of the predicted classes, image-major."""
+    """The columns of N x R maps of the predicted classes, image-major; None where an image is not explained."""
+    if batch.explained is not None:
+        return _of_sample(batch, batch.explained)
     image_scores = {scorer: softmax_of_class(batch.logits[scorer], batch.predicted) for scorer in SCORERS}
     maps = MapsToScore(batch.images, batch.predicted, batch.predicted_maps, batch.options.rows, batch.distinct)
     explained = score_distinct_maps(batch.dual, maps, batch.options.batch_size, batch.options)
@@ -57,6 +62,19 @@ def measure(batch: MapBatch) -> dict[str, Any]:
         **{f"image_score_{name}": np.repeat(image_scores[name].cpu().numpy(), count) for name in SCORERS},
         **{f"explained_score_{name}": explained.scores[name].flatten().cpu().numpy() for name in SCORERS},
     }
+
+
+def _of_sample(batch: MapBatch, explained: Tensor) -> dict[str, Any]:
+    """The columns of a batch of which some images (N,) alone are explained."""
+    count = len(batch.options.rows)
+    values = {name: np.full((len(batch.images), count), np.nan) for name, _ in COLUMNS}
+    if bool(explained.any()):
+        own = {name: getattr(batch, name)[explained] for name in ("images", "labels", "predicted", "predicted_maps")}
+        logits = {head: one[explained] for head, one in batch.logits.items()}
+        measured = measure(replace(batch, **own, logits=logits, explained=None))
+        for name, column in measured.items():
+            values[name][explained.cpu().numpy()] = column.reshape(-1, count)
+    return {name: pa.array(column.ravel(), from_pandas=True) for name, column in values.items()}  # NaN is missing
 
 
 def fidelity_statistics(rows: pd.DataFrame, weights: FloatArray, scorer: str = "softmax") -> Statistics:
@@ -81,7 +99,8 @@ def fidelity_statistics(rows: pd.DataFrame, weights: FloatArray, scorer: str = "
         if len(heads) != 1:
             fail(f"the rows are of {len(heads)} heads, and have no scorer of their own: pass those of one head.")
         scorer = str(heads[0])
-    if rows["coverage"].isna().any():
+    rows, weights = EXPLAINED.restrict(rows, weights)
+    if rows.empty:
         fail("this evidence has no fidelity: evaluate with_fidelity, to make a table of it.")
     count = weights.sum(axis=1)
     y = rows[f"image_score_{scorer}"].to_numpy()
@@ -148,6 +167,7 @@ FIDELITY = MetricFamily(
     measure,
     fidelity_statistics,
     FIDELITY_TITLES,
+    needs=dict.fromkeys(FIDELITY_TITLES, EXPLAINED),
     variant="scorer",
     variants=(*SCORERS, OWN),
     makes_passes=True,
