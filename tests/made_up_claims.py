@@ -24,7 +24,8 @@ def favourable(test: Test) -> Interval:
     value = test.reference / (100 if LAYOUTS[test.table].is_ratio else 1) + far
     if len(LAYOUTS[test.table].columns) == 1:
         value = 2 * test.reference if test.expected == "positive" else test.reference / 2
-    half = 0.0 if test.expected == "none" else 0.01
+    value /= test.scale
+    half = 0.0 if test.expected == "none" else 0.01 / test.scale
     return value, value - half, value + half
 
 

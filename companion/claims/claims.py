@@ -55,7 +55,8 @@ LAYOUTS = {
     "wsol_differences": Layout(DIFFERENCE, HEADS_COMPARED, resamples=("tables", "resamples")),
     "fidelity_differences": Layout(DIFFERENCE, HEADS_COMPARED, resamples=("tables", "resamples")),
     "freezing": Layout(DIFFERENCE, "official freezing minus evaluation mode", "freezing.json"),
-    "semantics": Layout(("value", "low", "high")),
+    "own_branch_gains": Layout(DIFFERENCE),
+    "influence": Layout(("value", "low", "high")),
     "gauge": Layout(GAUGE, WITH_CHANCE),
     "record": Layout(GAUGE, WITH_CHANCE),
     "cpu": Layout(
@@ -82,6 +83,7 @@ class Test:
         condition: see :class:`companion.claims.verdicts.Outcome`.
         reference: what the interval is compared with.
         smallest: the smallest effect of interest, in points; 0 where there is none.
+        scale: factor by which the table's numbers are multiplied, so that a correlation reads as points.
         heads: which heads were compared, by what they were trained, in words.
         facts: of the experiment: ``dataset``, ``classes``.
     """
@@ -97,6 +99,7 @@ class Test:
     condition: str
     reference: float
     smallest: float
+    scale: float
     heads: str
     facts: Mapping[str, Any]
 
@@ -113,7 +116,7 @@ class Test:
     @property
     def keys(self) -> dict[str, str]:
         """What names its number: the columns of its row, and the experiment."""
-        return {"experiment": self.experiment.removeprefix("controls-"), **self.where}
+        return {"experiment": self.experiment.removeprefix("controls-").removeprefix("checks-"), **self.where}
 
     @property
     def command(self) -> str:
@@ -222,7 +225,6 @@ def _expand(evidence: Mapping[str, Any], content: Mapping[str, Any]) -> list[Tes
     for values in product(*each.values()):
         where = evidence.get("where", {}) | dict(zip(each, values, strict=True))
         label, compared = _words(evidence, table, where)
-        metric = where.get("metric", where.get("claim", ""))
         tests += [
             Test(
                 experiment=name,
@@ -234,7 +236,8 @@ def _expand(evidence: Mapping[str, Any], content: Mapping[str, Any]) -> list[Tes
                 compared=compared,
                 condition=evidence.get("condition", ""),
                 reference=_reference(evidence.get("reference", 0.0), content["experiments"][name]),
-                smallest=_smallest(metric, content),
+                smallest=_smallest(where.get("metric", ""), content),
+                scale=evidence.get("scale", 1.0),
                 heads=evidence.get("heads", content["experiments"][name].get("heads", "")),
                 facts=content["experiments"][name],
             )

@@ -34,7 +34,7 @@ def read_number(test: Test, results: Path) -> Number | None:
     row = _row(test, path, layout)
     if row is None:
         return None
-    value, low, high = (row[layout.columns[place]] for place in (0, len(layout.columns) // 2, -1))
+    value, low, high = (test.scale * row[layout.columns[place]] for place in (0, len(layout.columns) // 2, -1))
     if layout.is_ratio:
         value, low, high = (100 * (one - 1) for one in (value, low, high))
     return Number(value, low, high, 0 if low == high else _resamples(folder / layout.record, layout.resamples))

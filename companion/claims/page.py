@@ -195,7 +195,7 @@ def both_words(one: Judged) -> str:
 def _pages(one: Judged) -> str:
     """Links to the pages of the book that show a claim's evidence."""
     names = dict.fromkeys(test.experiment for test in one.claim.tests)
-    pages = dict.fromkeys("controls" if name.startswith("controls-") else name for name in names)
+    pages = dict.fromkeys("controls" if name.startswith(("controls-", "checks-")) else name for name in names)
     links = dict.fromkeys(PAGES.get(name, PAGES["results"]) for name in pages)
     return " and ".join(f'<a href="{page}">{title}</a>' for page, title in links)
 

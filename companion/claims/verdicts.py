@@ -101,10 +101,11 @@ Rule = Callable[[Sequence[Outcome], str], Verdict]
 
 
 def all_favour(outcomes: Sequence[Outcome], unit: str = "data set") -> Verdict:
-    """All that was measured must favour the claim, on two data sets or more.
+    """All numbers must favour the claim, on two data sets or more.
 
     ===========================================  ==================================================
     nothing measured, or from one source only    ``not tested``
+    all that was measured favours, some is not   ``not tested``
     all favour                                   ``holds``
     some favour, some do not                     ``holds only under`` the conditions where they do
     none favours, some are against               ``does not hold``
@@ -121,10 +122,10 @@ def all_favour(outcomes: Sequence[Outcome], unit: str = "data set") -> Verdict:
         return verdict
     favouring = [outcome for outcome in measured if outcome.decision == "favours"]
     if len(favouring) == len(measured):
-        return Verdict("holds")
+        return _if_complete(Verdict("holds"), outcomes)
     if favouring:
         return Verdict("holds only under", _where(favouring, measured))
-    return _none_favours(measured)
+    return _if_complete(_none_favours(measured), outcomes)
 
 
 def most_favour(outcomes: Sequence[Outcome], unit: str = "data set") -> Verdict:
@@ -143,7 +144,7 @@ def most_favour(outcomes: Sequence[Outcome], unit: str = "data set") -> Verdict:
     by_source = {name: [one for one in measured if one.source == name] for name in _unique(o.source for o in measured)}
     majority = [name for name, part in by_source.items() if _is_most(part, "favours")]
     if len(majority) == len(by_source):
-        return Verdict("holds")
+        return _if_complete(Verdict("holds"), outcomes)
     if majority:
         others = [name for name in by_source if name not in majority]
         return Verdict("holds only under", f"these conditions: on {listed(majority)}, not on {listed(others)}")
@@ -151,7 +152,7 @@ def most_favour(outcomes: Sequence[Outcome], unit: str = "data set") -> Verdict:
         return Verdict("undecided", "intervals that decide nothing could make a majority")
     for word, decisions in EQUIVALENCE.items():
         if all(_is_most(part, *decisions) for part in by_source.values()):
-            return Verdict(word)
+            return _if_complete(Verdict(word), outcomes)
     return Verdict("does not hold")
 
 
@@ -232,6 +233,14 @@ def _enough(outcomes: Sequence[Outcome], unit: str) -> tuple[list[Outcome], Verd
             "not tested", f"measured on one {unit} only, {sources[0]}, and no verdict rests on one"
         )
     return measured, None
+
+
+def _if_complete(verdict: Verdict, outcomes: Sequence[Outcome]) -> Verdict:
+    """A verdict about all numbers, which stands only where none is missing."""
+    missing = [outcome for outcome in outcomes if outcome.decision == "missing"]
+    if not missing or verdict.word not in ("holds", "equivalent"):
+        return verdict
+    return _not_measured(missing, f"{len(missing)} of {len(outcomes)} numbers are ")
 
 
 def _none_favours(measured: Sequence[Outcome]) -> Verdict:

@@ -17,7 +17,7 @@ from sigcam_core.common.errors import SigcamError
 BOOK = Path(__file__).parents[3] / "book"
 CLAIMS = load_claims()
 BY_ID = {claim.id: claim for claim in CLAIMS}
-PUBLISHED = {OVERHEAD, *EXPERIMENTS, *(f"controls-{name}" for name in EXPERIMENTS)}
+PUBLISHED = {OVERHEAD, *(f"{kind}{name}" for kind in ("", "controls-", "checks-") for name in EXPERIMENTS)}
 """Folders of `results/` that evidence may name."""
 
 
@@ -54,9 +54,9 @@ def test_evidence_names_experiments_tables_comparisons_and_metrics_that_there_ar
         assert bool(test.condition) == (test.role == "baseline" or claim.rule == "proved")
         assert test.heads or test.table == "cpu", "which head, and by what it was trained, is in every label"
         if test.table == "differences":
-            assert test.experiment.startswith("controls-")
+            assert test.experiment.startswith(("controls-", "checks-"))
             assert test.where["comparison"] in COMPARISONS
-            assert test.where["metric"] in TITLES
+            assert test.where["metric"] in TITLES or test.experiment.startswith("checks-")
         if test.table in ("gauge", "record"):
             assert test.reference == 2 / test.facts["classes"]
         elif test.table != "cpu":
@@ -128,7 +128,8 @@ def test_the_paper_s_own_network_and_optimiser_are_a_control_of_all_they_bear_on
 def test_fidelity_is_judged_by_each_map_s_own_branch_and_by_one_judge() -> None:
     claim = BY_ID["more_faithful"]
     own = [test for test in claim.tests if test.role == "protocol"]
-    assert {test.where.get("scorer", test.where.get("gain")) for test in own} == {"own_branch"}
+    assert {test.where.get("scorer", "own_branch") for test in own} == {"own_branch"}
+    assert {test.where["metric"][-4:] for test in own if test.table == "own_branch_gains"} == {"_own"}
     one_judge = [test for test in claim.tests if test.role == "control"]
     assert {test.where.get("scorer", "softmax") for test in one_judge} == {"softmax"}
     for part in (own, one_judge):

@@ -180,7 +180,7 @@ def test_what_was_not_measured_is_told_and_does_not_fail(tmp_path: Path) -> None
         assert set(one.rows.get("decision", [])) <= {"missing"}
         assert set(one.conditions.values()) == {""}
     localises = judge(BY_ID["localises_better"], tmp_path)
-    assert localises.control.detail == f"not measured yet: python -m companion publish {CARS} and 3 more"
+    assert localises.control.detail == f"not measured yet: python -m companion publish {CARS} and 6 more"
 
 
 def test_a_condition_is_shown_for_the_decisions_that_it_was_checked_for(tmp_path: Path) -> None:

@@ -82,6 +82,12 @@ def test_ratios_are_read_as_percent_over_one(tmp_path: Path) -> None:
     )  # of an older measurement
 
 
+def test_correlations_are_read_as_points(tmp_path: Path) -> None:
+    test = next(test for claim in load_claims() for test in claim.tests if test.where.get("metric") == "rank_weight")
+    rows = [{**test.where, "value": 0.25, "low": 0.125, "high": 0.5}]
+    assert read_number(test, write(tmp_path, test, rows, {"resamples": 10_000})) == Number(25.0, 12.5, 50.0, 10_000)
+
+
 def test_a_measurement_without_its_table_record_row_or_number_does_not_count(tmp_path: Path) -> None:
     assert read_number(DIFFERENCE, tmp_path) is None
     write(tmp_path, DIFFERENCE, [row(DIFFERENCE, 3.0)], {})

@@ -91,7 +91,10 @@ def test_an_interval_within_the_smallest_effect_is_evidence_of_none(
     ("letters", "sources", "word"),
     [
         ("ff", "", "holds"),
-        ("ffm", "", "holds"),
+        ("ffm", "", "not tested"),  # what is missing is never taken as held
+        ("fam", "", "holds only under"),
+        ("aam", "", "does not hold"),
+        ("ufm", "", "holds only under"),
         ("fff", "AAB", "holds"),
         ("fa", "", "holds only under"),
         ("fu", "", "holds only under"),
@@ -101,7 +104,8 @@ def test_an_interval_within_the_smallest_effect_is_evidence_of_none(
         ("au", "", "does not hold"),
         ("ae", "", "does not hold"),
         ("ee", "", "equivalent"),
-        ("eem", "", "equivalent"),
+        ("eem", "", "not tested"),
+        ("eum", "", "undecided"),
         ("eu", "", "undecided"),
         ("uu", "", "undecided"),
         ("f", "", "not tested"),
@@ -142,6 +146,9 @@ def test_all_must_favour(letters: str, sources: str, word: str) -> None:
         ("aauuee", "AAAABB", "does not hold"),
         ("fff", "AAA", "not tested"),
         ("mm", "", "not tested"),
+        ("ffmffm", "AAABBB", "not tested"),
+        ("eemeee", "AAABBB", "not tested"),
+        ("ffmeee", "AAABBB", "holds only under"),
     ],
 )
 def test_most_must_favour_on_every_data_set(letters: str, sources: str, word: str) -> None:
@@ -216,6 +223,7 @@ def test_metrics_that_contradict_one_another_are_both_named() -> None:
 
 def test_what_is_missing_is_told_with_its_command() -> None:
     assert str(all_favour(outcomes("mmm"))) == "not tested (not measured yet: run A and 2 more)"
+    assert all_favour(outcomes("ffm")).detail == "1 of 3 numbers are not measured yet: run C"
     assert "one data set only, A" in all_favour(outcomes("f")).detail
     assert "one network only, A" in all_favour(outcomes("f"), "network").detail
 
