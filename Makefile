@@ -42,7 +42,7 @@ PYTHON_NEEDED = $(or $(PYTHON),python3) is not Python 3.11, 3.12 or 3.13 with th
 # --nolock: Snakemake's own lock outlives a killed run; the Snakefile takes one of the system's, which does not.
 SNAKEMAKE = PATH="$(BIN):$$PATH" "$(BIN)/snakemake" --cores $(CORES) --rerun-incomplete --nolock
 
-# Let glibc keep freed memory, for ours and peers alike: else a forward pass takes up to twice as long.
+# Let glibc keep freed memory, for ours and peers: otherwise a forward pass takes up to twice as long.
 KEEP_MEMORY = MALLOC_MMAP_THRESHOLD_=1073741824 MALLOC_TRIM_THRESHOLD_=1073741824
 
 # What the tests that `make test` leaves out need, as markers of pyproject.toml.
@@ -57,7 +57,7 @@ help: ## list the targets
 
 setup: $(VENV)/.ready-$(TORCH) ## make the virtual environment from the lock file
 
-reproduce: setup ## run the whole pipeline and build the book, then print the headline figures
+reproduce: setup ## run the whole pipeline and build the book, then print the headline values
 	$(if $(CHOSEN),@"$(BIN)/python" -m companion plan --profile $(PROFILE) --work-dir $(WORK))
 	@$(SNAKEMAKE) --quiet host reason rules $(CHOSEN)
 	@"$(BIN)/python" -m companion summarise --profile $(PROFILE) --work-dir $(WORK)
@@ -101,7 +101,7 @@ faults: setup ## break runs on purpose, at up to 50 moments of each kind (an hou
 	@"$(BIN)/python" -m tests.fuzz
 	@$(MAKE) reproduce
 
-publish: setup ## measure an experiment anew, EXPERIMENT=name; RESULTS=results puts it in place of what is committed
+publish: setup ## measure an experiment again, EXPERIMENT=name; RESULTS=results puts it in place of what is committed
 	@$(KEEP_MEMORY) "$(BIN)/python" -m companion publish $(EXPERIMENT) $(if $(RESULTS),--results $(RESULTS))
 
 lab: setup ## open the notebooks in JupyterLab
@@ -140,7 +140,7 @@ lowest: setup ## run the tests with the lowest releases that pyproject.toml allo
 		$(if $(filter cpu,$(TORCH)),--torch-backend cpu) --requirement build/lowest.txt --editable .
 	@PATH="$(CURDIR)/build/lowest/bin:$$PATH" build/lowest/bin/pytest -o filterwarnings=default -k "not test_packaging"
 
-# Tools that need the network or that nobody else needs are fetched when they are asked for.
+# Tools that need the network or that are rarely needed are fetched when they are asked for.
 audit: setup ## look up known vulnerabilities of all locked packages (needs the network)
 	@"$(BIN)/python" -m pip install --quiet pip-audit
 	@"$(BIN)/pip-audit" --requirement requirements.lock --disable-pip

@@ -17,7 +17,7 @@ from .plan import ASSUMED_GPU_TFLOPS, print_plan
 
 VERBS = {
     "plan": "print what a profile of the matrix costs, before anything starts",
-    "summarise": "print the headline figures of the summary that the notebooks saved",
+    "summarise": "print the headline values of the summary that the notebooks saved",
     "publish": "measure an experiment and write its tables",
 }
 
@@ -35,7 +35,7 @@ def plan(options: Namespace) -> None:
 
 
 def summarise(options: Namespace) -> None:
-    """Print the headline figures, or how many rows of the paper's tables a profile has filled."""
+    """Print the headline values, or how many rows of the paper's tables a profile has filled."""
     from .chapters.several import print_filled
     from .show.saved import print_headline
 
@@ -55,7 +55,7 @@ def publish(options: Namespace) -> None:
 
 
 def profile_work_dir(profile: Profile, work_dir: Path | None) -> Path:
-    """The work dir of a profile: the one that is named, or its own below the usual one."""
+    """Return the profile's work dir: the given one, or the profile's own folder in the default one."""
     return work_dir or (default_work_dir() / profile.folder)
 
 

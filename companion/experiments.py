@@ -1,6 +1,6 @@
 """The experiments whose tables are measured on real data and committed: a table to read, and to add a line to.
 
-``python -m companion publish NAME`` measures one anew. Costs are seconds on two cores of an AMD EPYC, as the records
+``python -m companion publish NAME`` measures one again. Costs are seconds on two cores of an AMD EPYC, as the records
 in ``results/`` give them: of a head on cached features, and of the evaluation of the test split. The first run of a
 backbone over a data set, which makes the features, comes on top.
 """
@@ -40,13 +40,13 @@ class Experiment:
         dataset: to be prepared before, unless it is generated.
         backbone: of the network.
         origin: of the softmax classifier, one of :data:`sigcam_core.train.recipes.ORIGINS`.
-        epochs: of the heads; a small data set has fewer steps an epoch and needs more of them.
+        epochs: of the heads; a small data set has fewer steps per epoch and needs more of them.
         seeds: of the sigmoid head's training; fidelity is measured with the first.
         controls: further comparisons, of those in :data:`companion.measure.CONTROLS`.
         is_crossed: whether its heads are crossed with scalars and weights, ``publish controls-NAME``; they must be
             linear.
         perturbed_images: how many test images get insertion and deletion in the crossed measurement, the first of them,
-            at seven passes a map.
+            at seven passes per map.
         shipped_as: name under which the sigmoid head ships with the package, if it does.
         folder: where its files lie within the work dir; empty for the work dir itself.
         classifier_recipe: name in :data:`sigcam_core.train.recipes.CLASSIFIER_RECIPES`; empty for the usual one.
@@ -86,7 +86,7 @@ class Experiment:
 
 TABLE = (
     # ImageNet's own classifier, 1,000 classes cut to 200: the softmax head is given, and only the sigmoid head learns.
-    # Cost: nothing for the classifier, 25 s a seed, evaluation 520 s. Expect MaxBoxAccV2 of CAM to rise from 60.2 to
+    # Cost: nothing for the classifier, 25 s per seed, evaluation 520 s. Expect MaxBoxAccV2 of CAM to rise from 60.2 to
     # 60.9, and three seeds to lie within a tenth of a point.
     Experiment(
         "tiny_imagenet",
@@ -121,7 +121,7 @@ TABLE = (
     Experiment("shapes", "small_cnn", "scratch", controls=("freezing",), is_crossed=True, folder="published"),
     # The paper's own architecture on photographs where there is no GPU: ResNet-50 with stride 1 in layer4, trained from
     # random weights on images of 64 pixels for as long as two hours go. Cost: the better part of these for the
-    # classifier. Expect a weak one, with maps of 4 x 4: it shows the line at work on that network, and no more.
+    # classifier. Expect a weak one, with 4 x 4 maps: it shows only that the pipeline runs on that network.
     Experiment("tiny_imagenet", "resnet50_64px", "scratch"),
     # The paper's VGG-16 on its own data, in both forms, where there is no GPU. Blocks 1 to 4 stay ImageNet's, and what
     # comes after them learns on what they give of two crops of each image. Passes are in bfloat16, for which the CPU

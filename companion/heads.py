@@ -28,7 +28,7 @@ if TYPE_CHECKING:
 
 
 def run_of(experiment: Experiment, work_dir: Path, seed: int) -> Run:
-    """The run of one seed of an experiment."""
+    """Return the run of one seed of an experiment."""
     folder = work_dir / experiment.folder
     recipes = (experiment.classifier_recipe, experiment.sigmoid_recipe)
     return Run(
@@ -98,7 +98,7 @@ def choice_of(
 
 
 def chosen(table: pd.DataFrame, recipe: Recipe) -> Recipe:
-    """The recipe with the learning rate and weight decay that did best."""
+    """Fill in the learning rate and weight decay that did best."""
     row = table[table["chosen"]].iloc[0]
     rate, decay = float(row["learning_rate"]), float(row["weight_decay"])
     return replace(recipe, learning_rate=rate, weight_decay=decay)

@@ -123,12 +123,12 @@ def publish(
 
 
 def _first_runs(work_dir: Path) -> dict[str, Run]:
-    """The run of the first seed of every experiment, by the experiment's name."""
+    """Return the run of every experiment's first seed, by the experiment's name."""
     return {one.name: run_of(one, work_dir, one.seeds[0]) for one in EXPERIMENTS.values()}
 
 
 def _publish_experiment(experiment: Experiment, results: Path, work_dir: Path, report: Report) -> None:
-    """The tables of an experiment, each as soon as it is made: the last takes most of the time."""
+    """Write the tables of an experiment, each as soon as it is made: the last takes most of the time."""
     folder = results / experiment.name
     runs = [run_of(experiment, work_dir, seed) for seed in experiment.seeds]
     first = runs[0]
@@ -153,14 +153,14 @@ def top1_of_softmax(evidence: pd.DataFrame) -> float:
 
 
 def _recorded_recipe(name: str) -> Recipe | None:
-    """The recipe of an experiment's classifier as it is committed, which a comparison measured alone builds on."""
+    """Read the committed recipe of an experiment's classifier, which a comparison measured alone builds on."""
     record = MEASURED / name / "record.json"
     recipe = read_json(record)["classifier"].get("recipe") if record.exists() else None
     return Recipe(**recipe) if recipe else None
 
 
 def _publish_control(control: str, experiment: Experiment, run: Run, folder: Path, report: Report) -> None:
-    """A further comparison and its own record, since it may be measured alone."""
+    """Write a further comparison with a record of its own, since it may be measured alone."""
     table = CONTROLS[control](run, experiment.measured or Extent(), report)
     facts = {"resamples": RESAMPLES, "resampling_seed": 0, "threads": torch.get_num_threads(), "rules": rules_digest()}
     # Before the table is written: a committed table that changes makes the commit look edited.
@@ -181,7 +181,7 @@ def _seeds(runs: list[Run]) -> pd.DataFrame:
 
 
 def _record(experiment: Experiment, runs: list[Run]) -> dict[str, Any]:
-    """Where the numbers come from: the records of all stations, and what is particular to the networks."""
+    """Where the numbers come from: the records of all stages, and what is particular to the networks."""
     first = runs[0]
     dual = ensure_sigmoid_head(first)
     test = ensure_manifest(first.dataset, first.work_dir).split("test")

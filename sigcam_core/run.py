@@ -30,7 +30,7 @@ def default_work_dir() -> Path:
 
 
 def resolve_work_dir(work_dir: str) -> Path:
-    """The folder that a notebook's parameter names; empty means :func:`default_work_dir`."""
+    """Resolve the folder that a notebook's parameter names; empty means :func:`default_work_dir`."""
     return user_path(work_dir) if work_dir else default_work_dir()
 
 

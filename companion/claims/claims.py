@@ -175,7 +175,7 @@ def _claims_file() -> dict[str, Any]:
 
 
 def load_claims(text: str | None = None) -> list[Claim]:
-    """The claims, in the order of the file.
+    """Load the claims, in the order of the file.
 
     Args:
         text: of another file of claims, as TOML; the project's where it is left out.
@@ -216,7 +216,7 @@ def rules_digest() -> str:
 
 
 def _expand(evidence: Mapping[str, Any], content: Mapping[str, Any]) -> list[Test]:
-    """The tests of one entry: one an experiment of its group and combination of the lists under ``each``."""
+    """List the tests of one entry: one per experiment of its group and combination of the lists under ``each``."""
     table = check_choice("table of evidence", evidence["table"], LAYOUTS)
     check_choice("group of experiments", evidence["experiments"], content["groups"])
     check_choice("role of evidence", evidence["role"], get_args(Role))

@@ -48,7 +48,7 @@ def _row(test: Test, path: Path, layout: Layout) -> dict[str, float] | None:
     if missing and set(missing) <= set(layout.may_lack):
         return None
     if missing:
-        fail(f"{path} lacks column {missing[0]}, which a claim asks for: measure it anew with `{test.command}`.")
+        fail(f"{path} lacks column {missing[0]}, which a claim asks for: measure it again with `{test.command}`.")
     for column, value in test.where.items():
         table = table[table[column] == value]
     table = table.dropna(subset=columns)

@@ -44,12 +44,12 @@ HEADINGS = (
 
 
 def of_paper(judged: Sequence[Judged]) -> list[Judged]:
-    """The claims that are the paper's."""
+    """Select the claims that are the paper's."""
     return [one for one in judged if one.claim.wording != "ours"]
 
 
 def beyond_paper(judged: Sequence[Judged]) -> list[Judged]:
-    """The claims that this book adds."""
+    """Select the claims that this book adds."""
     return [one for one in judged if one.claim.wording == "ours"]
 
 
@@ -108,7 +108,7 @@ def _chip(word: str) -> str:
 
 
 def rules_table(judged: Sequence[Judged]) -> pd.DataFrame:
-    """The rules in words, and the claims that each judges."""
+    """Tabulate the rules in words, and the claims that each judges."""
     rows = [
         (rule.replace("_", " "), words, ", ".join(one.claim.title for one in judged if one.claim.rule == rule))
         for rule, words in RULE_WORDS.items()
@@ -117,7 +117,7 @@ def rules_table(judged: Sequence[Judged]) -> pd.DataFrame:
 
 
 def evidence_table(one: Judged) -> pd.DataFrame:
-    """The evidence of a claim as text, one row a number: nothing is left out, also what was not measured."""
+    """Tabulate the evidence of a claim as text, one row per number, including what was not measured."""
     rows = []
     for number, row in enumerate(one.rows.to_dict("records"), 1):
         cells = {"row": number, "role": row["role"], "measured": row["measured"], "compared": row["compared"]}
@@ -219,7 +219,7 @@ def _theorems(one: Judged, theorems: str) -> str:
 
 
 def verdict_values(judged: Sequence[Judged]) -> dict[str, Value]:
-    """The verdicts for the book's prose.
+    """Collect the verdicts for the book's prose.
 
     Returns:
         For each claim ``ID_protocol`` and ``ID_control``, the words; ``ID_verdict``, both in a few words; and

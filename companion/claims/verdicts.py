@@ -21,7 +21,7 @@ WORDS: tuple[Word, ...] = ("holds", "holds only under", "equivalent", "does not 
 
 
 def decide(low: float, high: float, expected: Sign, reference: float = 0.0, smallest: float = 0.0) -> Decision:
-    """What one interval says.
+    """Decide what one interval shows.
 
     Args:
         low: end of the interval.

@@ -126,7 +126,7 @@ def pooled_rows(dual: DualBranch, images: Manifest, features: Path, report: Repo
 
 
 def _pooled(dual: DualBranch, images: Manifest, features: Path, report: Report) -> FeatureCache:
-    """What the linear layers take, of the images as they are."""
+    """Cache the inputs of the linear layers, for the images without augmentation."""
     pool, _ = split_pooling(dual.softmax_head)
     body = nn.Sequential(dual.backbone, pool).eval()
     body.input_format = dual.input_format  # type: ignore[assignment]  # torch types all attributes as modules
@@ -146,7 +146,7 @@ def _by_sgd(run: Run, kind: str, splits: Splits, folder: Path, report: Report) -
 
 
 def _trained(run: Run, head: str, recipe: Recipe, splits: Splits, path: Path, report: Report) -> LinearHead:
-    """A head by a recipe, from the file where it is there: the sigmoid head starts from the softmax head."""
+    """Load a head, or train it by a recipe where there is no file: the sigmoid head starts from the softmax head."""
     if not path.exists():
         torch.manual_seed(run.seed)
         dual = DualBranch.from_classifier(ensure_classifier(run), init="copy")
@@ -165,7 +165,7 @@ def _trained(run: Run, head: str, recipe: Recipe, splits: Splits, path: Path, re
 def _heads_table(
     heads: dict[str, LinearHead], dual: DualBranch, manifest: Manifest, run: Run, report: Report
 ) -> pd.DataFrame:
-    """Of every head: gauge energy, and Top-1 on held-out and on test images."""
+    """Tabulate every head's gauge energy, and its Top-1 on held-out and on test images."""
     rows: dict[str, dict[str, float]] = {name: {"gauge_energy": gauge_energy(h.weight)} for name, h in heads.items()}
     for split in ("val", "test"):
         cache = _pooled(dual, manifest.split(split), run.features, report)
@@ -176,7 +176,7 @@ def _heads_table(
 
 
 def log_odds_likeness(heads: dict[str, LinearHead], softmax: str, inputs: Tensor, labels: Tensor) -> pd.DataFrame:
-    """How near each head's logits come to the log-odds of a softmax head: the sigmoid head is their linear stand-in.
+    """Measure how near each head's logits are to a softmax head's log-odds: the sigmoid head is their linear stand-in.
 
     Args:
         heads: by name.

@@ -218,6 +218,6 @@ def other_classes(class_idx: Tensor, num_classes: int, image_seeds: Tensor) -> T
 
 
 def centre_of(height: int, width: int) -> Tensor:
-    """The map (height, width) of no network: a Gaussian at the centre (Choe et al. 2020), in float64."""
+    """Make the map (height, width) of no network: a Gaussian at the centre (Choe et al. 2020), in float64."""
     rows, columns = ((torch.arange(n, dtype=torch.float64) - (n - 1) / 2) / n for n in (height, width))
     return torch.exp(-(rows[:, None] ** 2 + columns[None, :] ** 2) / (2 * CENTRE_WIDTH**2))

@@ -99,18 +99,18 @@ def locate_controls(
 
 
 def have_boxes(located: Arrays) -> NDArray[np.bool_]:
-    """Which images of :func:`locate_controls` have a box, (N,)."""
+    """Say which images of :func:`locate_controls` have a box, (N,)."""
     return np.logical_not(np.isnan(located["gt_loc_iou"][:, 0]))
 
 
 def have_masks(located: Arrays) -> NDArray[np.bool_]:
-    """Which images of :func:`locate_controls` have a mask of which some pixel counts, (N,)."""
+    """Say which images of :func:`locate_controls` have a mask of which some pixel counts, (N,)."""
     pixels: NDArray[np.int64] = located["histograms"][:, 0].sum(axis=(1, 2), dtype=np.int64)
     return pixels > 0
 
 
 def _nothing(num_rows: int) -> Arrays:
-    """The measurements of an image without box and mask."""
+    """Return the measurements of an image without box and mask."""
     return {
         "hits": np.zeros((num_rows, NUM_BYTES), dtype=np.uint8),
         "outer_hits": np.zeros((num_rows, NUM_BYTES), dtype=np.uint8),
@@ -153,7 +153,7 @@ def _locate_image(
     boxes: BoxArray,
     mask: NDArray[np.uint8] | None,
 ) -> Arrays:
-    """The measurements of one image's R maps (R, h, w) by what it has; maps equal once stretched are located once."""
+    """Measure one image's R maps (R, h, w) by its annotations; maps equal after stretching are located once."""
     distinct, index = np.unique(source, return_inverse=True)
     score_maps = normalize_maps(maps[distinct], (MAP_SIZE, MAP_SIZE)).numpy()
     for place, row in enumerate(distinct.tolist()):
@@ -177,7 +177,7 @@ def _locate_image(
 
 
 def score_controls(extract: Callable[[Tensor], Tensor], images: Tensor, batch: ControlBatch, batch_size: int) -> Arrays:
-    """What every head says of the explained images of N x R control maps.
+    """Score the explained images of N x R control maps with every head.
 
     Args:
         extract: images (B, 3, H, W) to feature maps (B, K, h, w).
@@ -207,14 +207,14 @@ def score_controls(extract: Callable[[Tensor], Tensor], images: Tensor, batch: C
 
 
 def _scores(heads: Sequence[LinearHead], pooled: Tensor, class_idx: Tensor) -> Tensor:
-    """Probabilities (B, S) of one class an image by each head."""
+    """Probabilities (B, S) of one class per image by each head."""
     return torch.stack([softmax_of_class(head.logits(pooled), class_idx) for head in heads], dim=1)
 
 
 def perturb_controls(
     extract: Callable[[Tensor], Tensor], images: Tensor, batch: ControlBatch, judge: str, batch_size: int
 ) -> Arrays:
-    """Insertion and deletion of N x R control maps, scored by one head; each distinct map once.
+    """Compute insertion and deletion of N x R control maps, scored by one head; each distinct map once.
 
     Args:
         extract: images (B, 3, H, W) to feature maps (B, K, h, w).
@@ -254,7 +254,7 @@ def perturb_controls(
 def grid_controls(
     batch: GridBatch, features: Tensor, controls: Sequence[Control], heads: Mapping[str, LinearHead]
 ) -> dict[str, Tensor]:
-    """The grid pointing game of R control maps, made at the grid.
+    """Play the grid pointing game with R control maps, computed on the grid.
 
     Args:
         batch: G grids of n x n images.

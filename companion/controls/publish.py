@@ -1,4 +1,4 @@
-"""What the maps know: every head, scalar and treatment of weights crossed, beside maps that know nothing.
+"""What the maps know: every head, scalar and treatment of weights crossed, with maps that carry no information.
 
 ``python -m companion publish controls-NAME`` measures the controls of an experiment whose heads are linear, step by
 step (:mod:`companion.controls.study`), and writes their tables.

@@ -252,7 +252,7 @@ def _decoded(study: Study, images: Manifest, items: slice) -> Tensor:
 
 
 def held_out_hits(located: Arrays) -> NDArray[np.uint8]:
-    """The hits (V, R, 96) of those held-out images that have boxes."""
+    """Select the hits (V, R, 96) of the held-out images that have boxes."""
     there = have_boxes(located)
     if not there.any():
         fail("no held-out image has a box, so that no threshold can be chosen: prepare a split val that has boxes.")

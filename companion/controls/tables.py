@@ -83,7 +83,7 @@ class ControlEvidence:
 
 
 Resampled = dict[str, dict[str, FloatArray]]
-"""By name of the row and metric, the figure and its resamples (1 + B,)."""
+"""By name of the row and metric, the value and its resamples (1 + B,)."""
 
 
 def resampled_figures(evidence: ControlEvidence, resamples: int = 1000, seed: int = 0) -> Resampled:
@@ -158,7 +158,7 @@ def fixed_figures(
 
 
 def _add_grids(figures: Resampled, evidence: ControlEvidence, resamples: int, seed: int) -> None:
-    """A cell counts as often as its own image is drawn: grids share images, so they are no sample of their own."""
+    """Add the grid values; a cell counts as often as its image is drawn: grids share images, so they are no sample."""
     num_images = len(evidence.located["hits"])
     weights = figure_and_resamples(num_images, resamples, seed)
     for cells, shares in evidence.grids.items():
@@ -214,7 +214,7 @@ def _add_perturbation(figures: Resampled, evidence: ControlEvidence, resamples: 
 
 
 def figures_table(figures: Resampled, controls: Sequence[Control]) -> pd.DataFrame:
-    """Every figure with its 95 % interval.
+    """Tabulate every value with its 95 % interval.
 
     Returns:
         Columns ``head, scalar, weights, metric, value, low, high``, in %.
@@ -228,7 +228,7 @@ def figures_table(figures: Resampled, controls: Sequence[Control]) -> pd.DataFra
 
 
 def with_image_counts(table: pd.DataFrame, evidence: ControlEvidence) -> pd.DataFrame:
-    """A table with a column ``metric``, and a column ``images`` where localisation rests on fewer than all images.
+    """Add a column ``metric``, and a column ``images`` where localisation uses fewer than all images.
 
     The column says on how many boxes, or masks, were there for; it is missing where a metric needs neither.
     """
@@ -269,7 +269,7 @@ def without_later(comparison: str, metric: str) -> bool:
 def gains_table(
     figures: Resampled, energies: Mapping[str, float], sigmoid: str, keep: Kept = without_later
 ) -> pd.DataFrame:
-    """What each softmax head's signed map gains by each of ``GAINS``, beside the freedom that the head uses.
+    """Tabulate what each softmax head's signed map gains by each of ``GAINS``, and the freedom that the head uses.
 
     Args:
         figures: of :func:`resampled_figures`.
@@ -296,7 +296,7 @@ def gains_table(
 
 
 def scorers_table(evidence: ControlEvidence) -> pd.DataFrame:
-    """The same maps judged by every head: average drop and increase in confidence, and the judge's own confidence.
+    """Score the same maps with every head: average drop, increase in confidence, and the scorer's own confidence.
 
     Returns:
         Columns ``head, scalar, weights, scorer, average_drop, increase_in_confidence, confidence``, in %; the last is
@@ -315,7 +315,7 @@ def scorers_table(evidence: ControlEvidence) -> pd.DataFrame:
 
 
 def likeness_table(evidence: ControlEvidence) -> pd.DataFrame:
-    """How like the maps of the right class and of a random wrong one are.
+    """Tabulate how similar the maps of the right class and of a random wrong one are.
 
     Returns:
         Columns ``head, weights, correlation``, the mean of Pearson's correlation over places of the feature map.

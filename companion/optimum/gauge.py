@@ -104,7 +104,7 @@ def gauge_study(
 
 
 def starting_head(num_classes: int, width: int, start: str, seed: int) -> nn.Linear:
-    """A linear head of zeros, or of weights drawn from N(0, 0.01^2); its bias is zero.
+    """Make a linear head of zeros, or of weights drawn from N(0, 0.01^2); its bias is zero.
 
     Args:
         num_classes: C.
@@ -123,7 +123,7 @@ def starting_head(num_classes: int, width: int, start: str, seed: int) -> nn.Lin
 
 
 def expected_gauge_energy(recipe: Recipe, num_items: int, mean: Tensor, weight: Tensor) -> float:
-    """The gauge energy that theory gives a trained head, C (f ||m||)^2 / ||W||_F^2, or NaN for Adam and AdamW.
+    """Compute a trained head's expected gauge energy, C (f ||m||)^2 / ||W||_F^2, or NaN for Adam and AdamW.
 
     Args:
         recipe: of its training, with an optimizer.
@@ -138,7 +138,7 @@ def expected_gauge_energy(recipe: Recipe, num_items: int, mean: Tensor, weight: 
 
 
 def mean_weight_factor(recipe: Recipe, num_items: int) -> float:
-    """The factor f by which SGD with weight decay has shrunk the mean weight of a softmax head by the end of training.
+    """Compute the factor f by which SGD with weight decay shrinks the mean weight of a softmax head in training.
 
     Without momentum it is the product of 1 - rate x decay over the steps. Nesterov's momentum follows the same
     recursion as the weights do (Sutskever et al. 2013, as torch has it), with the decay as the only gradient.
@@ -183,4 +183,4 @@ def _accuracy(weight: Tensor, bias: Tensor, train: Rows, held_out: Rows, loss: L
 
 
 def _silent(line: str) -> None:
-    """A line a head is enough."""
+    """Report nothing: one line per head is enough."""

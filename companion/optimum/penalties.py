@@ -114,7 +114,7 @@ def penalty_path(
 
 
 def judge_head(optimum: Optimum, held_out: Rows, head: str) -> dict[str, float]:
-    """The columns ``held_out_loss`` and ``held_out_top1`` (%) of a head on features (M, D) and labels (M,)."""
+    """Score a head on features (M, D) and labels (M,): columns ``held_out_loss`` and ``held_out_top1`` (%)."""
     logits = held_out.features.double() @ optimum.weight.double().T + optimum.bias.double()
     top1 = 100 * (logits.argmax(1) == held_out.labels).double().mean().item()
     return {"held_out_loss": mean_loss(logits, held_out.labels, head), "held_out_top1": top1}

@@ -52,12 +52,12 @@ def read_cells(results: Path) -> tuple[pd.DataFrame, pd.DataFrame]:
 
 
 def whole_table(cells: pd.DataFrame, baselines: pd.DataFrame) -> pd.DataFrame:
-    """The cells, and below them the maps that know no class."""
+    """Stack the cells and, below them, the maps that know no class."""
     return pd.concat([cells, baselines], ignore_index=True)
 
 
 def against_table(cells: pd.DataFrame, baselines: pd.DataFrame) -> str:
-    """The table as HTML: one row a published cell, then the maps that know no class.
+    """Write the table as HTML: one row per published cell, then the maps that know no class.
 
     Args:
         cells: of :func:`companion.paper.cells.paper_cells`.
@@ -74,7 +74,7 @@ def against_table(cells: pd.DataFrame, baselines: pd.DataFrame) -> str:
 
 
 def cell_name(row: dict[Any, Any]) -> str:
-    """What a published cell is of, such as ``CAM + Ours, GT-Loc``."""
+    """Name a published cell, such as ``CAM + Ours, GT-Loc``."""
     method = METHOD_TITLES.get(row["method"], SCALAR_TITLES.get(row["method"], row["method"]))
     method += " + Ours" if row["head"] == "sigmoid" else ""
     metric = METRIC_TITLES.get(row["metric"], QUANTITY_TITLES.get(row["metric"], row["metric"]))
@@ -83,7 +83,7 @@ def cell_name(row: dict[Any, Any]) -> str:
 
 
 def _row(row: dict[Any, Any]) -> dict[str, Any]:
-    """What the template shows of a cell: each text with the value to sort it by, and the commands that make it."""
+    """Collect what the template shows of a cell: texts with the values to sort by, and commands that make it."""
     unit = "" if row["unit"] == "%" else f" {UNIT_NAMES[row['unit']]}"
     digits = 1 if row["unit"] == "%" else 2
     paper = _number(row["paper"], 2) + (f" ({row['paper_gain']:+.2f})" if pd.notna(row["paper_gain"]) else "") + unit
@@ -130,7 +130,7 @@ def _with_interval(value: Any, low: Any, high: Any, digits: int, sign: str = "")
 
 
 def opening_of_cells(cells: pd.DataFrame) -> str:
-    """How many published cells were measured on what, and how often the gain has the paper's sign.
+    """Say how many published cells were measured on what, and how often the gain has the paper's sign.
 
     Args:
         cells: of :func:`companion.paper.cells.paper_cells`.
@@ -142,7 +142,7 @@ def opening_of_cells(cells: pd.DataFrame) -> str:
 
 
 def gains_of_maps(cells: pd.DataFrame) -> pd.DataFrame:
-    """The cells in which both the paper and this book have a gain of a map that is not zero for both."""
+    """Select the cells where both the paper and this book have a gain of a map that is not zero for both."""
     rows = cells.dropna(subset=["paper_gain", "our_gain"])
     return rows[(rows["unit"] == "%") & (rows["metric"] != "top1_cls")]
 
@@ -178,7 +178,7 @@ def distinct_gains(rows: pd.DataFrame) -> pd.DataFrame:
 
 
 def cell_values(cells: pd.DataFrame) -> dict[str, Value]:
-    """Counts for the prose: all cells, those of each status, and gains that have the paper's sign."""
+    """Count for the prose: all cells, those of each status, and gains that have the paper's sign."""
     rows = gains_of_maps(cells)
     values: dict[str, Value] = {"cells": len(cells), "gains": len(rows)}
     values["distinct_gains"] = len(distinct_gains(rows))

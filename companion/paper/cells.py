@@ -1,4 +1,4 @@
-"""Every published cell beside ours: value and gain of the paper, what was measured here, on what, and what is missing.
+"""Every published cell next to ours: value and gain of the paper, what was measured here, on what, and what is missing.
 
 A cell takes the best that was measured: an experiment on the paper's own data and network, then one on the same data
 with another network, then one on other data, whose difference from the paper's value would mean nothing.
@@ -71,7 +71,7 @@ JobOf = Callable[[str, str, str], tuple[str, str]]
 
 
 def committed_cells(results: Path, job_of: JobOf) -> pd.DataFrame:
-    """What :func:`paper_cells` gives of what was measured and is committed.
+    """Apply :func:`paper_cells` to the committed measurements.
 
     Args:
         results: folder of all that was measured, such as :data:`companion.show.results.MEASURED`.
@@ -82,7 +82,7 @@ def committed_cells(results: Path, job_of: JobOf) -> pd.DataFrame:
 
 
 def committed_baselines(results: Path) -> pd.DataFrame:
-    """What :func:`baseline_rows` gives of what was measured and is committed.
+    """Apply :func:`baseline_rows` to the committed measurements.
 
     Args:
         results: folder of all that was measured.
@@ -116,9 +116,9 @@ def paper_cells(
 ) -> pd.DataFrame:
     """All cells of the paper's Tables 1 to 3, one row each, with columns :data:`COLUMNS`.
 
-    Gains and differences are in the unit of the cell. Intervals are 95 %, of one figure or one paired difference. The
-    authors score fidelity of the sigmoid head's maps by the sigmoid branch, so ours is scored alike; such a gain mixes
-    two scorers, and has no paired interval.
+    Gains and differences are in the unit of the cell. Intervals are 95 %, of one value or one paired difference. The
+    authors score fidelity of the sigmoid head's maps by the sigmoid branch, so ours is scored the same way; such a gain
+    mixes two scorers, and has no paired interval.
 
     Args:
         measured: experiments by name; each row takes the best that has it, see :func:`ranked`.
@@ -161,7 +161,7 @@ def our_cell(
     metric: str,
     paper: float = float("nan"),
 ) -> dict[str, object]:
-    """What the first experiment that has one of the paper's cells has for it, with interval and gain over softmax.
+    """Take one of the paper's cells from the first experiment that has it, with interval and gain over softmax.
 
     Args:
         candidates: experiments, the best first, see :func:`ranked`.
@@ -219,11 +219,11 @@ def _page(one: Measured, section: str) -> str:
 
 
 def with_own(cells: pd.DataFrame, own: pd.DataFrame) -> pd.DataFrame:
-    """The cells with the values of a profile's runs in place of what stood in; an experiment's have intervals and stay.
+    """Replace stand-in values by those of a profile's runs; an experiment's values have intervals and stay.
 
     Args:
         cells: of :func:`paper_cells`.
-        own: one row a network, method and head, with column ``dataset`` and one a metric.
+        own: one row per network, method and head, with column ``dataset`` and one per metric.
     """
     if "dataset" not in own:
         return cells
@@ -290,7 +290,7 @@ def _how(job: tuple[str, str], profile: str) -> dict[str, object]:
 
 
 def baseline_rows(crossed: Mapping[str, Measured], results: Path) -> pd.DataFrame:
-    """Rows of maps that know no class beside the paper's metrics: the centre and the sum of feature maps.
+    """Build rows of maps that know no class for the paper's metrics: the centre and the sum of feature maps.
 
     Args:
         crossed: crossed measurements by name, ``controls-NAME``.

@@ -1,4 +1,4 @@
-"""The summary: what notebooks save for the book, and the headline figures at the end of a run.
+"""The summary: what notebooks save for the book, and the headline values at the end of a run.
 
 Values, tables and figures of one run lie in ``summary/`` of the work dir. What was measured and is committed lies in
 ``results/`` of the project (:mod:`companion.show.results`).
@@ -113,11 +113,11 @@ def save_figure(work_dir: Path, name: str, figure: Figure, has_photographs: bool
 
 
 def flat_values(table: pd.DataFrame, columns: Sequence[str]) -> dict[str, Value]:
-    """The figures of a table under flat names such as ``gap_cam_softmax_pxap``, for the book's prose.
+    """Flatten a table's values to names for the book's prose, such as ``gap_cam_softmax_pxap``.
 
     Args:
         table: with columns ``network`` (whose last part names the head), ``method``, and ``head`` or ``metric``.
-        columns: the figures; those that the table lacks or that are missing in a row are left out.
+        columns: the values; those that the table lacks or that are missing in a row are left out.
     """
     values: dict[str, Value] = {}
     for row in table.to_dict("records"):
@@ -142,7 +142,7 @@ HEADLINE = (
 
 
 def print_headline(work_dir: Path) -> None:
-    """Print the headline figures of a run, and where its book is.
+    """Print the headline values of a run, and where its book is.
 
     Args:
         work_dir: folder of everything that was made.

@@ -1,4 +1,4 @@
-"""The table of networks: one entry a network, with where it is made and what it takes. Nothing here imports torch."""
+"""The table of networks: one entry per network, with where it is made and what it takes. Nothing here imports torch."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ class InputFormat(NamedTuple):
 
     @property
     def channels(self) -> int:
-        """Of the images."""
+        """Number of channels of the images."""
         return len(self.mean)
 
 
@@ -41,8 +41,8 @@ class Backbone:
     """One network.
 
     Attributes:
-        maker: function of this room that builds it, as ``module:function``, so that only what is built is imported. It
-            is called with ``name``, ``num_classes`` and ``pretrained``, and with ``large_feature_map`` where that is
+        maker: function of this module that builds it, as ``module:function``, so that only what is built is imported.
+            It is called with ``name``, ``num_classes`` and ``pretrained``, and with ``large_feature_map`` where that is
             possible, and returns a module, images (N, 3, H, W) to logits (N, C).
         input_format: what it takes.
         new_layers: beginnings of the names of layers that the published network of this name lacks, and which stay
@@ -122,7 +122,7 @@ def check_backbone(name: str) -> str:
 
 
 def input_format(name: str) -> InputFormat:
-    """How images are made ready for a network.
+    """Return how images are prepared for a network.
 
     Raises:
         SigcamError: for an unknown name.
@@ -140,7 +140,7 @@ def input_format(name: str) -> InputFormat:
 
 
 def known_format(network: object) -> InputFormat | None:
-    """What a network itself says of its input: the attribute ``input_format``, or timm's configuration."""
+    """Read what a network itself says of its input: the attribute ``input_format``, or timm's configuration."""
     own: InputFormat | None = getattr(network, "input_format", None)
     config = getattr(network, "pretrained_cfg", None) or {}
     if own is not None or not {"input_size", "mean", "std"} <= set(config):
@@ -150,7 +150,7 @@ def known_format(network: object) -> InputFormat | None:
 
 
 def required_format(network: object) -> InputFormat:
-    """The input format of a network that images must be made ready for.
+    """Return the input format that a network's images must be converted to.
 
     Raises:
         SigcamError: if the network does not say.

@@ -114,4 +114,6 @@ def refusing_a_failed_download(name: str) -> Iterator[None]:
         yield
     except (OSError, RuntimeError) as error:  # urllib's errors are OSErrors; a wrong hash is a RuntimeError
         reason = str(error).splitlines()[0] if str(error) else type(error).__name__
-        fail(f"ImageNet weights of {name} cannot be fetched ({reason}): mend the connection, or use pretrained=False.")
+        fail(
+            f"ImageNet weights of {name} cannot be fetched ({reason}): restore the connection, or use pretrained=False."
+        )

@@ -80,7 +80,7 @@ def predict(dual: DualBranch, features: Tensor, num_classes: int) -> tuple[dict[
 def maps_of_labels_and_predictions(
     dual: DualBranch, images: Tensor, features: Tensor, labels: Tensor, predicted: Tensor, options: MapOptions
 ) -> tuple[Tensor, Tensor]:
-    """Maps (N, R, h, w) of the labels, and of the predicted classes, which are the same where the prediction is right.
+    """Compute maps (N, R, h, w) of the labels and of the predicted classes, equal where the prediction is right.
 
     Args:
         dual: the network.

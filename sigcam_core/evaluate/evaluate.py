@@ -54,9 +54,9 @@ class EvaluationOptions:
         methods: names from :data:`sigcam_core.cams.methods.CAM_METHODS`, or one name; ``None`` takes those of the
             paper that the head allows.
         heads: the heads to evaluate.
-        batch_size: images a batch, and a forward pass. More than 32 at 224 pixels gains nothing on a CPU and costs
+        batch_size: images per batch, and a forward pass. More than 32 at 224 pixels gains nothing on a CPU and costs
             memory.
-        with_fidelity: without it, only localisation and pointing are measured, in one pass an image.
+        with_fidelity: without it, only localisation and pointing are measured, in one pass per image.
         perturbation_images: how many images get insertion and deletion, the first in the order of the manifest.
         perturbation_steps: of these curves. Ten give points at 10, 20, ... % of the pixels, which tables show.
         explained_images: how many images get fidelity, drawn at random by a fixed seed; ``None`` for all.
@@ -100,8 +100,8 @@ def evaluate(
     """Write the evidence of a network on a split: one Parquet row an image, head and method.
 
     Localisation and pointing use the map of the image's label, as the protocols do; fidelity uses the map of the
-    class that the softmax branch predicts. Rows are kept shard by shard in a folder beside ``path``, so memory does not
-    grow with the data set, and a run that was stopped goes on. An image with M distinct maps costs 1 + M forward
+    class that the softmax branch predicts. Rows are kept shard by shard in a folder next to ``path``, so memory does
+    not grow with the data set, and a run that was stopped goes on. An image with M distinct maps costs 1 + M forward
     passes, and (2 S - 1) M more where it is perturbed in S steps.
 
     Args:
@@ -137,8 +137,8 @@ def evaluate_shards(
 ) -> list[Path]:
     """Measure the shards of a split that fall to one process; what is there already is not measured again.
 
-    Shards are whole batches, the same whoever measures them, so that several processes on one kind of machine write
-    what one alone does, bit by bit.
+    Shards are whole batches, the same whichever process measures them, so that several processes on one kind of machine
+    write what one alone does, bit by bit.
 
     Args:
         dual: see :func:`evaluate`, as for all up to ``network``.
@@ -178,7 +178,7 @@ def evaluate_shards(
 def _digest(
     dual: DualBranch, manifest: Manifest, network: str, options: EvaluationOptions, map_options: MapOptions
 ) -> str:
-    """Of all that decides the rows."""
+    """Compute a digest of everything that affects the rows."""
     ids = digest_of(manifest.table["image_id"].astype(str).tolist())
     facts = asdict(options) | {"methods": list(map_options.methods), "heads": list(map_options.heads)}
     return digest_of(
@@ -196,7 +196,7 @@ def _digest(
 def _made_fast(
     dual: DualBranch, manifest: Manifest, options: EvaluationOptions, map_options: MapOptions, report: Report
 ) -> tuple[DualBranch, str]:
-    """The network with a backbone that is compiled where the passes of the whole split, by all processes, are many.
+    """Compile the network's backbone where the passes of the whole split, by all processes, are many.
 
     Returns:
         The network, and whether its passes are ``"compiled"`` or ``"plain"``.
@@ -221,7 +221,7 @@ def _measure_shard(
     map_options: MapOptions,
     advance: Callable[[int], None],
 ) -> pa.Table:
-    """The rows of the images of a shard."""
+    """Measure the images of a shard."""
     families = FAMILIES if options.with_fidelity else (LOCALIZATION, POINTING)
     device = next(dual.parameters()).device
     explained = sample_of(len(manifest), options.explained_images)
@@ -295,7 +295,7 @@ def sample_of(num_images: int, count: int | None) -> Tensor | None:
 def _begin_table(
     batch: MapBatch, part: Manifest, network: str, families: Sequence[MetricFamily], beside: ThreadPoolExecutor
 ) -> Callable[[], pa.Table]:
-    """Make the passes of a batch, while ``beside`` measures what takes none.
+    """Make the passes of a batch, while ``beside``, a second thread, measures what takes none.
 
     Returns:
         What waits for that too, and puts the table together.
@@ -310,7 +310,7 @@ def _columns_of(batch: MapBatch, families: Sequence[MetricFamily]) -> dict[str, 
 
 
 def _table_of(batch: MapBatch, part: Manifest, network: str, columns: Mapping[str, Any]) -> pa.Table:
-    """The rows of the evidence: N images x R maps, image-major; what was not measured is missing."""
+    """Build the rows of the evidence: N images x R maps, image-major; what was not measured is missing."""
     rows, count = batch.options.rows, len(part)
     table = {
         "network": [network] * (count * len(rows)),

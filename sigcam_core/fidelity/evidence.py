@@ -81,7 +81,7 @@ def fidelity_statistics(rows: pd.DataFrame, weights: FloatArray, scorer: str = "
     """Fidelity figures in % of one network, method and head (Chattopadhay et al. 2018; Poppi et al. 2021).
 
     Args:
-        rows: evidence, one row an image.
+        rows: evidence, one row per image.
         weights: (B, N) resampling weights.
         scorer: the branch whose softmax gives the scores on the image and on the explained image, one of
             :data:`SCORERS`; or :data:`OWN`, for that of the rows' head.
@@ -116,7 +116,7 @@ def fidelity_statistics(rows: pd.DataFrame, weights: FloatArray, scorer: str = "
 
 
 def measure_perturbation(batch: MapBatch) -> dict[str, list[Any]]:
-    """Insertion and deletion of N x R maps, image-major, each distinct map once; None after the first images."""
+    """Compute insertion and deletion of N x R maps, image-major, distinct maps once; None after the first images."""
     first = batch.num_perturbed
     owners, rank = batch.distinct
     owners, rank = owners[owners[:, 0] < first], rank[:first]  # image by image, so that numbers stay
@@ -151,7 +151,7 @@ def perturbation_statistics(rows: pd.DataFrame, weights: FloatArray) -> Statisti
     """Areas under the insertion and deletion curves in % of one network, method and head (Petsiuk et al. 2018).
 
     Args:
-        rows: evidence, one row an image, of images that were perturbed.
+        rows: evidence, one row per image, of images that were perturbed.
         weights: (B, N) resampling weights.
 
     Returns:

@@ -333,7 +333,7 @@ def _best_iou(pixels: Any, kind: Any, boxes: Any, live: Any, corners: Any, iou: 
 
 @compiled
 def _largest_region(live: Any, corners: Any, area: Any, num_holes: Any) -> Any:
-    """The object of greatest area, and whether it is so for certain.
+    """Find the object of greatest area, and whether it is certainly the greatest.
 
     What holes add to the area of a contour is not known, but no contour is larger than its box.
     """

@@ -65,7 +65,7 @@ MeasureMaps = Callable[[Tensor, BoxArray, NDArray[np.uint8] | None], list[dict[s
 
 
 def measure(batch: MapBatch) -> dict[str, list[Any]]:
-    """The columns of N x R maps of the labels, image-major; None where an image has no boxes or no mask."""
+    """Compute the columns of N x R maps of the labels, image-major; None for images without boxes or without mask."""
     columns = measure_once(batch, same_as_earlier(batch.label_maps), _measure_maps, [name for name, _ in COLUMNS])
     return columns | {name: pack(columns[name]) for name, kind in COLUMNS if is_packed(kind)}
 
@@ -127,7 +127,7 @@ def wsol_statistics(rows: pd.DataFrame, weights: FloatArray, protocol: str = "st
     """Localisation figures in % of one network, method and head (Choe et al. 2020).
 
     Args:
-        rows: evidence, one row an image.
+        rows: evidence, one row per image.
         weights: (B, N) resampling weights.
         protocol: GT-Loc and Top-1 Loc against ``"standard"`` any box, or ``"paper"`` the first box only, as the
             official code of Oh and Noh 2025 does.
@@ -161,7 +161,7 @@ def _is_correct(rows: pd.DataFrame) -> FloatArray:
 
 
 def _box_figures(rows: pd.DataFrame, weights: FloatArray, protocol: str) -> Statistics:
-    """The figures of images that have boxes."""
+    """Compute the values of images that have boxes."""
     count = drawn_images(weights)
     column = "gt_loc_iou_any" if protocol == "standard" else "gt_loc_iou_first"
     located = (rows[column].to_numpy() >= np.float32(GT_LOC_IOU)).astype(np.float64)

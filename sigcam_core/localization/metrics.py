@@ -5,8 +5,8 @@ not grow with the data set. What they do for one map is in :mod:`sigcam_core.loc
 
 In a :class:`torchmetrics.MetricCollection` metrics of different options count for themselves. Intervals come from
 evidence (:func:`sigcam_core.summarise.tables.table_with_intervals`), whose draws all maps share. The wrapper of
-torchmetrics works too if it gets tensors alone, since it draws nothing else anew: boxes in one tensor (N, M, 4), in
-which rows of four -1 stand for no box. It cannot stack figures that have names, so its copies are asked:
+torchmetrics works too if it gets tensors alone, since it redraws nothing else: boxes in one tensor (N, M, 4), in
+which rows of four -1 stand for no box. It cannot stack values that have names, so its copies are asked:
 
 >>> from torch.nn.utils.rnn import pad_sequence
 >>> from torchmetrics.wrappers import BootStrapper

@@ -62,7 +62,7 @@ def iou_curves(
 
 
 def gt_loc_box(score_map: NDArray[np.floating[Any]]) -> NDArray[np.int64]:
-    """The box that GT-Loc judges: that of the largest contour at tau = .2 (Choe et al. 2020).
+    """Find the box that GT-Loc judges: that of the largest contour at tau = .2 (Choe et al. 2020).
 
     Args:
         score_map: (H, W) scores in [0, 1].
@@ -94,13 +94,13 @@ def gt_loc_iou(score_map: NDArray[np.floating[Any]], boxes: BoxArray) -> tuple[f
 
 
 def to_gray(score_map: NDArray[np.floating[Any]]) -> NDArray[np.uint8]:
-    """A map (H, W) of scores in [0, 1] in 8 bits (H, W), rounded down as the protocol does."""
+    """Convert a map (H, W) of scores in [0, 1] to 8 bits (H, W), rounded down as the protocol does."""
     gray: NDArray[np.uint8] = np.ascontiguousarray((score_map * 255).astype(np.uint8))
     return gray
 
 
 def levels_of(gray: NDArray[np.uint8]) -> NDArray[np.int64]:
-    """The gray level (1000,) that each threshold cuts a map at."""
+    """Return the gray level (1000,) at which each threshold cuts a map."""
     levels: NDArray[np.int64] = (THRESHOLDS * gray.max()).astype(np.int64)
     return levels
 
@@ -144,7 +144,7 @@ def curve_name(multi_contour: bool, with_holes: bool) -> str:
 
 
 def score_histograms(score_map: NDArray[np.floating[Any]], mask: NDArray[np.uint8]) -> NDArray[np.int64]:
-    """Counts of object and of background pixels a score bin, ignored pixels left out.
+    """Count object and background pixels per score bin, without ignored pixels.
 
     Args:
         score_map: (H, W) scores in [0, 1].

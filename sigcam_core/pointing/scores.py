@@ -1,6 +1,6 @@
 """What the pointing games ask of raw maps: where a maximum lies, and which share of the positive energy lies where.
 
-Functions alone, without torchmetrics: whoever measures maps one by one does not wait for it to be loaded. The metrics
+Functions alone, without torchmetrics: code that measures maps one by one does not wait for it to be loaded. The metrics
 that add them up are in :mod:`sigcam_core.pointing.metrics`. What is float64 here is float32 on a device without
 float64, such as Apple's GPUs.
 """
@@ -23,7 +23,7 @@ TOLERANCE = 15  # pixels around the maximum, as published
 
 
 def pointing_hits(maps: Array, boxes: Boxes, tolerance: float = TOLERANCE) -> Tensor:
-    """Whether the maximum of each map lies in one of its boxes, or within ``tolerance`` of one (Zhang et al. 2018).
+    """Say whether the maximum of each map lies in one of its boxes, or within ``tolerance`` of one (Zhang et al. 2018).
 
     The first of equal maxima counts, row by row. A constant map points nowhere and misses.
 
@@ -53,7 +53,7 @@ def pointing_hits(maps: Array, boxes: Boxes, tolerance: float = TOLERANCE) -> Te
     place = flat.argmax(dim=1)  # (N,)
     points = torch.stack([place % maps.shape[2], place // maps.shape[2]], dim=1)  # (N, 2) x, y
     owner, corners = _all_boxes(checked, maps.device)
-    point = points[owner]  # (B, 2), one a box
+    point = points[owner]  # (B, 2), one per box
     # How far a point lies beyond a box along x and y; 0 within.
     beyond = widened(torch.maximum(corners[:, :2] - point, point - corners[:, 2:]).clamp_min(0))
     is_near = (beyond.square().sum(dim=1) <= tolerance**2).long()
@@ -172,7 +172,7 @@ def _in_cells(maps: Array, n: int) -> Tensor:
     check_grid_size(n)
     maps = to_tensor(maps)
     if maps.ndim != 4 or maps.shape[1] != n * n:
-        fail(f"maps of grids must have shape (G, {n * n}, height, width), one map a cell, got {tuple(maps.shape)}.")
+        fail(f"maps of grids must have shape (G, {n * n}, height, width), one map per cell, got {tuple(maps.shape)}.")
     height, width = maps.shape[2:]
     if height < n or width < n or height % n or width % n:
         fail(f"maps of {height} x {width} cannot be cut into {n} x {n} cells: their sides must be multiples of {n}.")
@@ -181,7 +181,7 @@ def _in_cells(maps: Array, n: int) -> Tensor:
 
 
 def boxes_to_masks(boxes: Sequence[BoxArray], shape: tuple[int, int]) -> Tensor:
-    """The union of each image's boxes as a mask.
+    """Draw the union of each image's boxes as a mask.
 
     Args:
         boxes: N arrays (M, 4) x0, y0, x1, y1, inclusive pixels.
@@ -224,7 +224,7 @@ def check_grid_size(n: int) -> None:
 
 
 def _all_boxes(boxes: Sequence[BoxArray], device: torch.device) -> tuple[Tensor, Tensor]:
-    """The boxes of all images in a row: image of each (B,), and corners (B, 4)."""
+    """Stack the boxes of all images: image of each (B,), and corners (B, 4)."""
     counts = torch.tensor([len(image_boxes) for image_boxes in boxes])
     corners = torch.cat([torch.from_numpy(image_boxes) for image_boxes in boxes])
     return torch.arange(len(boxes)).repeat_interleave(counts).to(device), corners.to(device)

@@ -78,7 +78,7 @@ def _evaluate(run: Run, manifest: Manifest, dual: DualBranch, measured: Extent, 
 
 
 def ensure_evidence_of_all(shown: Sequence[Shown]) -> dict[str, pd.DataFrame]:
-    """The evidence of runs as a page shows them, by data set; evaluate where there is none.
+    """Evaluate where there is no evidence, and return the evidence of runs as a page shows them, by data set.
 
     Args:
         shown: the runs, with what their networks are called, and the methods that are shown of each.

@@ -146,7 +146,7 @@ def seconds_of_training(run: Run) -> tuple[float, float]:
 
 
 def _is_made(path: Path, fabric: Fabric | None) -> bool:
-    """Whether the file is there, for all processes alike: the first may be writing it while another looks."""
+    """Say whether the file is there, for all processes alike: the first may be writing it while another looks."""
     return path.exists() if fabric is None else bool(fabric.broadcast(path.exists()))
 
 

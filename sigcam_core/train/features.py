@@ -53,7 +53,7 @@ class FeatureCache:
     """The head's inputs for every view of the images of a split.
 
     Attributes:
-        views: files of (N, D) numbers, one a view.
+        views: files of (N, D) numbers, one per view.
         labels: class indices (N,).
     """
 
@@ -63,7 +63,7 @@ class FeatureCache:
     _resident: dict[int, Tensor] = field(default_factory=dict, repr=False, compare=False)
 
     def open(self, view: int) -> Tensor:
-        """The inputs (N, D) of one view, memory-mapped: rows are read when they are used."""
+        """Open the inputs (N, D) of one view, memory-mapped: rows are read when they are used."""
         return _opened(self.views[view])
 
     def batches(self, view: int, rows: Sequence[Tensor], device: torch.device) -> Iterator[tuple[Tensor, Tensor]]:
@@ -235,7 +235,7 @@ def _rows_of(path: Path, batches: Sequence[Tensor]) -> Iterator[tuple[Tensor, Te
 
 
 def _check(path: Path) -> None:
-    """Refuse features that are not those that their record tells of; each file is read through once a process."""
+    """Refuse features that are not those that their record tells of; each file is read through once per process."""
     status = path.stat()
     _check_once(path, status.st_mtime_ns, status.st_size)
 
@@ -247,7 +247,7 @@ def _check_once(path: Path, changed: int, size: int) -> None:  # a file that cha
 
 
 def _is_plain(fabric: Fabric | None) -> bool:
-    """Whether passes are of one process, which alone compiles, and in the precision of the weights."""
+    """Say whether passes are of one process, which alone compiles, and in the precision of the weights."""
     return fabric is None or (fabric.world_size == 1 and fabric.strategy.precision.precision == "32-true")
 
 
@@ -277,7 +277,7 @@ def _start(
 
 
 def _can_go_on(partial: Path, done_file: Path, counts: tuple[int, int]) -> bool:
-    """Whether the files of a stopped pass are there and whole; a disk may have kept half of one."""
+    """Say whether the files of a stopped pass are there and whole; a disk may have kept half of one."""
     try:
         files = (np.load(path, mmap_mode="r", allow_pickle=False) for path in (partial, done_file))
         return tuple(map(len, files)) == counts

@@ -36,7 +36,7 @@ VALIDATION_BATCH_OF_MAPS = 64  # of a trunk's
 
 @dataclass(frozen=True)
 class Trained:
-    """What a training run leaves: the module, a row an epoch, and the time it took."""
+    """What a training run leaves: the module, a row per epoch, and the time it took."""
 
     module: nn.Module
     history: list[dict[str, float]]
@@ -51,7 +51,7 @@ class Splits(NamedTuple):
 
     @classmethod
     def of(cls, manifest: Manifest) -> Splits:
-        """The splits ``train`` and ``val`` of a data set.
+        """Select the splits ``train`` and ``val`` of a data set.
 
         Raises:
             SigcamError: if it has no such split.
@@ -254,7 +254,7 @@ _FREEZE: dict[str, Callable[[nn.Module], AbstractContextManager[None]]] = {
 
 @torch.no_grad()
 def are_recognised(dual: DualBranch, head: str, manifest: Manifest) -> Tensor:
-    """Whether the greatest logit of each image by one head is that of its label.
+    """Say whether the greatest logit of each image by one head is that of its label.
 
     Args:
         dual: the network, in evaluation mode.

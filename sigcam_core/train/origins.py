@@ -17,7 +17,7 @@ LAST_LAYERS = ("classifier.", "fc.", "head.", "heads.", "last_linear.")
 
 
 def starting_point(origin: str, backbone: str, manifest: Manifest, weights: str = "") -> nn.Module:
-    """The network that training starts from, or that needs none.
+    """Build the network that training starts from, or that needs none.
 
     Args:
         origin: one of :data:`sigcam_core.train.recipes.ORIGINS`.
@@ -60,7 +60,7 @@ def imagenet_classes(manifest: Manifest) -> list[int]:
 
 
 def parameter_groups(model: nn.Module, ratio: float) -> list[dict[str, Any]]:
-    """Groups for an optimizer in which the last layers learn ``ratio`` times faster than the rest.
+    """Group parameters for an optimizer so that the last layers learn ``ratio`` times faster than the rest.
 
     These are the classifier, layers that the paper's networks add to torchvision's, and layer4 of ResNet-50, as in the
     code of Choe et al. 2020.

@@ -31,7 +31,7 @@ class Recipe:
 
     Attributes:
         epochs: passes over the training images.
-        batch_size: images a step, over all devices together.
+        batch_size: images per step, over all devices together.
         learning_rate: the greatest rate.
         weight_decay: of the optimizer.
         optimizer: ``"adamw"``; ``"adam"``, whose decay is a part of the gradient; or ``"sgd"`` with Nesterov momentum
@@ -44,7 +44,7 @@ class Recipe:
             :func:`sigcam_core.train.origins.parameter_groups`.
         augment: how training images are shown, see :class:`sigcam_core.prepare.views.View`.
         views: for heads, how many augmented views of each image there are; epoch e shows view e mod ``views``.
-        cached: for heads, run the frozen backbone once a view and keep what the head takes; otherwise in every epoch.
+        cached: for heads, run the frozen backbone once per view and keep what the head takes; otherwise in every epoch.
         cache_type: type of the cached numbers, ``"float16"`` or ``"float32"``.
         freezing: for heads, ``"eval"`` keeps the backbone as it is: BatchNorm in evaluation mode, dropout off.
             ``"official"`` does as the official code: while the head learns, BatchNorm normalises by the batch and
@@ -103,7 +103,7 @@ class Recipe:
         return list(dict.fromkeys(ends)) if self.frozen_layers else []
 
     def learning_rate_at(self, epoch: int, part: float) -> float:
-        """The learning rate at a point of the training.
+        """Compute the learning rate at a point of the training.
 
         Args:
             epoch: counted from 0.
@@ -122,7 +122,7 @@ def _cosine(part: float, start: float, end: float) -> float:
 
 
 def _paper(learning_rate: float, weight_decay: float) -> Recipe:
-    """The official scripts' sigmoid head: batch 32, 10 epochs, each with new crops, SGD, a tenth every 3 epochs.
+    """Build the official scripts' sigmoid head: batch 32, 10 epochs of new crops, SGD, a tenth every 3 epochs.
 
     The backbone runs in every epoch, as theirs does. A cache of ten views would save no pass and would take 640 GB for
     the MLP head of VGG-16 on ImageNet.
@@ -228,7 +228,7 @@ SIGMOID_RECIPES = {
     # Large batches, for data sets of the size of ImageNet: a step then has enough to do for a data-centre GPU.
     "cached-large": Recipe(epochs=10, batch_size=4096, learning_rate=4e-3, weight_decay=1e-2, augment="none"),
     # What freezing does, on the same crops: see the parameter ``freezing``. float32, so that rounding does not differ.
-    # The first costs five passes of the backbone and epochs of nothing, the second a pass an epoch, with gradients off.
+    # The first costs five passes of the backbone and free epochs, the second a pass per epoch, without gradients.
     "crops": _CROPS,
     "crops-official-freezing": replace(_CROPS, cached=False, freezing="official"),
     # The rates and decays of the official scripts (Oh and Noh 2025). Ten epochs: ten passes of the backbone, as theirs.
@@ -257,7 +257,7 @@ SIGMOID_RECIPES = {
 
 
 def recipe_of_classifier(name: str, origin: str, backbone: str) -> Recipe | None:
-    """The recipe of a softmax classifier, or ``None`` where nothing is trained.
+    """Return the recipe of a softmax classifier, or ``None`` where nothing is trained.
 
     Args:
         name: in :data:`CLASSIFIER_RECIPES`; empty for the usual one of the origin and network.
@@ -270,7 +270,7 @@ def recipe_of_classifier(name: str, origin: str, backbone: str) -> Recipe | None
 
 
 def recipe_of_sigmoid_head(name: str, backbone: str) -> Recipe:
-    """The recipe of a sigmoid head.
+    """Return the recipe of a sigmoid head.
 
     Args:
         name: in :data:`SIGMOID_RECIPES`; empty for the usual one of the network.

@@ -134,7 +134,7 @@ def _images(_: Path) -> list[bytes]:
 def _read_image(folder: Path, content: bytes) -> object:
     path = folder / "image"
     path.write_bytes(content)
-    size = image_size(path, "image", "save it anew")
+    size = image_size(path, "image", "save it again")
     return size, decode_image(path, 8), decode_image(path, 8, upright=True)
 
 

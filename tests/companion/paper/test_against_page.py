@@ -1,4 +1,4 @@
-"""The page of all cells: one row a cell, what it sorts by, and where its links and commands lead."""
+"""The page of all cells: one row per cell, what it sorts by, and where its links and commands lead."""
 
 import re
 from html import unescape

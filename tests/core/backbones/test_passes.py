@@ -73,7 +73,7 @@ def test_where_torch_is_told_not_to_compile_passes_are_plain_and_called_so(
     monkeypatch.setattr(torch, "compile", lambda network, **_: network)  # it does so with TORCHDYNAMO_DISABLE
     other = fast_pass(dual.backbone, seeded_images(4, 32), 10**6, told.append)
     assert one.kind == other.kind == passes.PLAIN
-    assert told == ["forward passes are not compiled: torch is told not to"] * 2
+    assert told == ["forward passes are not compiled: torch is set not to"] * 2
 
 
 def test_a_suppressed_error_of_the_compiler_is_no_compilation(

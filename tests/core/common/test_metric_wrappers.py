@@ -131,7 +131,7 @@ def test_the_bootstrap_of_lists_and_arrays_is_refused(metric: type[Metric]) -> N
         forms = [one.numpy(), [item.numpy() for item in one]]
         for form in forms:
             bootstrap = BootStrapper(metric(), num_bootstraps=1, sampling_strategy="multinomial")
-            with pytest.raises(SigcamError, match="BootStrapper draws images anew in tensors alone"):
+            with pytest.raises(SigcamError, match="BootStrapper redraws images in tensors alone"):
                 bootstrap.update(maps, *others[:position], form, *others[position + 1 :])
 
 

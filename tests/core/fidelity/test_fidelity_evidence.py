@@ -52,6 +52,6 @@ def test_perturbation_figures_are_of_the_images_that_were_perturbed() -> None:
     assert table["deletion_auc"].tolist() == pytest.approx([10, 10])
     with pytest.raises(
         SigcamError,
-        match="no image of this evidence has figures of perturbation: evaluate with perturbation_images above 0",
+        match="no image of this evidence has values of perturbation: evaluate with perturbation_images above 0",
     ):
         PERTURBATION.measured(evidence[evidence["image_id"] == "image5"])
