@@ -66,7 +66,7 @@ def read_predictions(path: Path = FILE) -> list[Prediction]:
 
 
 def predictions_record(path: Path = FILE) -> dict[str, str]:
-    """The name and digest of the file, for a record."""
+    """Return the name and digest of the file, for a record."""
     return {"file": path.name, "sha256": sha256_of_file(path)}
 
 
@@ -102,7 +102,7 @@ def judged_predictions(results: Path, path: Path = FILE) -> pd.DataFrame:
 
 
 def _measured(one: Prediction, folder: Path, record: dict[str, Any]) -> float:
-    """The number that a prediction is of."""
+    """Read the number that a prediction is of."""
     table = pd.read_csv(folder / f"{one.table}.csv", keep_default_na=False)
     names = {f"compared {kind}": record[kind] for kind in COMPARED}
     rows = table

@@ -181,7 +181,7 @@ def factor_figure(measured: Mapping[str, Measured], metrics: Sequence[str] = FIG
 
 
 def data_set_handles(labels: Sequence[str], linestyle: Literal["-", ":"]) -> list[Line2D]:
-    """What a legend shows: one mark per measurement, with its colour and label."""
+    """Draw what a legend shows: one mark per measurement, with its colour and label."""
     return [
         Line2D([], [], color=SEVERAL[place], marker=MARKERS[place], linestyle=linestyle, label=label)
         for place, label in enumerate(labels)

@@ -194,7 +194,7 @@ def load_claims(text: str | None = None) -> list[Claim]:
 
 
 def smallest_effects() -> pd.DataFrame:
-    """The smallest effects of interest: columns ``metrics, points, why``."""
+    """List the smallest effects of interest: columns ``metrics, points, why``."""
     rows = [(one["metrics"], one["points"], one["why"]) for one in _claims_file()["smallest"]]
     return pd.DataFrame(rows, columns=["metrics", "points", "why"])
 
@@ -247,7 +247,7 @@ def _expand(evidence: Mapping[str, Any], content: Mapping[str, Any]) -> list[Tes
 
 
 def _words(evidence: Mapping[str, Any], table: str, where: Mapping[str, str]) -> tuple[str, str]:
-    """What is measured, and what is compared."""
+    """Say what is measured, and what is compared."""
     label, compared = evidence.get("label", ""), evidence.get("compared", LAYOUTS[table].compared)
     if table == "differences":
         compared = COMPARISONS[check_choice("comparison", where["comparison"], COMPARISONS)].words

@@ -16,7 +16,7 @@ from .family import Number
 
 
 def read_number(test: Test, results: Path) -> Number | None:
-    """The number of a test with its own 95 % interval, or ``None`` where it was not measured.
+    """Read the number of a test with its own 95 % interval, or ``None`` where it was not measured.
 
     A measurement counts once its record is there, which is written last. Ratios are read as percent over one.
 
@@ -41,7 +41,7 @@ def read_number(test: Test, results: Path) -> Number | None:
 
 
 def _row(test: Test, path: Path, layout: Layout) -> dict[str, float] | None:
-    """The columns of the one row that answers; ``None`` where no row does, or its number is missing."""
+    """Read the columns of the one row that answers; ``None`` where no row does, or its number is missing."""
     columns = list(layout.columns)
     table = pd.DataFrame([{columns[0]: read_json(path)[columns[0]]}]) if path.suffix == ".json" else pd.read_csv(path)
     missing = [name for name in (*test.where, *columns) if name not in table]

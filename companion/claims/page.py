@@ -73,7 +73,7 @@ def scope_table(judged: Sequence[Judged]) -> pd.DataFrame:
 
 
 def scope_html(judged: Sequence[Judged]) -> str:
-    """The same as HTML with verdicts as chips, where each claim leads to what stands below about it."""
+    """Write the same as HTML with verdicts as chips, where each claim leads to what stands below about it."""
     rows = [
         f'<tr><th scope="row"><a href="#claim-{one.claim.id}">{escape(one.claim.title)}</a></th>'
         f"<td>{_chip(one.claim.before)}</td><td>{_chip(one.protocol.word)}</td><td>{_chip(one.control.word)}</td>"
@@ -94,7 +94,7 @@ def independent(one: Judged) -> str:
 
 
 def condition(one: Judged) -> str:
-    """The short conditions of both verdicts, those that there are."""
+    """Join the short conditions of both verdicts, those that there are."""
     parts = {side: one.conditions[side] for side in SIDES if one.conditions[side]}
     if len(set(parts.values())) == 1 and len(parts) == len(SIDES):
         return next(iter(parts.values()))
@@ -180,7 +180,7 @@ def _block(one: Judged, theorems: str) -> str:
 
 
 def _in_full(verdict: Verdict, short: str) -> str:
-    """A verdict with its condition: the short one where there is one, else what the rule says."""
+    """Write a verdict with its condition: the short one where there is one, else what the rule says."""
     detail = short or verdict.detail
     return f"<strong>{escape(verdict.word)}</strong>" + (f" ({escape(detail)})" if detail else "")
 

@@ -112,7 +112,7 @@ def _is_later(comparison: str, metric: str) -> bool:
 
 
 def _fixed_boxes(study: Study) -> dict[str, NDArray[np.int64]]:
-    """The boxes (4,) that are the same for all images, by name; the best is that of held-out images."""
+    """Find the boxes (4,) that are the same for all images, by name; the best is that of held-out images."""
     held_out = scaled_boxes(study.dataset.split("val"), MAP_SIZE)
     return dict(zip(FIXED, (whole_image(), best_fixed_box(held_out)), strict=True))
 

@@ -120,7 +120,7 @@ def control_heads(run: Run, folder: Path, report: Report) -> ControlHeads:
 
 
 def pooled_rows(dual: DualBranch, images: Manifest, features: Path, report: Report) -> Rows:
-    """What the linear layers take of the images as they are, and their labels."""
+    """Collect what the linear layers take of the images as they are, and their labels."""
     cache = _pooled(dual, images, features, report)
     return Rows(cache.open(0), cache.labels)
 
@@ -134,7 +134,7 @@ def _pooled(dual: DualBranch, images: Manifest, features: Path, report: Report) 
 
 
 def _by_sgd(run: Run, kind: str, splits: Splits, folder: Path, report: Report) -> LinearHead:
-    """A head as the paper would train it, by SGD; the rate is chosen on held-out images."""
+    """Train a head as the paper would, by SGD; the rate is chosen on held-out images."""
     usual = Recipe(**record_of(run.classifier if kind == "softmax" else run.sigmoid_head)["recipe"])
     tried: list[tuple[float, LinearHead]] = []
     for rate in SGD_RATES:

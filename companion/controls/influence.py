@@ -95,7 +95,7 @@ def influence_table(
 
 
 def _class_means(values: Tensor, class_idx: Tensor) -> tuple[Tensor, Tensor]:
-    """The mean (M, K) of values (N, K) over the images of each class that has any, and these classes (M,)."""
+    """Compute the mean (M, K) of values (N, K) over the images of each class that has any, and these classes (M,)."""
     classes, place, counts = torch.unique(class_idx, return_inverse=True, return_counts=True)
     sums = values.new_zeros(len(classes), values.shape[1]).index_add_(0, place, values)
     return sums / counts[:, None], classes
@@ -113,7 +113,7 @@ def _softmax_effects(pooled: Pooled, head: LinearHead, reference: Tensor, classe
 
 
 def _parts(pooled: Pooled, head: LinearHead, reference: Tensor) -> Iterator[tuple[slice, Tensor, Tensor]]:
-    """Some images at a time: which, what each channel loses (n, K), and their logits (n, C)."""
+    """Yield some images at a time: which, what each channel loses (n, K), and their logits (n, C)."""
     at_once = max(1, AT_ONCE // head.weight.numel())
     for start in range(0, len(pooled.features), at_once):
         images = slice(start, start + at_once)
@@ -144,7 +144,7 @@ def _agreement(weight: Tensor, taken: Tensor, effects: Tensor) -> dict[str, NDAr
 
 
 def _mean(values: NDArray[np.float64], resamples: int, seed: int) -> tuple[float, float, float]:
-    """The mean over classes and its 95 % interval."""
+    """Compute the mean over classes and its 95 % interval."""
     weights = figure_and_resamples(len(values), resamples, seed)
     means = (weights @ values) / weights.sum(axis=1)
     return float(means[0]), *interval(means[1:])

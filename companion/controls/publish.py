@@ -98,7 +98,7 @@ def publish_controls(experiment: Experiment, folder: Path, work_dir: Path, repor
 
 
 def study_of(experiment: Experiment, work_dir: Path, report: Report) -> tuple[Study, dict[str, pd.DataFrame]]:
-    """The heads of an experiment and the rows of their maps; and by name, the tables of how they were made.
+    """Make the heads of an experiment and the rows of their maps; and by name, the tables of how they were made.
 
     Args:
         experiment: whose.
@@ -121,7 +121,7 @@ def study_of(experiment: Experiment, work_dir: Path, report: Report) -> tuple[St
 
 
 def seconds_of_steps(study: Study, steps: Sequence[str]) -> dict[str, float]:
-    """The seconds that each step of a study took, and the optima of its heads."""
+    """Collect the seconds that each step of a study took, and the optima of its heads."""
     seconds = {path.stem: seconds_of(path) for path in sorted(study.folder.glob("*.safetensors")) if path.stem in steps}
     of_paths = [table["seconds"].sum() for name, table in study.made.tables.items() if name in PATHS]
     return seconds | {"optima": float(sum(of_paths))}
@@ -154,14 +154,14 @@ def _is_own(_: str, metric: str) -> bool:
 
 
 def gauge_energies(made: ControlHeads) -> dict[str, float]:
-    """The gauge energy of each softmax head by its name."""
+    """Compute the gauge energy of each softmax head by its name."""
     heads = made.tables["heads"]
     known = zip(heads["head"], heads["gauge_energy"], strict=True)
     return {name: energy for name, energy in known if not made.heads[name].is_sigmoid}
 
 
 def control_rows(made: ControlHeads) -> tuple[Control, ...]:
-    """The rows of a network: two heads crossed with scalars and weights, other heads, no head, and negatives."""
+    """List the rows of a network: two heads crossed with scalars and weights, other heads, no head, and negatives."""
     compared = (made.softmax, made.sigmoid)
     rows = [Control(head, scalar, weights) for head in compared for scalar in CROSSED for weights in WEIGHTS]
     rows += [Control(made.softmax, SHIFTED, weights) for weights in WEIGHTS]

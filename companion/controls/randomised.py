@@ -74,7 +74,7 @@ def randomised_table(
 
 
 def _permuted(weight: Tensor, kind: str, seed: int) -> Tensor:
-    """A head's weights (C, K) over other classes, none its own, or over other channels."""
+    """Permute a head's weights (C, K) over other classes, none its own, or over other channels."""
     if kind == "channels":
         order = np.random.default_rng([seed, 0]).permutation(weight.shape[1])
         return weight[:, torch.from_numpy(order)]
@@ -85,7 +85,7 @@ def _permuted(weight: Tensor, kind: str, seed: int) -> Tensor:
 
 
 def _unit_maps(features: Tensor, weights: Tensor, is_cut: bool) -> Tensor:
-    """Maps (N, h w) of mean zero and length one; NaN where a map is the same everywhere."""
+    """Scale maps (N, h w) to mean zero and length one; NaN where a map is the same everywhere."""
     maps = torch.einsum("nk,nkp->np", weights, features.flatten(2)).double()
     maps = maps.clamp(min=0) if is_cut else maps
     maps = maps - maps.mean(dim=1, keepdim=True)
@@ -94,7 +94,7 @@ def _unit_maps(features: Tensor, weights: Tensor, is_cut: bool) -> Tensor:
 
 
 def _mean(values: np.ndarray, resamples: int, seed: int) -> tuple[float, float, float, int]:
-    """The mean over draws and images of values (D, N), its 95 % interval over images, and how many images have any."""
+    """Average values (D, N) over draws and images, with a 95 % interval over images and how many images have any."""
     there = ~np.isnan(values).all(axis=0)
     each = np.nanmean(values[:, there], axis=0)
     if not len(each):

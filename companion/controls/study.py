@@ -134,7 +134,7 @@ class FeatureMaps:
 
 
 def feature_maps(study: Study, images: Manifest) -> FeatureMaps:
-    """The feature maps of a split, from the cache where they are there."""
+    """Load the feature maps of a split, from the cache where they are there."""
     dual = study.made.dual
     body = nn.Sequential(dual.backbone, nn.Flatten()).eval()
     body.input_format = dual.input_format  # type: ignore[assignment]  # torch types all attributes as modules
@@ -151,7 +151,7 @@ def _batch(study: Study, maps: FeatureMaps, items: slice, classes: Tensor, contr
 
 
 def locate(study: Study, images: Manifest, controls: Sequence[Control], name: str = "") -> Arrays:
-    """What :func:`companion.controls.measured.locate_controls` gives of all images of a split, kept under a name."""
+    """Locate controls in all images of a split by :func:`companion.controls.measured.locate_controls`."""
     maps, masked = feature_maps(study, images), has_masks(images)
 
     def measure(items: slice) -> Arrays:
@@ -172,7 +172,7 @@ def class_logits(study: Study, maps: FeatureMaps) -> Tensor:
 
 
 def score(study: Study, test: Manifest, maps: FeatureMaps, logits: Tensor) -> Arrays:
-    """What :func:`companion.controls.measured.score_controls` gives of the images of these maps and logits (N, C)."""
+    """Score the images of these maps and logits (N, C) by :func:`companion.controls.measured.score_controls`."""
     classes, controls = logits.argmax(dim=1), study.scored
     extract = _extractor(study, test, len(test) * len(controls))
 
@@ -187,7 +187,7 @@ def score(study: Study, test: Manifest, maps: FeatureMaps, logits: Tensor) -> Ar
 
 
 def perturb(study: Study, test: Manifest, maps: FeatureMaps, logits: Tensor) -> Arrays:
-    """What :func:`companion.controls.measured.perturb_controls` gives of the first images."""
+    """Perturb the first images by :func:`companion.controls.measured.perturb_controls`."""
     images = test.take(list(range(min(len(test), study.perturbed_images))))
     classes, controls = logits.argmax(dim=1), study.perturbed
     extract = _extractor(study, images, 7 * len(images) * len(controls))

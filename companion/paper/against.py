@@ -114,7 +114,7 @@ def _row(row: dict[Any, Any]) -> dict[str, Any]:
 
 
 def _origin(row: dict[Any, Any]) -> str:
-    """What ours is of, and in what it differs from the paper's where it fills the paper's own cell."""
+    """Say what ours is of, and in what it differs from the paper's where it fills the paper's own cell."""
     scored = f", scored by the {row['scored_by']}" if row["scored_by"] else ""
     differs = f"; unlike the paper's: {row['differs']}" if row["differs"] else ""
     return f"{row['ours_on'].split(' (')[0]}{scored}{differs}"

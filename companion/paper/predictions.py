@@ -18,7 +18,7 @@ COLUMNS = ["prediction", "predicted", "measured", "low", "high", "outcome", "exp
 
 
 def predictions() -> list[dict[str, Any]]:
-    """The predictions, in the order of the file."""
+    """Read the predictions, in the order of the file."""
     content = tomllib.loads((files(__package__) / "predictions.toml").read_text(encoding="utf-8"))
     found: list[dict[str, Any]] = content["predictions"]
     return found
@@ -34,7 +34,7 @@ def predicted_and_measured(results: Path) -> pd.DataFrame:
 
 
 def outcome(low: float, high: float, at_least: float = -math.inf, at_most: float = math.inf) -> str:
-    """What an interval says of a prediction.
+    """Say what an interval says of a prediction.
 
     Args:
         low: end of the interval; equal to ``high`` for a number without uncertainty.
@@ -62,7 +62,7 @@ def _row(one: Mapping[str, Any], results: Path) -> dict[str, Any]:
 
 
 def _interval(one: Mapping[str, Any], folder: Path) -> tuple[float, float, float] | None:
-    """The number that a prediction names, and its interval; ``None`` where it was not measured."""
+    """Read the number that a prediction names, and its interval; ``None`` where it was not measured."""
     if one["table"] == "record":
         path = folder / "record.json"
         value = read_json(path)[one["column"]] if path.exists() else None

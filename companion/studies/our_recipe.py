@@ -24,7 +24,7 @@ OURS = "last-block-ours"
 
 
 def compare_with_our_recipe(run: Run, measured: Extent, report: Report) -> pd.DataFrame:
-    """The head by our recipe minus that by the run's own, on the same features and test images.
+    """Compare the head by our recipe with that by the run's own, on the same features and test images.
 
     Args:
         run: which network, behind a trunk; its evidence is there.

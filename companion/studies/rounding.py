@@ -19,7 +19,7 @@ IMAGES = 64  # a pass in float32 takes five times as long
 
 
 def compare_rounding(run: Run, report: Report) -> pd.DataFrame:
-    """Passes in bfloat16 minus passes in float32, on a random sample of the test images.
+    """Compare passes in bfloat16 with passes in float32, on a random sample of the test images.
 
     Args:
         run: which network; its heads are there.

@@ -130,7 +130,7 @@ class InBfloat16(nn.Module):
 
     @torch.no_grad()
     def forward(self, images: Tensor) -> Tensor:
-        """What the network gives of images (B, 3, H, W), without gradients, in the type of its weights."""
+        """Compute what the network gives of images (B, 3, H, W), without gradients, in the type of its weights."""
         with torch.autocast(images.device.type, torch.bfloat16):
             features = self.network(images)
         return features.to(next(self.network.parameters()).dtype)  # type: ignore[no-any-return]

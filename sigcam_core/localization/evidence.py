@@ -100,7 +100,7 @@ def _measure_maps(maps: Tensor, boxes: BoxArray, mask: NDArray[np.uint8] | None)
 
 
 def measure_map(score_map: NDArray[np.float64], boxes: BoxArray, mask: NDArray[np.uint8] | None) -> dict[str, Any]:
-    """The raw localisation quantities of one map: IoUs at 255 gray levels and at its own, GT-Loc IoU, PxAP histograms.
+    """Measure one map: IoUs at 255 gray levels and at its own, GT-Loc IoU, PxAP histograms.
 
     The curves are in 1/10,000, see :func:`sigcam_core.localization.hits.in_ten_thousandths`.
 

@@ -21,7 +21,7 @@ STEP = 8
 
 
 def whole_image(size: int = MAP_SIZE) -> BoxArray:
-    """The box (4,) of all pixels of a map of ``size`` x ``size``."""
+    """Return the box (4,) of all pixels of a map of ``size`` x ``size``."""
     return np.array([0, 0, size - 1, size - 1], dtype=np.int64)
 
 
@@ -41,7 +41,7 @@ def fixed_box_iou(box: BoxArray, boxes: Sequence[BoxArray]) -> NDArray[np.float3
 
 
 def best_fixed_box(boxes: Sequence[BoxArray], size: int = MAP_SIZE, step: int = STEP) -> BoxArray:
-    """The one box that has the greatest mean BoxAcc at IoU .3, .5 and .7, of all whose edges lie on a lattice.
+    """Find the one box that has the greatest mean BoxAcc at IoU .3, .5 and .7, of all whose edges lie on a lattice.
 
     It is as good as a map can be that is the same for every image and marks one box. Choose it on images that are held
     out: on those that it is judged by, it would be fitted to them.

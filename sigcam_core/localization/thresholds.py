@@ -19,7 +19,7 @@ SHARE = 0.5
 
 
 def otsu_level(gray: NDArray[np.uint8]) -> int:
-    """The level that parts a map into the two groups of least variance within (Otsu 1979), by OpenCV.
+    """Find the level that parts a map into the two groups of least variance within (Otsu 1979), by OpenCV.
 
     Args:
         gray: (H, W) 8-bit map.
@@ -35,7 +35,7 @@ def otsu_level(gray: NDArray[np.uint8]) -> int:
 
 
 def half_level(gray: NDArray[np.uint8]) -> int:
-    """The lowest level above which at most half of the pixels are.
+    """Find the lowest level above which at most half of the pixels are.
 
     Args:
         gray: (H, W) 8-bit map.

@@ -164,7 +164,7 @@ def named_cells(maps: Array, n: int) -> Tensor:
 
 
 def _in_cells(maps: Array, n: int) -> Tensor:
-    """The pixels (G, map, cell, h w / n^2) of maps (G, n*n, h, w) by the cell that they lie in, in float64.
+    """Cut maps (G, n*n, h, w) into the pixels (G, map, cell, h w / n^2) of the cells of a grid, widened.
 
     Raises:
         SigcamError: if the shape does not fit.

@@ -68,7 +68,7 @@ def cache_views(
     folder: Path,
     session: Session,
 ) -> FeatureCache:
-    """The features of the last of a network's parts, each of which takes what the one before it gives.
+    """Cache the features of the last of a network's parts, each of which takes what the one before it gives.
 
     Args:
         parts: at least one; the first takes images.
