@@ -23,6 +23,7 @@ from architectures_page import write_architectures
 from build_page import fold_provenance, write_build_page
 from companion.matrix import PROFILES, USUAL, profile_of
 from companion.show.saved import SUMMARY
+from draw_holes import draw_holes
 from draw_rooms import arrows, draw
 from explorer_files import ensure_explorer
 from faults_page import write_faults_page
@@ -37,6 +38,7 @@ BOOK = Path(__file__).resolve().parent.parent
 DRAWER = Path(__file__).resolve().with_name("draw_rooms.py")
 RENDERER = Path(__file__).resolve().with_name("render.py")
 DRAWING = Path("_static", "rooms.svg")  # of the page `architecture`
+HOLES = Path("_static", "holes.svg")  # of the page `metrics`
 
 
 def toc_files(toc: Path) -> list[str]:
@@ -103,6 +105,7 @@ def stage(book: Path, work_dir: Path, target: Path, profile: str = USUAL) -> Non
         write_faults_page(target, BOOK.parent)
         write_architectures(target, BOOK.parent / "results")
     draw_once(target / DRAWING, work_dir)
+    draw_holes(target / HOLES)
 
 
 def run_jupyter_book(source: Path, output: Path, explorer: Path | None, jobs: int) -> None:
