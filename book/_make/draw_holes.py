@@ -21,7 +21,7 @@ ALL, OUTER = cv2.RETR_TREE, cv2.RETR_EXTERNAL
 
 
 def generated_map(size: int = MAP_SIZE) -> NDArray[np.float64]:
-    """A map (size, size) of one peak, stretched to [0, 1]."""
+    """Make a map (size, size) of one peak, stretched to [0, 1]."""
     rows, columns = np.mgrid[:size, :size]
     peak = np.exp(-((columns - CENTRE[0]) ** 2 + (rows - CENTRE[1]) ** 2) / (2 * SPREAD**2))
     stretched: NDArray[np.float64] = (peak - peak.min()) / (peak.max() - peak.min())
@@ -29,7 +29,7 @@ def generated_map(size: int = MAP_SIZE) -> NDArray[np.float64]:
 
 
 def boxes_at(score_map: NDArray[np.float64], level: int, mode: int) -> BoxArray:
-    """The boxes (B, 4) of the contours of ``gray > level``, all of them or outer ones alone, as the protocol has them.
+    """Find the boxes (B, 4) of the contours of ``gray > level``, all or the outer ones alone, as the protocol does.
 
     Args:
         score_map: (H, W) in [0, 1].

@@ -34,7 +34,7 @@ SHOWN_SCORES = {
 
 
 def read_checks(results: Path) -> dict[str, Measured]:
-    """The checks that were measured, by name.
+    """Read the checks that were measured, by name.
 
     Args:
         results: folder of all that was measured.
@@ -93,7 +93,7 @@ def _correlation(row: pd.Series[float]) -> str:
 
 
 def influence_figures(one: Measured) -> pd.DataFrame:
-    """What weights foretell of a removed channel: text, one row a head and score."""
+    """Tabulate what weights foretell of a removed channel: text, one row per head and score."""
     table = one.tables["influence"]
     table = table[table["removed"] == "zero"]
     text = []
@@ -154,7 +154,7 @@ def predictions_table(results: Path) -> pd.DataFrame:
 
 
 def checks_sentence(measured: Mapping[str, Measured]) -> str:
-    """What the negative of a map that sees no image scores, with and without holes."""
+    """Say what the negative of a map that sees no image scores, with and without holes."""
     parts = []
     for one in measured.values():
         table = one.tables["figures"]

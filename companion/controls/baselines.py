@@ -100,7 +100,7 @@ def baseline_figures(dual: DualBranch, manifest: Manifest, network: str) -> pd.D
 
 
 def _figures(located: Arrays, boxed: NDArray[np.bool_], row: int) -> dict[str, float]:
-    """The figures of one row of maps, of those images that have boxes, or masks."""
+    """Compute the values of one row of maps, of those images that have boxes, or masks."""
     everyone = np.ones((1, int(boxed.sum())))
     figures = {"gt_loc": 100 * float((located["gt_loc_iou"][boxed, row] >= np.float32(GT_LOC_IOU)).mean())}
     for metric, hits in zip(OF_BOXES[1:], ("hits", "outer_hits"), strict=True):
