@@ -61,7 +61,7 @@ def grid_figures(one: Measured) -> pd.DataFrame:
 
 
 def _wide(table: pd.DataFrame, metrics: Sequence[str]) -> pd.DataFrame:
-    """One row a map, one column a metric: a figure and half the width of its 95 % interval."""
+    """One row a map, one column per metric: a figure and half the width of its 95 % interval."""
     there = [metric for metric in metrics if metric in set(table["metric"])]
     rows = table[table["metric"].isin(there)]
     text = [f"{row['value']:.1f} ± {(row['high'] - row['low']) / 2:.1f}" for row in rows.to_dict("records")]
@@ -74,7 +74,7 @@ def _wide(table: pd.DataFrame, metrics: Sequence[str]) -> pd.DataFrame:
 
 
 def randomised_figures(measured: Mapping[str, Measured]) -> pd.DataFrame:
-    """Correlation of a map with that of its permuted head: text, one row a map and data set, both compared heads."""
+    """Correlation of a map with that of its permuted head: text, one row per map and data set, both compared heads."""
     lines = []
     for one in measured.values():
         heads = {one.record["softmax"]: "softmax", one.record["sigmoid"]: "sigmoid"}
@@ -109,7 +109,7 @@ def influence_figures(one: Measured) -> pd.DataFrame:
 
 
 def path_figures(one: Measured) -> pd.DataFrame:
-    """Every optimum along the penalty paths: numbers in %, one row a head, penalty and treatment of weights."""
+    """Every optimum along the penalty paths: numbers in %, one row per head, penalty and treatment of weights."""
     table = one.tables["penalty_path"]
     keys = ["head", "l2", "chosen", "weights", "test_top1"]
     there = [metric for metric in PATH_METRICS if metric in set(table["metric"])]
