@@ -42,7 +42,7 @@ PYTHON_NEEDED = $(or $(PYTHON),python3) is not Python 3.11, 3.12 or 3.13 with th
 # --nolock: Snakemake's own lock outlives a killed run; the Snakefile takes one of the system's, which does not.
 SNAKEMAKE = PATH="$(BIN):$$PATH" "$(BIN)/snakemake" --cores $(CORES) --rerun-incomplete --nolock
 
-# Let glibc keep freed memory, for ours and peers alike: else a forward pass takes up to twice as long.
+# Let glibc keep freed memory, for ours and peers: otherwise a forward pass takes up to twice as long.
 KEEP_MEMORY = MALLOC_MMAP_THRESHOLD_=1073741824 MALLOC_TRIM_THRESHOLD_=1073741824
 
 # What the tests that `make test` leaves out need, as markers of pyproject.toml.
@@ -57,7 +57,7 @@ help: ## list the targets
 
 setup: $(VENV)/.ready-$(TORCH) ## make the virtual environment from the lock file
 
-reproduce: setup ## run the whole pipeline and build the book, then print the headline figures
+reproduce: setup ## run the whole pipeline and build the book, then print the headline values
 	$(if $(CHOSEN),@"$(BIN)/python" -m companion plan --profile $(PROFILE) --work-dir $(WORK))
 	@$(SNAKEMAKE) --quiet host reason rules $(CHOSEN)
 	@"$(BIN)/python" -m companion summarise --profile $(PROFILE) --work-dir $(WORK)
@@ -101,7 +101,7 @@ faults: setup ## break runs on purpose, at up to 50 moments of each kind (an hou
 	@"$(BIN)/python" -m tests.fuzz
 	@$(MAKE) reproduce
 
-publish: setup ## measure an experiment anew, EXPERIMENT=name; RESULTS=results puts it in place of what is committed
+publish: setup ## measure an experiment again, EXPERIMENT=name; RESULTS=results puts it in place of what is committed
 	@$(KEEP_MEMORY) "$(BIN)/python" -m companion publish $(EXPERIMENT) $(if $(RESULTS),--results $(RESULTS))
 
 lab: setup ## open the notebooks in JupyterLab
@@ -125,7 +125,7 @@ format: setup ## put the code in the house style
 # torch stays in the newest series that the results were checked with.
 lock: setup ## work out requirements.lock again from pyproject.toml
 	@"$(BIN)/python" -m pip install --quiet "uv>=0.7.14"
-	@"$(BIN)/uv" pip compile pyproject.toml --all-extras --universal --python-version 3.11 --generate-hashes \
+	@"$(BIN)/uv" pip compile pyproject.toml --extra all --universal --python-version 3.11 --generate-hashes \
 		--no-annotate --no-header --quiet --output-file requirements.lock
 
 # Warnings are no errors there: old releases warn of what newer ones changed. Tests of the lock file look at what is
@@ -133,14 +133,14 @@ lock: setup ## work out requirements.lock again from pyproject.toml
 lowest: setup ## run the tests with the lowest releases that pyproject.toml allows (needs the network)
 	@"$(BIN)/python" -m pip install --quiet "uv>=0.7.14"
 	@mkdir -p build
-	@"$(BIN)/uv" pip compile pyproject.toml --all-extras --resolution lowest-direct --python-version 3.11 \
+	@"$(BIN)/uv" pip compile pyproject.toml --extra all --resolution lowest-direct --python-version 3.11 \
 		$(if $(filter cpu,$(TORCH)),--torch-backend cpu) --no-annotate --no-header --quiet --output-file build/lowest.txt
 	@"$(BIN)/uv" venv --quiet --clear --python "$(BIN)/python" build/lowest
 	@"$(BIN)/uv" pip install --quiet --python build/lowest/bin/python --no-deps \
 		$(if $(filter cpu,$(TORCH)),--torch-backend cpu) --requirement build/lowest.txt --editable .
 	@PATH="$(CURDIR)/build/lowest/bin:$$PATH" build/lowest/bin/pytest -o filterwarnings=default -k "not test_packaging"
 
-# Tools that need the network or that nobody else needs are fetched when they are asked for.
+# Tools that need the network or that are rarely needed are fetched when they are asked for.
 audit: setup ## look up known vulnerabilities of all locked packages (needs the network)
 	@"$(BIN)/python" -m pip install --quiet pip-audit
 	@"$(BIN)/pip-audit" --requirement requirements.lock --disable-pip

@@ -1,4 +1,4 @@
-"""The line that data travels, as rules: manifest, checkpoints, evidence, notebooks, book.
+"""The pipeline as rules: manifest, checkpoints, evidence, notebooks, book.
 
 Run `make reproduce`, or `snakemake --cores all`; `snakemake -n` shows the plan. Every rule writes whole files, so a
 run that is killed goes on where it stopped. Options: `--config seed=1 train=400 epochs=2 devices=2`.
@@ -136,7 +136,7 @@ def made_with(path):
 
 
 def with_record(path):
-    """A station's file, and the record beside it."""
+    """Return a stage's file, and the record next to it."""
     return path, path.with_suffix(".json")
 
 
@@ -314,7 +314,7 @@ rule notebook:
     params:
         given=lambda wildcards: parameters(wildcards.notebook),
         made=lambda wildcards: made_with(WORK / "notebooks" / f"{wildcards.notebook}.ipynb"),
-    # What is repeated is a timing: nothing else may run beside it.
+    # What is repeated is a timing: nothing else may run at the same time.
     threads: lambda wildcards: CORES if "-p repeats" in parameters(wildcards.notebook) else 1
     resources:
         mem_mb=8000,

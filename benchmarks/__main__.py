@@ -35,7 +35,7 @@ def main() -> None:
     parser = CommandLine(prog="python -m benchmarks", description="Measure ours and its peers side by side.")
     parser.add_argument("--device", default=best_device().type, help="default: %(default)s")
     parser.add_argument("--repeats", type=int, default=5, help="pairs of runs, default: %(default)s")
-    parser.add_argument("--batch-size", type=int, default=16, help="images a batch, default: %(default)s")
+    parser.add_argument("--batch-size", type=int, default=16, help="images per batch, default: %(default)s")
     parser.add_argument("--output", type=Path, help="JSON file, default: results/benchmarks/DEVICE.json")
     options = parser.parse_args()
     if options.device not in ("cpu", "cuda"):

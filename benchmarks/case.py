@@ -36,12 +36,12 @@ class Case(NamedTuple):
         return ForwardPass(torch.no_grad()(lambda: network(self.images)), len(self.images), self.images.device)
 
     def first(self, count: int) -> Case:
-        """The same with fewer images."""
+        """Keep the first ``count`` images."""
         return self._replace(images=self.images[:count], class_idx=self.class_idx[:count])
 
 
 def make_case(model: nn.Module, name: str, batch_size: int, size: int, device: torch.device) -> Case:
-    """A second head on a classifier, random images, and what the classifier predicts.
+    """Build a case: a second head on a classifier, random images, and the classes that the classifier predicts.
 
     Args:
         model: a classifier whose head is global average pooling and one linear layer.

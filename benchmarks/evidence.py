@@ -125,9 +125,13 @@ def _made_up_rows(generator: np.random.Generator, known: np.ndarray[Any, Any], i
         "head": [head for head, _ in rows] * len(images),
         "method": [method for _, method in rows] * len(images),
         "best_iou_multi": pack(list(curves)),
+        "best_iou_outer": pack(list(curves)),
         "pointing_hit": generator.random(count) < 0.7,
     }
-    shares = ("gt_loc_iou_any", "gt_loc_iou_first", "energy_in_box", "coverage", "coherency")
+    shares = (
+        *("gt_loc_iou_any", "gt_loc_iou_first", "best_iou_otsu", "best_iou_half"),
+        *("energy_in_box", "coverage", "coherency"),
+    )
     columns |= {name: generator.random(count) for name in shares}
     scored = ("image_score_softmax", "explained_score_softmax", "image_score_sigmoid", "explained_score_sigmoid")
     columns |= dict(zip(scored, scores, strict=True))

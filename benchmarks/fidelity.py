@@ -30,11 +30,11 @@ class GivenMaps:
         self.model, self.maps = model, maps
 
     def __call__(self, *unused: Any, **also_unused: Any) -> list[Tensor]:
-        """The maps, one set a layer."""
+        """Return the maps, one set per layer."""
         return [self.maps]
 
     def fuse_cams(self, cams: list[Tensor]) -> Tensor:
-        """The maps of the one layer there is."""
+        """Return the maps of the only layer."""
         return cams[0]
 
     def _hooks_off(self) -> Any:
@@ -115,7 +115,7 @@ def _insertion_row(case: Case, repeats: int) -> Row:
 
 
 def _scorer(case: Case) -> tuple[nn.Sequential, Score]:
-    """The classifier, and its probability of each image's class."""
+    """Return the classifier, and a function that gives its probability of each image's class."""
     network = nn.Sequential(case.dual.backbone, case.dual.softmax_head)
     return network, lambda batch, index: class_scores(network(batch), case.class_idx[index])
 

@@ -2,10 +2,10 @@
 
 EfficientNet-Lite0 and made-up images, with localisation, pointing and fidelity of ten maps: by one process of one
 thread, and by two. Where a number of images would take longer than is allowed, as many as fit are measured, and both
-numbers are told. A straight line through the times is the law: seconds that are fixed, and seconds an image.
+numbers are reported. A straight line through the times is the law: seconds that are fixed, and seconds per image.
 
 From the costs that a plan counts follow the hours of a profile on machines that were not measured. What is assumed of
-them is written beside these hours, by name.
+them is written next to these hours, by name.
 """
 
 from __future__ import annotations
@@ -79,7 +79,7 @@ MACHINES = (
 ASSUMPTIONS = (
     f"an H100 sustains {ASSUMED_TFLOPS:g} TFLOP/s on these networks in 32-bit numbers: assumed, not measured",
     f"a node of the cluster has {ASSUMED_CORES} cores, each as fast as one of the {MEASURED_CORES} that were measured",
-    "16 cores stand beside each GPU, and localise maps while it makes passes",
+    "16 cores serve each GPU, and localise maps while it makes passes",
     "jobs do not wait for files, for each other's results or for a queue; one training runs on one GPU or one node",
 )
 
@@ -142,7 +142,7 @@ def measure(sizes: list[int], limit: float) -> list[Run]:
 
 
 def _fitting(done: list[Run], limit: float) -> int:
-    """How many images fit into ``limit`` seconds, by the last run; any number before the first."""
+    """Say how many images fit into ``limit`` seconds, by the last run; any number before the first."""
     return int(limit / (done[-1].seconds / done[-1].images)) if done else sys.maxsize
 
 
@@ -172,7 +172,7 @@ def evaluate_part(folder: Path, images: int, part: Part) -> None:
 
 
 def law_of(runs: list[Run], workers: int) -> dict[str, float]:
-    """Fixed seconds and seconds an image: the line through the times with the least relative error.
+    """Fit fixed seconds and seconds per image: the line through the times with the least relative error.
 
     >>> law = law_of([Run(n, n, 1, 2 + 0.1 * n, 1 + 0.2 * n) for n in (10, 100, 1000)], 1)
     >>> {name: round(value, 6) for name, value in law.items()}["seconds_per_image"]
@@ -213,7 +213,7 @@ class Training(NamedTuple):
 
 
 def longest_training() -> Training:
-    """The training of the profile with the most passes."""
+    """Find the training of the profile that needs the most passes."""
     trainings = []
     for run, *_ in shown_runs(PROFILE, Path()):
         data, name = images_of(run.dataset), f"{run.backbone} on {run.dataset}"

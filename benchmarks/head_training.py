@@ -1,8 +1,8 @@
 """Training a sigmoid head: ``python -m benchmarks.head_training``.
 
-First from image files, beside a forward pass of the backbone and the official recipe. Then a head of ImageNet's size on
-synthetic features: random numbers in a float16 cache on disk, read as those of a real network are. There the training
-alone is measured; real features cost one pass of a backbone more.
+First from image files, compared with a forward pass of the backbone and the official recipe. Then a head of ImageNet's
+size on synthetic features: random numbers in a float16 cache on disk, read as those of a real network are. There the
+training alone is measured; real features cost one pass of a backbone more.
 """
 
 from __future__ import annotations
@@ -61,7 +61,7 @@ def main() -> None:
 
 
 def measure(folder: Path, device: str, num_images: int, epochs: int) -> dict[str, Any]:
-    """Seconds of ``epochs`` epochs, reading the cache included, beside the products of matrices that they need."""
+    """Time ``epochs`` epochs, reading the cache included, and the products of matrices that they need."""
     cache = synthetic_cache(folder, num_images)
     fabric = start_fabric(device)
     torch.manual_seed(0)

@@ -59,7 +59,7 @@ def histograms_by_numpy(score_map: NDArray[np.float64], mask: NDArray[np.uint8])
 
 
 def resize_by_opencv(maps: NDArray[np.float64]) -> NDArray[np.float64]:
-    """Maps resized and stretched to [0, 1] one by one, as the protocol does."""
+    """Resize maps and stretch them to [0, 1] one by one, as the protocol does."""
     resized = np.stack([cv2.resize(m, (MAP_SIZE, MAP_SIZE), interpolation=cv2.INTER_CUBIC) for m in maps])
     low, high = (f(resized, axis=(1, 2), keepdims=True) for f in (np.min, np.max))
     stretched: NDArray[np.float64] = (resized - low) / (high - low)

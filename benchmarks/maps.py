@@ -39,7 +39,7 @@ LIBRARY_EPS = 1e-6  # grad-cam's in the denominator of Grad-CAM++
 
 
 def by_grad_cam(networks: dict[str, nn.Sequential], images: Tensor, class_idx: Tensor) -> Maps:
-    """Maps by grad-cam, stretched to [0, 1] at the size of the image, as it gives them."""
+    """Make maps with grad-cam, stretched to [0, 1] at the size of the image, as it returns them."""
     targets = [ClassifierOutputTarget(k) for k in class_idx.tolist()]
     maps: Maps = {}
     for head, network in networks.items():
@@ -50,7 +50,7 @@ def by_grad_cam(networks: dict[str, nn.Sequential], images: Tensor, class_idx: T
 
 
 def by_torchcam(networks: dict[str, nn.Sequential], images: Tensor, class_idx: Tensor) -> Maps:
-    """Maps by torchcam at the size of the features."""
+    """Make maps with torchcam at the size of the features."""
     maps: Maps = {}
     for head, network in networks.items():
         for method, extractor_class in TORCHCAM.items():

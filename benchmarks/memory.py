@@ -27,12 +27,12 @@ PREPARED_IMAGES = 100  # shown again and again, as many times as it takes
 
 
 def environment() -> dict[str, str]:
-    """How freed memory is kept in this process, for the provenance of times."""
+    """Say how freed memory is kept in this process, for the provenance of times."""
     return {name: os.environ[name] for name in MALLOC_VARIABLES if name in os.environ}
 
 
 def without_kept_memory() -> dict[str, str]:
-    """The environment of a process whose peak is measured."""
+    """Return the environment for a process whose peak memory is measured."""
     return {name: value for name, value in os.environ.items() if name not in MALLOC_VARIABLES}
 
 

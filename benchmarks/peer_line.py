@@ -1,4 +1,4 @@
-"""A whole evaluation as one would join it from tools that exist: grad-cam, OpenCV and a forward pass a map.
+"""A whole evaluation as one would join it from tools that exist: grad-cam, OpenCV and a forward pass per map.
 
 Four methods come from grad-cam, a forward and a backward pass of the network a head and method; CAM is written by hand.
 Boxes follow the protocol as its public code does: a contour search at each of 1,000 thresholds, and one table of IoUs.
@@ -28,7 +28,7 @@ from sigcam_core.prepare.images import image_batches, scaled_boxes
 from sigcam_core.prepare.manifest import Manifest
 
 Figures = dict[tuple[str, str], dict[str, float]]
-"""Of each head and method, figures in % by the names of the tables."""
+"""Values in % of each head and method, by the names of the tables."""
 GT_LOC_THRESHOLD = 0.2
 
 
@@ -61,7 +61,7 @@ def evaluate_by_peers(networks: Networks, manifest: Manifest, batch_size: int) -
     Args:
         networks: from :func:`peer_networks`.
         manifest: N images with boxes and labels.
-        batch_size: images a pass.
+        batch_size: images per pass.
     """
     hits: dict[tuple[str, str], list[NDArray[np.bool_]]] = {}
     located: dict[tuple[str, str], list[bool]] = {}
@@ -92,7 +92,7 @@ def evaluate_by_peers(networks: Networks, manifest: Manifest, batch_size: int) -
 def passes_of_peer(same: bool) -> tuple[int, int]:
     """Forward and backward passes that the peer makes for an image.
 
-    Those of grad-cam for a set of maps, one for CAM and the image's scores, and one a map.
+    Those of grad-cam for a set of maps, one for CAM and the image's scores, and one per map.
 
     Args:
         same: whether one set of maps serves localisation and fidelity.
@@ -131,7 +131,7 @@ def iou_at_thresholds(
 def _score_maps(
     networks: Networks, images: Tensor, features: Tensor, class_idx: Tensor
 ) -> dict[tuple[str, str], NDArray[np.float64]]:
-    """Maps (N, 224, 224) in [0, 1] of every head and method."""
+    """Make the maps (N, 224, 224) in [0, 1] of every head and method."""
     maps: dict[tuple[str, str], Any] = {}
     targets = [ClassifierOutputTarget(one) for one in class_idx.tolist()]
     size = (features.shape[3], features.shape[2])

@@ -1,7 +1,7 @@
 """Published experiments, measured once more: ``python -m benchmarks.published``.
 
-Two folders of results of ``python -m companion publish`` are compared: what is committed, and what was measured anew.
-Of each experiment that both hold: what its evaluation took, and how far its figures are apart. Nothing is measured
+Two folders of results of ``python -m companion publish`` are compared: what is committed, and what was measured again.
+Of each experiment that both hold: what its evaluation took, and how far its values are apart. Nothing is measured
 here, so the times are those of whole evaluations as a user makes them.
 """
 
@@ -24,7 +24,7 @@ GOAL = 0.5
 TABLES = ("wsol", "fidelity")
 KEYS = ["method", "head", "metric"]
 FACTS = ("seconds", "passes", "date", "commit", "device", "sigmoid_head_sha256")
-"""Of the record of an evaluation, what is kept; before there was a choice of passes, none was recorded."""
+"""Entries of an evaluation's record that are kept; before there was a choice of passes, none was recorded."""
 
 
 def main() -> None:
@@ -40,7 +40,7 @@ def main() -> None:
 
 
 def compare(before: Path, now: Path) -> list[dict[str, Any]]:
-    """What each experiment's evaluation took, before and now.
+    """List how long each experiment's evaluation took, before and now.
 
     Args:
         before: folder with a folder for each experiment.
@@ -48,7 +48,7 @@ def compare(before: Path, now: Path) -> list[dict[str, Any]]:
 
     Returns:
         By experiment in both, ``name, images``, the facts ``before`` and ``now``, ``share`` (seconds now over seconds
-        before) and ``max_difference`` between two figures of localisation or fidelity, in percentage points.
+        before) and ``max_difference`` between two values of localisation or fidelity, in percentage points.
 
     Raises:
         SigcamError: if the folders have no experiment in common.
@@ -76,7 +76,7 @@ def _facts(record: dict[str, Any]) -> dict[str, Any]:
 
 
 def _difference(before: Path, now: Path, name: str) -> float:
-    """The greatest difference between the figures of a table, over rows that both have."""
+    """Find the largest difference between the values of a table, over rows that both have."""
     frames = []
     for folder in (before, now):
         table = pd.read_csv(folder / f"{name}.csv")

@@ -36,7 +36,7 @@ def draw_images(folder: Path, count: int) -> None:
 
 
 def manifest_of(folder: Path, count: int, num_classes: int, files: int) -> Manifest:
-    """A manifest of images that are drawn already, with random labels and boxes.
+    """Build a manifest of images that exist already, with random labels and boxes.
 
     Args:
         folder: where the files lie.

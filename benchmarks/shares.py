@@ -30,12 +30,12 @@ class Clock:
 
 
 def load_of_the_machine() -> float:
-    """Processes that computed or waited for a core, on average over the last minute."""
+    """Return how many processes computed or waited for a core, on average over the last minute."""
     return os.getloadavg()[0]
 
 
 def loads_since(before: float) -> dict[str, float]:
-    """The load before a measurement and the load now, which say how far times by the clock are ours."""
+    """Return the load before a measurement and now, which shows how far wall-clock times can be trusted."""
     return {"before": before, "after": load_of_the_machine()}
 
 
@@ -48,7 +48,7 @@ class PassClock(Clock):
 
 @contextmanager
 def timed_passes() -> Iterator[PassClock]:
-    """A clock of every pass that evaluations make in the block."""
+    """Time every pass that evaluations make in the block."""
     clock, forward = PassClock(), FastBackbone.forward
 
     def timed(self: FastBackbone, images: Tensor) -> Tensor:

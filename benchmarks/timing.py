@@ -69,7 +69,7 @@ class Pairs(NamedTuple):
         max_difference: float | None = None,
         unit: str = "image",
     ) -> Row:
-        """The line of the table for times of ``count`` units of work."""
+        """Build the table row for times of ``count`` units of work."""
         return Row(
             task=task,
             setting=setting,

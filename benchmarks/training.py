@@ -1,4 +1,4 @@
-"""Training a sigmoid head from image files, beside one pass of the backbone and beside the official recipe."""
+"""Training a sigmoid head from image files, compared with one pass of the backbone and with the official recipe."""
 
 from __future__ import annotations
 
@@ -61,12 +61,12 @@ def measure_training(device: torch.device, repeats: int, num_images: int = 768) 
     difference = float((one - other).abs().max() / other.abs().max())
     return [
         cached.row(task, setting, "one forward pass", num_images, 1 / PASSES_AT_MOST),
-        on_the_fly.row(task, setting, "a forward pass an epoch", num_images, max_difference=difference),
+        on_the_fly.row(task, setting, "a forward pass per epoch", num_images, max_difference=difference),
     ]
 
 
 def _forward_pass(dual: DualBranch, train: Manifest, device: torch.device) -> ForwardPass:
-    """The backbone over images that are decoded and lie on the device already, in its fastest layout."""
+    """Build a pass of the backbone over images that are decoded and on the device already, in its fastest layout."""
     network = copy.deepcopy(dual.backbone).to(memory_format=torch.channels_last)  # type: ignore[call-overload]
     batches = [
         images.to(device, memory_format=torch.channels_last)

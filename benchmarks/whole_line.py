@@ -1,12 +1,12 @@
 """The whole evaluation of images: ten maps each, localised and scored: ``python -m benchmarks.whole_line``.
 
 Ours is the evaluation that every table of this project rests on, from image files to a file of evidence, and the
-figures that are read from it. The peer is :mod:`benchmarks.peer_line`. Both decode the same files. Localisation is of
+values that are read from it. The peer is :mod:`benchmarks.peer_line`. Both decode the same files. Localisation is of
 the maps of the labels, fidelity of those of the predicted classes: they are measured where all labels are predicted, so
-that one set of ten maps an image serves both, and where none is.
+that one set of ten maps per image serves both, and where none is.
 
 A peer's time grows in proportion to the images, so it may be measured on the first of them alone; ratios are of times
-an image. Where passes are compiled, that was done before: the first turn does not count, and its seconds are told.
+an image. Where passes are compiled, that was done before: the first turn does not count, and its seconds are reported.
 """
 
 from __future__ import annotations
@@ -51,7 +51,7 @@ GOALS = {"resnet50": 12.0, "efficientnet_lite0": 20.0}
 NAMES = {"resnet50": "ResNet-50", "efficientnet_lite0": "EfficientNet-Lite0"}
 LABELS = {"predicted": 0, "others": 1}
 """What the labels are, and by how much they differ from the predicted class: all the same, or none."""
-PEER = "grad-cam, OpenCV and a pass a map"
+PEER = "grad-cam, OpenCV and a pass per map"
 OTHER_PLUS_PLUS = "gradcam++"
 """Not compared: grad-cam adds 1e-6 to a denominator that is of that size."""
 
@@ -100,7 +100,7 @@ def main() -> None:
 
 
 def network_of(name: str) -> DualBranch:
-    """A network with a fresh second head; batch norms of random weights are set to what they see."""
+    """Build a network with a fresh second head; batch norms of random weights take the statistics of their inputs."""
     torch.manual_seed(0)
     if name != "resnet50":
         return DualBranch.from_classifier(build(name, IMAGENET_CLASSES, pretrained=True), init="fresh")
@@ -121,7 +121,7 @@ def measure(name: str, counts: Counts, labels: str, batch_size: int = BATCH_SIZE
         name: a key of :data:`GOALS`.
         counts: images and repeats.
         labels: a key of :data:`LABELS`.
-        batch_size: images a pass.
+        batch_size: images per pass.
     """
     dual = network_of(name)
     with tempfile.TemporaryDirectory() as folder:
@@ -183,13 +183,13 @@ def _round(lines: Mapping[str, Line], manifest: Manifest, forward: ForwardPass) 
 
 
 def _what_ran(asked: str, rounds: Sequence[Round]) -> str:
-    """The kind of pass that was made, and that asked for where it was not that: a compiler may be missing or fail."""
+    """Name the kind of pass that ran, and the one asked for where they differ: a compiler may be missing or fail."""
     made = ", ".join(sorted(set().union(*(r.kinds[asked] for r in rounds))))
     return made if made == asked else f"{made} ({asked} asked for)"
 
 
 def _row(setting: str, kind: str, rounds: Sequence[Round], counts: Counts, goal: float) -> Row:
-    """The line of the table, with times of an image."""
+    """Build the table row, with times per image."""
     ours = [r.clocks[kind].wall / counts.images for r in rounds]
     theirs = [r.clocks["peer"].wall / counts.peer_images for r in rounds]
     floors = [r.seconds_of_pass for r in rounds]
@@ -241,7 +241,7 @@ def _ours(dual: DualBranch, kind: str, manifest: Manifest, folder: Path, batch_s
 
 
 def _labelled(dual: DualBranch, manifest: Manifest, further: int, batch_size: int) -> Manifest:
-    """The manifest with labels that lie by ``further`` behind the predicted classes."""
+    """Give each image the label that lies ``further`` classes after its predicted class."""
     with torch.no_grad():
         batches = image_batches(manifest, batch_size, dual.input_format, memory_budget=0)
         predicted = torch.cat([dual(images).softmax_logits.argmax(dim=1) for _, images, _ in batches])

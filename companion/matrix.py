@@ -74,7 +74,7 @@ class Entry:
     seed: int
 
     def run(self, work_dir: Path = Path("build")) -> Run:
-        """The run of this entry; in a profile with one recipe for all heads, both forms of ResNet-50 share theirs."""
+        """Return the run of this entry; with one recipe for all heads, both forms of ResNet-50 share theirs."""
         backbone = NETWORKS[self.network][self.form].backbone
         recipes = (self.classifier_recipe, self.sigmoid_recipe)
         return Run(self.dataset, backbone, self.seed, work_dir, self.origin, *recipes)
@@ -86,7 +86,7 @@ class Profile:
 
     Attributes:
         name: on the command line.
-        about: what its figures are, in one sentence for the top of a page.
+        about: what its values are, in one sentence for the top of a page.
         data_sets: of the project.
         networks: of :data:`NETWORKS`, each in both forms.
         origin: of the softmax classifiers.
@@ -95,8 +95,8 @@ class Profile:
         seeds: of training.
         perturbed_images: how many images get insertion and deletion where fidelity is measured.
         perturbation_steps: of these curves.
-        is_miniature: whether data and weights are made for the occasion, so that figures mean nothing.
-        batch_size: images a pass of the timing of Table 3.
+        is_miniature: whether data and weights are made for the occasion, so that values mean nothing.
+        batch_size: images per pass of the timing of Table 3.
         repeats: pairs of passes there; ``None`` for the notebook's own.
     """
 
@@ -130,7 +130,7 @@ class Profile:
         ]
 
     def from_seed(self, seed: int) -> Profile:
-        """The same with other seeds: ``seed`` is added to each."""
+        """Shift the seeds: ``seed`` is added to each."""
         return replace(self, seeds=tuple(seed + own for own in self.seeds))
 
     def runs(self, work_dir: Path = Path("build")) -> list[Run]:
@@ -138,13 +138,13 @@ class Profile:
         return list(dict.fromkeys(entry.run(work_dir) for entry in self.entries()))
 
     def measured(self, dataset: str) -> Extent:
-        """What is measured on a data set."""
+        """Return what is measured on a data set."""
         if dataset not in FIDELITY_DATA_SETS:
             return Extent(False, 0)
         return Extent(True, self.perturbed_images, self.perturbation_steps)
 
     def shown(self, work_dir: Path) -> list[Shown]:
-        """The runs as pages show them, each network under the paper's name.
+        """List the runs as pages show them, each network under the paper's name.
 
         The CAM method is shown of its CAM form, all others of its gradient form.
         """
@@ -221,7 +221,7 @@ EMBEDDED = ("shapes", ("small_cnn", "small_cnn_mlp"))
 
 
 def profile_of(name: str) -> Profile:
-    """The profile of a name.
+    """Look up a profile by name.
 
     Raises:
         SigcamError: for an unknown name.
@@ -230,7 +230,7 @@ def profile_of(name: str) -> Profile:
 
 
 def form_of(method: str) -> str:
-    """The form of the paper's networks that its rows of a method are of.
+    """Return the form of the paper's networks that its rows of a method use.
 
     Raises:
         SigcamError: for a method that the paper's tables do not have.
@@ -243,7 +243,7 @@ def form_of(method: str) -> str:
 
 
 def filled_by(dataset: str, backbone: str, method: str = CAM, profile: str = "paper") -> Entry:
-    """The entry that fills a row of the paper's Table 1 or 2; a row of Table 3 names no method and is of the CAM form.
+    """Find the entry that fills a row of the paper's Table 1 or 2; a row of Table 3 has no method and the CAM form.
 
     Args:
         dataset: as the paper's tables name it, such as ``"cub-200-2011"``.
@@ -266,7 +266,7 @@ def filled_by(dataset: str, backbone: str, method: str = CAM, profile: str = "pa
 
 
 def job_of(dataset: str, backbone: str, method: str = CAM, profile: str = "paper") -> tuple[str, str]:
-    """The name of the run that fills a row of the paper, and the file that the workflow makes for it.
+    """Return the name of the run that fills a row of the paper, and the file that the workflow makes for it.
 
     Args:
         dataset: see :func:`filled_by`, as the others.
@@ -289,7 +289,7 @@ def shown_runs(
     networks: Sequence[str] = (),
     origin: str = "scratch",
 ) -> list[Shown]:
-    """The runs that a page shows: those of a profile, or of one data set, named one by one, with all methods.
+    """List the runs that a page shows: a profile's, or named networks on one data set with all methods.
 
     Args:
         profile: name of a profile; empty where runs are named one by one.
@@ -309,7 +309,7 @@ def shown_runs(
 
 
 def table3_runs(profile: str, work_dir: Path, seed: int = 0) -> list[Shown]:
-    """The runs of Table 3: of a profile the CAM form on ImageNet, or on its first data set where it has no ImageNet.
+    """List the runs of Table 3: the profile's CAM form on ImageNet, or on its first data set where it has no ImageNet.
 
     Args:
         profile: name of a profile; empty for the embedded networks in both forms, under their own names.
@@ -328,7 +328,7 @@ def table3_runs(profile: str, work_dir: Path, seed: int = 0) -> list[Shown]:
 
 
 def told(profile: str, dataset: str = EMBEDDED[0], networks: Sequence[str] = EMBEDDED[1]) -> str:
-    """What a page says at its top of the runs that it shows, as Markdown.
+    """Describe the runs that a page shows, as Markdown for its top.
 
     Args:
         profile: name of a profile; empty where runs are named one by one.

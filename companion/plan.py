@@ -3,7 +3,7 @@
 Passes are counted exactly as the recipes and the evaluation make them; a backward pass counts as two forward ones. How
 long a pass takes is a model. On a CPU it has two numbers, the FLOP/s of passes and the seconds that localising an
 image's maps takes, fitted to what is recorded under ``results/``, and its error on these records is printed with it.
-On a GPU nothing was measured: the figure rests on an assumed FLOP/s. No torch here.
+On a GPU nothing was measured: the estimate rests on an assumed FLOP/s. No torch here.
 """
 
 from __future__ import annotations
@@ -54,7 +54,7 @@ class Network(NamedTuple):
     gflop: float  #: of a forward pass of one image
     parameters: float  #: in millions, for 1,000 classes
     head_parameters: float  #: in millions, of a second head
-    width: int  #: numbers an image that its head takes
+    width: int  #: numbers per image that its head takes
     maps: int = 6  #: how many of an image's maps differ
 
 
@@ -69,7 +69,7 @@ COSTS = {
     "inception_v3": Network(12.40, 26.51, 1.03, 1024),
     "inception_v3_mixed_7c": Network(5.68, 23.83, 2.05, 2048),
 }
-"""Of every network of the matrix, and of the one of the records."""
+"""Costs of each network of the matrix, and of the one in the records."""
 
 
 class DataSet(NamedTuple):
@@ -94,7 +94,7 @@ DATA_SETS = {
 }
 """As their preparers split them with the default options."""
 BY_HAND = ("imagenet", "openimages")
-"""Those with an archive that nobody may hand on."""
+"""Data sets whose archive may not be redistributed."""
 MINIATURE = DataSet(4, 2, 2, disk=0.01)
 """Each data set of a miniature, as ``python -m data_scripts.miniature`` makes it."""
 
@@ -126,12 +126,12 @@ class Cost:
 
     @property
     def gflop(self) -> float:
-        """Of all passes."""
+        """Cost of all passes."""
         return self.train_gflop + self.evaluate_gflop
 
 
 def images_of(dataset: str, is_miniature: bool = False) -> DataSet:
-    """How many images a data set has, and what they take."""
+    """Look up how many images a data set has, and what they take."""
     return MINIATURE if is_miniature else DATA_SETS[dataset]
 
 
@@ -158,7 +158,7 @@ def _cache(recipe: Recipe, data: DataSet) -> int:
 
 
 def cost_of_evaluation(run: Run, data: DataSet, measured: Extent) -> Cost:
-    """One pass an image; with fidelity one more a map, and 2 S - 1 a map of an image that is perturbed in S steps."""
+    """One pass per image; fidelity adds one per map, and 2 S - 1 per map of an image perturbed in S steps."""
     network = COSTS[run.backbone]
     passes = data.test
     if measured.with_fidelity:
@@ -169,7 +169,7 @@ def cost_of_evaluation(run: Run, data: DataSet, measured: Extent) -> Cost:
 
 
 def costs_of(profile: Profile) -> dict[str, Cost]:
-    """The cost of a profile by data set; what two runs share is counted once."""
+    """Compute the cost of a profile by data set; what two runs share is counted once."""
     costs = dict.fromkeys(profile.data_sets, Cost())
     made = set[Path]()
 
@@ -206,12 +206,12 @@ class Speed(NamedTuple):
     records: int  #: how many there are
 
     def seconds(self, gflop: float, located: int) -> float:
-        """What passes and localisation take on the CPU."""
+        """Estimate how long passes and localisation take on the CPU."""
         return gflop / self.gflop_per_second + located * self.seconds_per_image
 
 
 def observations(results: Path = RESULTS) -> list[Observation]:
-    """What is recorded of the time of passes: evaluation and training of the experiments, and plain forward passes."""
+    """Collect recorded times of passes: evaluation and training of the experiments, and plain forward passes."""
     found = list(_of_experiments(results))
     passes = results / "overhead" / "cpu_head_training.csv"
     if passes.is_file():
@@ -229,6 +229,8 @@ def _of_experiments(results: Path) -> Iterator[Observation]:
         record = read_json(path)
         if not {"experiment", "evidence", "test_images"} <= set(record):
             continue
+        if (record["experiment"].get("measured") or {}).get("in_bfloat16"):
+            continue  # another kind of passes, and of some images alone
         name = record["experiment"]["backbone"]
         network, evidence = COSTS[name], record["evidence"]
         run = Run(record["experiment"]["dataset"], name)
@@ -245,7 +247,7 @@ def _of_experiments(results: Path) -> Iterator[Observation]:
 
 
 def fitted_speed(found: Sequence[Observation]) -> Speed:
-    """The two numbers of the model that fit best: least squares of the logarithms, on a grid of steps of 5 %.
+    """Fit the two numbers of the model: least squares of the logarithms, on a grid of steps of 5 %.
 
     Args:
         found: from :func:`observations`.
@@ -278,7 +280,7 @@ def papers_gpu() -> dict[str, float]:
 
 
 def print_plan(profile: Profile, work_dir: Path, gpu_tflops: float = ASSUMED_GPU_TFLOPS) -> None:
-    """Print what a profile costs: jobs, hours, disk and download, and what the figures rest on.
+    """Print what a profile costs: jobs, hours, disk and download, and what the numbers rest on.
 
     Args:
         profile: which.
@@ -338,7 +340,7 @@ def _rounded(figure: float) -> str:
 
 
 def notes(profile: Profile, work_dir: Path, speed: Speed, gpu_tflops: float) -> list[str]:
-    """What the figures of a plan rest on, a sentence each.
+    """List what the numbers of a plan rest on, one sentence each.
 
     Args:
         profile: which.
@@ -354,8 +356,8 @@ def notes(profile: Profile, work_dir: Path, speed: Speed, gpu_tflops: float) -> 
         f"GPU hours are an ASSUMPTION, {gpu_tflops:g} TFLOP/s sustained on one GPU: no GPU was measured. The hours of "
         f"the paper's Table 3 would be {implied} TFLOP/s. Change it with --gpu-tflops.",
         f"CPU hours are of two cores like those of results/: {speed.gflop_per_second:.0f} GFLOP/s of passes and "
-        f"{1000 * speed.seconds_per_image:.0f} ms an image to localise its maps, fitted to {speed.records} records. It "
-        f"is off by a factor of {speed.typical:.1f} at the median and {speed.worst:.1f} at worst "
+        f"{1000 * speed.seconds_per_image:.0f} ms per image to localise its maps, fitted to {speed.records} records. "
+        f"It is off by a factor of {speed.typical:.1f} at the median and {speed.worst:.1f} at worst "
         f"({speed.worst_name}).",
         "A backward pass counts as two forward ones. Starts of processes (4 s each), the reading of images and updates "
         "of weights count nothing.",

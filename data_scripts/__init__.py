@@ -1,1 +1,1 @@
-"""First station: each data set becomes a manifest. Run ``python -m data_scripts NAME --root DIR``."""
+"""Stage 1: each data set becomes a manifest. Run ``python -m data_scripts NAME --root DIR``."""

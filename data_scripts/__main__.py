@@ -42,11 +42,11 @@ whose images are not there says ``HAS_IMAGES = False``; one that has more to say
 REPLACED = ".replaced"
 """Folder within a data set's, of what is being replaced."""
 MADE_FROM_DATA = ("checkpoints", "evidence")
-"""Folders beside that of the data sets, of what later stations make; a record beside each file tells from what."""
+"""Folders next to that of the data sets, for what later stages make; a record next to each file says from what."""
 
 
 def is_archived(name: str) -> bool:
-    """Whether a data set is made from archives, that are downloaded or found in a folder."""
+    """Say whether a data set is made from archives, that are downloaded or found in a folder."""
     return "archives" in signature(DATA_SETS[name].prepare).parameters
 
 
@@ -78,7 +78,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
             action="store_true",
             help="refuse a data set that is made from archives and is not there",
         )
-        command.add_argument("--force", action="store_true", help="prepare anew what is there; archives are kept")
+        command.add_argument("--force", action="store_true", help="prepare again what is there; archives are kept")
         command.add_argument("--verify", action="store_true", help="read every image and mask that is there")
         module.add_options(command)
         if is_archived(name):
@@ -117,7 +117,7 @@ def prepare(
 ) -> Manifest:
     """Prepare data set ``name`` in a folder within ``root``, unless it is there already with the same parameters.
 
-    A generated one of which a file is missing, or was replaced, is generated anew. What is there is given up only when
+    A generated one of which a file is missing, or was replaced, is generated again. What is there is given up only when
     the new data set is whole.
 
     Args:
@@ -125,7 +125,7 @@ def prepare(
         root: folder of the data sets.
         folder: name of the folder, of letters, digits and _; empty for that of the data set.
         archives: folders where archives lie already, for a data set that is made from them.
-        force: prepare anew what is there; archives that were downloaded are kept.
+        force: prepare again what is there; archives that were downloaded are kept.
         options: those of the command line, by the same names; what is left out has the command line's default.
 
     Raises:
@@ -169,7 +169,7 @@ def prepare(
 
 
 def _wrong_files(manifest: Manifest) -> str:
-    """What is wrong with the files of a data set, in half a sentence; nothing if they are as they were."""
+    """Say in half a sentence what is wrong with a data set's files; empty if they are unchanged."""
     for kind, files in (("are missing", missing_files(manifest)), ("were replaced", replaced_files(manifest.root))):
         if files:
             return f"{len(files)} files of {manifest.name} {kind}, first {files[0]}"

@@ -98,7 +98,7 @@ def archive_folders(given: Sequence[Path], folder: Path) -> list[Path]:
 
 
 def find(archive: Archive, folders: Sequence[Path]) -> Path | None:
-    """The first file of that name, or of one of its other names."""
+    """Find the first file with the archive's name, or with one of its other names."""
     paths = (folder / name for folder in folders for name in (archive.name, *archive.other_names))
     return next((path for path in paths if path.is_file()), None)
 
@@ -135,7 +135,7 @@ def obtain(archive: Archive, folders: Sequence[Path]) -> Found:
 
 
 def is_unchanged(record: dict[str, Any], folders: Sequence[Path]) -> bool:
-    """Whether no file of a recorded archive's name has another size now; one that is gone has not changed."""
+    """Say whether no file of a recorded archive's name has another size now; one that is gone has not changed."""
     path = find(Archive(record["name"]), folders)
     return path is None or path.stat().st_size == record["bytes"]
 
@@ -169,7 +169,7 @@ class Member:
 
 
 def members(file: IO[bytes], source: str) -> Iterator[Member]:
-    """The plain files of a zip or tar, in order, each to be read before the next is asked for.
+    """Yield the plain files of a zip or tar, in order, each to be read before the next is asked for.
 
     A tar is read to its end, so that the checksum of its compression, if it has one, is compared.
 
@@ -323,7 +323,7 @@ def _opened(member: Member) -> IO[bytes]:
 
 
 def read_lines(path: Path) -> list[str]:
-    """The lines of a text file that an archive ought to hold.
+    """Read the lines of a text file that an archive ought to hold.
 
     Raises:
         SigcamError: if it is missing, or is no text.

@@ -103,7 +103,7 @@ def _voc_boxes(path: Path) -> Iterator[GivenBox]:
 
 
 def read_xml(path: Path) -> Element:
-    """The root of an XML file. No document type and no entities are taken, so that a small file stays small.
+    """Read the root of an XML file; document types and entities are refused, so that a small file stays small.
 
     Raises:
         SigcamError: if it is no XML, or declares them.
@@ -125,7 +125,7 @@ def read_xml(path: Path) -> Element:
 
 
 def read_yolo(path: Path, name: str, class_names: Sequence[str]) -> Iterator[Annotated]:
-    """Read a YOLO file, which is of the image of its own name: class number and four numbers a line.
+    """Read a YOLO file, which is of the image of its own name: class number and four numbers per line.
 
     Raises:
         SigcamError: if a line is none such, or its number has no class.
@@ -147,7 +147,7 @@ def _yolo_boxes(path: Path, class_names: Sequence[str]) -> Iterator[GivenBox]:
 
 
 def read_csv(choices: Sequence[tuple[str, str, str, str]]) -> Reader:
-    """A reader of CSV files with a line of names, one of the four columns of numbers that are named in ``choices``."""
+    """Make a reader of CSV files with a header, for whichever four columns of numbers ``choices`` names."""
 
     def read(path: Path, name: str, class_names: Sequence[str]) -> Iterator[Annotated]:
         rows = csv.DictReader(read_text(path).splitlines())
@@ -175,7 +175,7 @@ def read_csv(choices: Sequence[tuple[str, str, str, str]]) -> Reader:
 
 
 def read_text(path: Path) -> str:
-    """The text of a file, with or without the mark that some programs put first.
+    """Read the text of a file, with or without the mark that some programs put first.
 
     Raises:
         SigcamError: if it cannot be read, or is not UTF-8.
@@ -199,7 +199,7 @@ def _four(values: Sequence[Any], where: str) -> Numbers:
 
 
 def _size(width: Any, height: Any) -> tuple[int, int] | None:
-    """The size of the annotated image; none where the file has none, or 0 as some tools write."""
+    """Read the size of the annotated image; None where the file has none, or 0 as some tools write."""
     try:
         size = int(width), int(height)
     except (TypeError, ValueError):

@@ -64,7 +64,7 @@ def prepare(folder: Path, parameters: dict[str, Any], archives: Sequence[Path]) 
 
 
 def _published_rows(place: str, archives: Sequence[Path]) -> pd.DataFrame:
-    """One row an image, in the order of the list of sizes."""
+    """One row per image, in the order of the list of sizes."""
     sizes, lines = (read_metadata(place, kind, archives, (f"wsol_metadata/{place}/{kind}.txt",)) for kind in KINDS)
     boxes: dict[str, list[list[int]]] = {name: [] for name, *_ in sizes}
     for name, *edges in lines:

@@ -1,4 +1,4 @@
-"""CUB-200-2011: 11,788 photographs of 200 kinds of birds, with one box an image.
+"""CUB-200-2011: 11,788 photographs of 200 kinds of birds, with one box per image.
 
 The published test set is the split ``test``; ``val`` is a stratified share of the published training set (the rule is
 in :mod:`data_scripts.stratified`).
@@ -62,7 +62,7 @@ def prepare(folder: Path, parameters: dict[str, Any], archives: Sequence[Path]) 
 
 
 def _rows(unpacked: Path) -> tuple[pd.DataFrame, list[str]]:
-    """The rows of the lists, with what the archive calls test images in ``is_test``, and the names of the classes."""
+    """Build the rows of the lists, the archive's test images marked in ``is_test``, and the names of the classes."""
     names, labels, is_training, boxes, classes = (_by_number(unpacked / file) for file in LISTS)
     for file, values in zip(LISTS[1:4], (labels, is_training, boxes), strict=True):
         if values.keys() != names.keys():

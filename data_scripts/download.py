@@ -43,7 +43,7 @@ Report = Callable[[int, int | None], None]
 
 
 class _BrokenOffError(Exception):
-    """The transfer ended early or astray, and another attempt may mend it."""
+    """The transfer ended early or went wrong, and another attempt may succeed."""
 
 
 class _EndlessError(Exception):
@@ -98,7 +98,7 @@ def download_all(files: Sequence[tuple[str, Path]], description: str, advice: st
 
 
 def _start_session(connections: int = 1) -> requests.Session:
-    """A session in which urllib3 repeats a request that gets no answer, or a refusal that may be lifted, and waits."""
+    """Start a session in which urllib3 retries requests that get no answer or a temporary refusal, after a wait."""
     retry = Retry(
         total=ATTEMPTS - 1,
         status_forcelist=PASSING_STATUS,
@@ -137,7 +137,7 @@ def _part(path: Path) -> Path:
 def _download_part(
     url: str, output: str, _: Any, *, session: requests.Session, part: Path, advice: str, report: Report
 ) -> None:
-    """A downloader for pooch that continues ``part`` until it is whole, then moves it to ``output``."""
+    """Download for pooch: continue ``part`` until it is whole, then move it to ``output``."""
     reason = ""
     # urllib3 repeats requests, not transfers: one that breaks off in the middle is ours to go on with.
     for attempt in range(ATTEMPTS):

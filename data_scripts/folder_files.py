@@ -15,7 +15,7 @@ from sigcam_core.common.errors import SigcamError, fail
 from sigcam_core.prepare.decode import decode_image, image_size
 
 ENDINGS = (".jpg", ".jpeg", ".jpe", ".jfif", ".png", ".webp", ".gif", ".bmp", ".tif", ".tiff")
-"""Of the files that are taken, in small letters or capitals: names of the formats that the package decodes."""
+"""Endings of the files that are read, in either case: names of the formats that the package decodes."""
 GENERATED = {
     "$recycle.bin",
     "#recycle",
@@ -33,7 +33,7 @@ PREPARED = "manifest.parquet"
 WHOLE = {b"\xff\xd8": b"\xff\xd9", b"\x89PNG": b"IEND\xaeB`\x82", b"GIF8": b"\0;"}
 """First bytes of a format, and the last ones of its whole files."""
 MOST_EXAMPLES = 3
-REMEDY = "delete it or save it anew, and run the same command again"
+REMEDY = "delete it or save it again, and run the same command again"
 
 HIDDEN = "hidden or generated"
 OTHER = "of other formats"
@@ -61,7 +61,7 @@ class ImageFile(NamedTuple):
 
 
 def as_text(name: str) -> str:
-    r"""A name of the file system as text; bytes that are no UTF-8 become escapes.
+    r"""Decode a name of the file system; bytes that are not UTF-8 become escapes.
 
     >>> as_text("caf\udce9")
     'caf\\xe9'
@@ -79,7 +79,7 @@ def printable(text: str) -> str:
 
 
 def shown(path: Path) -> str:
-    """A path in a sentence."""
+    """Write a path so that it can stand in a sentence."""
     return printable(as_text(str(path)))
 
 
@@ -126,7 +126,7 @@ def _walk(
 
 
 def _why_not(entry: os.DirEntry[str]) -> str:
-    """Why an entry of a folder is passed over, by its name and kind; empty if it is not."""
+    """Say why an entry of a folder is passed over, by its name and kind; empty if it is not."""
     if entry.name.startswith(".") or entry.name.casefold() in GENERATED:
         return HIDDEN
     if entry.is_dir():
@@ -165,7 +165,7 @@ def _looks_whole(path: Path) -> bool:
 
 
 def passed_over_lines(passed: PassedOver) -> list[str]:
-    """A line per reason, with how many there are and examples; of images that cannot be read, the sentences.
+    """Summarise each reason in a line, with counts and examples; for unreadable images, list the messages.
 
     >>> passed_over_lines({OTHER: ["a/x.pgm", "b/notes.txt", "b/y.pgm"]})
     ['passed over: 3 of other formats (.pgm 2, .txt 1)']

@@ -83,12 +83,12 @@ def arrange(folder: Path, files: Sequence[ImageFile]) -> tuple[list[Placed], Pas
 
 
 def _class_name(name: str) -> str:
-    """A folder's name as text; systems that store accents apart from their letters give the same name."""
+    """Decode a folder's name; systems that store accents apart from their letters give the same name."""
     return unicodedata.normalize("NFC", as_text(name))
 
 
 def _splits(tops: Tops) -> dict[str, str]:
-    """The folders that are splits, with which; empty if the folders are classes."""
+    """Find the folders that are splits, and which; empty if the folders are classes."""
     plain = {top: SPLIT_NAMES[top.casefold()] for top in tops if top.casefold() in SPLIT_NAMES}
     if plain and (len(plain) == len(tops) or any(len(_folders(tops[top])) > 1 for top in plain)):
         return plain

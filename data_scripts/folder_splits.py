@@ -17,7 +17,7 @@ DRAWN = ("test", "val")
 
 
 def drawn_splits(given: Sequence[str]) -> list[str]:
-    """The splits that no folder gives.
+    """List the splits that no folder gives.
 
     >>> drawn_splits(["train", "val"])
     ['test']
@@ -93,7 +93,7 @@ def _refuse_empty(name: str, given: Sequence[str], class_names: Sequence[str], p
 
 
 def _counts(size: int, drawn: Sequence[str], parameters: dict[str, Any]) -> list[int]:
-    """How many images of a class of that size each drawn split gets, and ``train``."""
+    """Say how many images of a class of that size each drawn split gets, and ``train``."""
     counts = []
     for name in drawn:
         counts.append(_share(size, _fraction(name, parameters)))
@@ -102,7 +102,7 @@ def _counts(size: int, drawn: Sequence[str], parameters: dict[str, Any]) -> list
 
 
 def _sufficient_fractions(size: int, drawn: Sequence[str], parameters: dict[str, Any]) -> list[str]:
-    """The options that leave an image of a class of that size for each drawn split, where the present ones do not."""
+    """List the options that leave an image of a class of that size for each drawn split, where the present do not."""
     options = []
     for name in drawn:
         fraction = max(_fraction(name, parameters), math.ceil(50 / size) / 100)

@@ -15,13 +15,13 @@ from sigcam_core.prepare.contents import recorded_files
 from sigcam_core.prepare.manifest import Manifest
 
 PASSED_OVER = "passed_over.json"
-"""File beside the manifest: by reason, all that was passed over."""
+"""File next to the manifest: by reason, all that was passed over."""
 MOST_CLASSES = 20
 """That are listed one by one."""
 
 
 def summary(manifest: Manifest) -> list[Table | str]:
-    """What was taken for what: images by split and class, what was drawn, copies, and what was passed over.
+    """Summarise how files were read: images by split and class, what was drawn, copies, and what was passed over.
 
     Args:
         manifest: of a folder that :func:`prepare` has prepared.
@@ -42,7 +42,7 @@ def summary(manifest: Manifest) -> list[Table | str]:
 
 
 def _counts(manifest: Manifest) -> Table:
-    """A row per split and class, or per split where there are many classes."""
+    """Count images per split and class, or per split where there are many classes."""
     rows = manifest.table.assign(boxes=manifest.table["boxes"].map(len))
     is_long = manifest.num_classes > MOST_CLASSES
     table = Table()
@@ -62,7 +62,7 @@ def _counts(manifest: Manifest) -> Table:
 
 
 def _lacking_lines(manifest: Manifest) -> list[str]:
-    """A line per split in which classes have no image."""
+    """Report each split in which classes have no image, one line per split."""
     lines = []
     for split in SPLITS:
         there = set(manifest.table.loc[manifest.table["split"] == split, "label"])
@@ -73,7 +73,7 @@ def _lacking_lines(manifest: Manifest) -> list[str]:
 
 
 def copies_lines(manifest: Manifest) -> list[str]:
-    """A line for each two splits, and one for classes, that share images of the same bytes.
+    """Report images of the same bytes, one line for each two splits that share some, and one for classes.
 
     The checksums are those that were recorded with the manifest, so no file is read for this.
     """

@@ -80,7 +80,7 @@ def _placed_images(folder: Path) -> tuple[list[Placed], PassedOver]:
 
 
 def _splits(folder: Path, placed: Sequence[Placed], passed: PassedOver, parameters: dict[str, Any]) -> list[str]:
-    """The split of each image; a folder with too few classes or images is refused."""
+    """Assign each image to a split; refuse a folder with too few classes or images."""
     class_names = [one.class_name for one in placed]
     if len(set(class_names)) < 2:
         found = f"only one class, {placed[0].class_name!r}" if placed else "no image in a class folder"

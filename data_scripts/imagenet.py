@@ -92,7 +92,7 @@ def prepare(folder: Path, parameters: dict[str, Any], archives: Sequence[Path]) 
 
 
 def _write_classes(path: Path, target: Path) -> None:
-    """Unpack a tar of one tar a class; a class whose folder is there is whole."""
+    """Unpack a tar of one tar per class; a class whose folder is there is whole."""
     with refuse_damage(path), open_with_bar(path, "unpacking") as file:
         for inner in members(file, str(path)):
             wnid = PurePosixPath(inner.name).stem

@@ -35,7 +35,7 @@ def pinned_by(table: Path) -> Iterator[None]:
 
 
 def pinned() -> dict[str, Archive]:
-    """The text files by their path in the repository, such as ``metadata/CUB/test/localization.txt``.
+    """List the text files by their path in the repository, such as ``metadata/CUB/test/localization.txt``.
 
     >>> pinned()["metadata/CUB/test/localization.txt"].size
     391543
@@ -56,7 +56,7 @@ def pinned() -> dict[str, Archive]:
 def read_metadata(
     data_set: str, kind: str, folders: Sequence[Path], other_names: tuple[str, ...] = ()
 ) -> list[list[str]]:
-    """The comma-separated lines of one text file, found in a folder of archives or downloaded.
+    """Read the comma-separated lines of one text file, found in a folder of archives or downloaded.
 
     Args:
         data_set: data set and split, such as ``CUB/test``.
@@ -76,7 +76,7 @@ def read_metadata(
 
 
 def metadata_record(data_set: str, kind: str) -> dict[str, Any]:
-    """What a manifest records of a text file that :func:`read_metadata` has read, which is the pinned one for certain.
+    """Return what a manifest records of a text file read by :func:`read_metadata`, always the pinned one.
 
     >>> metadata_record("CUB/test", "localization")["bytes"]
     391543

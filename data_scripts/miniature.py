@@ -1,4 +1,4 @@
-"""Miniatures of the paper's data sets, to run its whole matrix in minutes; their figures mean nothing.
+"""Miniatures of the paper's data sets, to run its whole matrix in minutes; their values mean nothing.
 
 ``python -m data_scripts.miniature --root DIR`` writes small archives in the exact layouts of the originals to
 ``DIR/archives`` and prepares them, as anybody would prepare the originals, below ``DIR/data``. Images are drawn by
@@ -93,7 +93,7 @@ def write_stanford_cars(archives: Path, data: Path) -> Files:
 
 
 def write_imagenet(archives: Path, data: Path) -> Files:
-    """A tar of a tar a class, of which the first have images; a flat tar of test images; and the published lists."""
+    """Write a tar with one tar per class, the first with images; a flat tar of test images; the published lists."""
     classes: dict[str, Files] = {wnid: {} for wnid in imagenet_wnids()}
     wnids = list(classes)
     test, lines = Files(), dict[str, list[str]]()
@@ -114,7 +114,7 @@ def write_imagenet(archives: Path, data: Path) -> Files:
 
 
 def write_openimages(archives: Path, data: Path) -> Files:
-    """The archive of masks, the published lists, and the images in the places that they would be downloaded to."""
+    """Write the archive of masks, the published lists, and the images where they would be downloaded to."""
     wnids = ("01226z", "0138tl")
     masks: Files = {}
     lists: Files = {}

@@ -48,7 +48,7 @@ Mask = npt.NDArray[np.uint8]
 
 
 def add_options(parser: argparse.ArgumentParser) -> None:
-    """The published splits leave nothing to choose."""
+    """Add no options: the published splits leave nothing to choose."""
 
 
 def check_parameters() -> dict[str, Any]:
@@ -111,10 +111,10 @@ def _download_images(folder: Path, names: Sequence[str]) -> None:
 
 
 def _merge_masks(path: Path, parts: Sequence[Sequence[str]], folder: Path) -> dict[str, str]:
-    """Write one mask an image; those that are there are left. Returns the masks' paths by image name.
+    """Write one mask per image; existing masks are kept. Returns the masks' paths by image name.
 
-    A mask that only ignores, since no instance is large enough to be seen in it, could not be told from one that stores
-    objects as 255, which readers refuse; it is not written, and its image has none.
+    A mask that only ignores, since no instance is large enough to be seen in it, could not be distinguished from one
+    that stores objects as 255, which readers refuse; it is not written, and its image has none.
     """
     instances: dict[str, list[str]] = defaultdict(list)
     ignores: dict[str, str] = {}

@@ -48,7 +48,7 @@ def _cross(x: Array, y: Array) -> Array:
 
 
 def capsule(x: Array, y: Array) -> Array:
-    """The outline of the textured distractors: the shape of no class."""
+    """Draw the outline of the textured distractors: the shape of no class."""
     x = np.maximum(np.abs(x) - 0.5, 0)
     return np.sqrt(x * x + y * y) - 0.5
 

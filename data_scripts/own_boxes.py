@@ -69,7 +69,7 @@ def add_options(parser: argparse.ArgumentParser) -> None:
     """Add the options that :func:`check_parameters` reads."""
     parser.add_argument("--boxes", default="", help="file of boxes, or folder of such files (default: no boxes)")
     parser.add_argument("--box-format", default="", help=f"what they are, needed with boxes: {', '.join(BOX_FORMATS)}")
-    parser.add_argument("--box-classes", default="", help="file with the names of YOLO's classes, one a line")
+    parser.add_argument("--box-classes", default="", help="file with the names of YOLO's classes, one per line")
     parser.add_argument(
         "--boxes-of", default="own", help="own: boxes of the image's class; any: all boxes (default: %(default)s)"
     )
@@ -111,7 +111,7 @@ def check_parameters(*, boxes: str, box_format: str, box_classes: str, boxes_of:
 
 
 def _files(path: Path, kind: BoxFormat) -> Iterator[tuple[Path, str]]:
-    """The files of boxes, each with its path below the folder, without its ending."""
+    """Yield the files of boxes, each with its path below the folder, without its ending."""
     root = path if path.is_dir() else path.parent
     for file in sorted(path.rglob("*")) if path.is_dir() else [path]:
         if file.suffix.lower() == kind.ending and file.is_file() and not file.name.startswith("."):
@@ -177,7 +177,7 @@ def _nearest(edge: float) -> int:
 
 
 def _finder(placed: Sequence[Placed], source: str) -> Callable[[str], int | None]:
-    """What gives the row of the image that a file of boxes names, with or without folders, with or without its ending.
+    """Make a function that finds the row of the image a file of boxes names, with or without folders or ending.
 
     Every folder that the name has must be one of the image's, in their order: so ``train/1`` is ``train/cat/1.jpg``
     and never ``val/cat/1.jpg``.
@@ -230,7 +230,7 @@ def _refuse_all(
 def _checked_edges(
     name: str, given: Sequence[tuple[int, GivenBox]], placed: Sequence[Placed], sizes: Sequence[tuple[int, int]]
 ) -> list[Numbers]:
-    """The edges of boxes in pixels of their images.
+    """Convert boxes to edges in pixels of their images.
 
     Raises:
         SigcamError: with how many there are and the first, if boxes are of an image of another size, end before they

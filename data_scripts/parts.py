@@ -36,7 +36,7 @@ def removed_column(part: str) -> str:
 
 
 def load_parts(manifest: Manifest, size: int) -> Tensor:
-    """Which part each pixel shows, at the size of the network's input, by nearest neighbour.
+    """Load the part that each pixel shows, at the size of the network's input, by nearest neighbour.
 
     Args:
         manifest: the N images.
@@ -53,7 +53,7 @@ def load_parts(manifest: Manifest, size: int) -> Tensor:
 
 
 def without_part(manifest: Manifest, part: str) -> Manifest:
-    """The same images without one part: all else in the manifest still tells of the whole images.
+    """Take the same images without one part: all else in the manifest still describes the whole images.
 
     Args:
         manifest: the N images.

@@ -47,11 +47,11 @@ PHOTOS: dict[str, tuple[Callable[[], Pixels], str]] = {
 
 
 def add_options(parser: argparse.ArgumentParser) -> None:
-    """The photos have no options."""
+    """Add no options: the photos have none."""
 
 
 def check_parameters() -> dict[str, Any]:
-    """The photos and their labels are all there is to record."""
+    """Return the labels: there is nothing else to record of the photos."""
     return {"labels": {name: label for name, (_, label) in PHOTOS.items()}}
 
 

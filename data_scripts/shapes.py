@@ -218,7 +218,7 @@ def draw_scene(seed: int, split: str, index: int, size: int, context_correlation
     canvas = _clutter(rng, size)
 
     def layer(part: str) -> Array:
-        """Where a part is painted: on the image, or beside it, so that its random numbers are taken all the same."""
+        """Choose where a part is painted: on the image, or on a copy, so that its random numbers are drawn."""
         return canvas.copy() if part == without else canvas
 
     # At least one distractor with texture and one without, so neither shape nor texture alone tells the class.
@@ -246,7 +246,7 @@ def draw_scene(seed: int, split: str, index: int, size: int, context_correlation
 
 
 def _parts(masks: Mapping[str, npt.NDArray[np.bool_]]) -> npt.NDArray[np.uint8]:
-    """The part that each pixel shows; the rest is clutter."""
+    """Label the part that each pixel shows; the rest is clutter."""
     parts = np.zeros(next(iter(masks.values())).shape, dtype=np.uint8)
     for part, mask in masks.items():
         parts[mask] = PARTS.index(part)
@@ -304,7 +304,7 @@ def _cover(distance: Array) -> Array:
 
 
 def _place_cue(rng: np.random.Generator, body: Array) -> Array:
-    """Coverage of a small disk beside the object; over it only where there is no room left beside it."""
+    """Draw the coverage of a small disk next to the object; over it only where there is no space next to it."""
     size = len(body)
     x, y = _grid(size)
     radius = CUE_RADIUS * size

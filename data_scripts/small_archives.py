@@ -18,7 +18,7 @@ Mode = Literal["w", "w:gz"]
 
 
 def encoded(pixels: npt.NDArray[Any], kind: str) -> bytes:
-    """An image file of a kind such as ``"JPEG"``.
+    """Encode an image as a file of a kind such as ``"JPEG"``.
 
     Args:
         pixels: uint8 (H, W) or (H, W, 3), or bool (H, W).
@@ -30,7 +30,7 @@ def encoded(pixels: npt.NDArray[Any], kind: str) -> bytes:
 
 
 def text(*lines: str) -> bytes:
-    """A text file of these lines."""
+    """Write lines as a text file."""
     return "".join(f"{line}\n" for line in lines).encode()
 
 
@@ -44,7 +44,7 @@ def write_zip(path: Path, files: Files) -> Path:
 
 
 def tar_bytes(files: Files, mode: Mode = "w") -> bytes:
-    """A tar, compressed in mode ``"w:gz"``."""
+    """Write a tar, compressed in mode ``"w:gz"``."""
     buffer = io.BytesIO()
     with tarfile.open(fileobj=buffer, mode=mode) as archive:
         for name, content in files.items():

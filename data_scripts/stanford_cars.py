@@ -1,4 +1,4 @@
-"""Stanford Cars: the 8,144 training images, 196 makes and models, with one box an image.
+"""Stanford Cars: the 8,144 training images, 196 makes and models, with one box per image.
 
 The split follows the paper's protocol: 75 / 25 of the images of every class, the 25 as ``test``, both drawn by
 :func:`data_scripts.stratified.stratified_share` from the image names and the seed. ``val`` is a share of the 75.
@@ -84,7 +84,7 @@ def prepare(folder: Path, parameters: dict[str, Any], archives: Sequence[Path]) 
 
 
 def published_rows(parameters: dict[str, Any], archives: Sequence[Path]) -> pd.DataFrame:
-    """The rows of the manifest, which need the text files and no image.
+    """Build the rows of the manifest, which need the text files and no image.
 
     Args:
         parameters: from :func:`check_parameters`.
@@ -135,7 +135,7 @@ def _keep(name: str) -> str | None:
 
 
 def _shards(downloads: Path) -> list[Archive]:
-    """The Parquet files of the training images, as the hub lists them with sizes and checksums."""
+    """List the Parquet files of the training images, as the hub gives them with sizes and checksums."""
     listing = downloads / f"stanford_cars-{REVISION[:12]}.json"
     if not listing.is_file():
         download(f"{HUB}/api/{REPOSITORY}/tree/{REVISION}/data", listing, advice=f"try again, {BY_HAND}")

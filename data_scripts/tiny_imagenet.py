@@ -1,4 +1,4 @@
-"""Tiny-ImageNet-200: 200 classes of ImageNet at 64 x 64 pixels, with one box an image.
+"""Tiny-ImageNet-200: 200 classes of ImageNet at 64 x 64 pixels, with one box per image.
 
 The published validation set is the split ``test``; hyper-parameters are chosen on ``val``, a stratified share of the
 training images (the rule is in :mod:`data_scripts.stratified`). Classes are in the order of their WordNet ids, which

@@ -46,7 +46,7 @@ def verify(manifest: Manifest) -> int:
 
 
 def _files(manifest: Manifest) -> dict[Path, bool]:
-    """The files of all images and masks, each once, and whether it is a mask's."""
+    """Map each file of all images and masks to whether it is a mask."""
     images = dict.fromkeys(map(str, manifest.table["path"]), False)
     columns = [column for column in ("mask", MASK_COLUMN) if column in manifest.table]
     masks = {str(name): True for column in columns for name in manifest.table[column].dropna()}
@@ -54,7 +54,7 @@ def _files(manifest: Manifest) -> dict[Path, bool]:
 
 
 def _damage(path: Path, is_mask: bool) -> str:
-    """What is wrong with a file, or nothing."""
+    """Say what is wrong with a file, or nothing."""
     if not path.is_file():
         return f"{path} is missing."
     try:

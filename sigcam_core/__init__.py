@@ -2,7 +2,7 @@
 
 The companion module of *Beyond Softmax: Dual-Branch Sigmoid Architecture for Accurate Class Activation Maps*
 (Oh and Noh, BMVC 2025). Its folders are the paper's nouns (``backbones``, ``split``, ``dual``, ``cams``,
-``localization``, ``pointing``, ``fidelity``), above them the stations that data pass (``prepare``, ``train``,
+``localization``, ``pointing``, ``fidelity``), above them the stages of the pipeline (``prepare``, ``train``,
 ``evaluate``, ``summarise``), and what users ask (``ask``). Names are loaded when they are asked for (PEP 562).
 """
 

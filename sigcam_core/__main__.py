@@ -1,4 +1,4 @@
-"""The stations by hand, and what is asked of photos of one's own: ``python -m sigcam_core VERB``.
+"""The stages by hand, and commands for photos of the user's own: ``python -m sigcam_core VERB``.
 
 What a verb needs is imported when it runs, so that help is there at once.
 """
@@ -45,7 +45,7 @@ TRAINED = {
 
 
 def main() -> None:
-    """Run the station that the command line names; finished files are kept."""
+    """Run the stage that the command line names; finished files are kept."""
     given = sys.argv[1:]
     # Ahead of the parser, which would take the other programs' options for its own.
     if given[:1] == ["prepare"]:
@@ -58,7 +58,7 @@ def main() -> None:
 
 
 def hand_on(package: str, arguments: Sequence[str]) -> None:
-    """Hand the arguments on to the command of a package beside this one, whose exit code becomes ours.
+    """Hand the arguments on to the command of a package next to this one, whose exit code becomes ours.
 
     Raises:
         SigcamError: if the package is not there.
@@ -112,7 +112,7 @@ def evaluate(options: Namespace) -> None:
 
 
 def explain(options: Namespace) -> None:
-    """Draw the map of a class beside a photo, and print the likeliest classes."""
+    """Draw the map of a class next to a photo, and print the likeliest classes."""
     from .ask.explain import Question, explain_photo
 
     names = ("model", "class_name", "method", "head", "scalar", "truncated")
@@ -135,7 +135,7 @@ def report(options: Namespace) -> None:
 def _parser() -> CommandLine:
     others = "Verbs of `python -m companion`, in a checkout of the project: " + ", ".join(OF_COMPANION)
     parser = CommandLine(
-        prog="python -m sigcam_core", description="Run one station; finished files are kept.", epilog=others
+        prog="python -m sigcam_core", description="Run one stage; finished files are kept.", epilog=others
     )
     verbs = parser.add_subparsers(dest="verb", metavar="VERB", required=True, help=", ".join(VERBS))
     verbs.add_parser("prepare", help=VERBS["prepare"])  # for the list; see main()
@@ -154,7 +154,7 @@ def _parser() -> CommandLine:
     command = verbs.add_parser("report", help=VERBS["report"], description=VERBS["report"])
     command.set_defaults(run=report)
     _add_work_dir(command)
-    command.add_argument("folder", type=Path, help="with one folder of images a class, or such in train, val and test")
+    command.add_argument("folder", type=Path, help="one folder of images per class, also below train, val and test")
     command.add_argument("--model", default="efficientnet_lite0", help="with ImageNet weights, default: %(default)s")
     command.add_argument("--seed", type=int, default=0, help="of split and training, default: %(default)s")
     help_ = "of the data set and of what is made from it, default: the folder's, with what tells it from others"
@@ -240,7 +240,7 @@ def _run(options: Namespace) -> Run:
 
 
 def _changes(options: Namespace) -> dict[str, Any]:
-    """What the command line says otherwise than the recipe."""
+    """Collect the options of the command line that override the recipe."""
     if options.epochs is not None and options.epochs < 1:
         fail(f"--epochs is {options.epochs}: train at least 1 epoch.")
     names = ("epochs", "batch_size", "views", "freezing")

@@ -133,7 +133,7 @@ def sign_collapse_delta(weight: Array, class_idx: int) -> Tensor:
 
 
 def erasing_delta(weight: Array) -> Tensor:
-    """The shift delta_i = -max_k w_ik: no weight of any class stays positive, so ReLU erases every map.
+    """Compute the shift delta_i = -max_k w_ik: no weight of any class stays positive, so ReLU erases every map.
 
     Args:
         weight: (C, K) weights of a linear head.
@@ -181,7 +181,7 @@ def shifted_head(features: Tensor, weight: Tensor, bias: Tensor, delta: Tensor, 
 
 
 def delta_for_map(features: Tensor, class_map: Tensor, target: Tensor) -> Tensor:
-    """The least shift that turns a class map into the nearest map to ``target`` in the span of the feature maps.
+    """Find the least shift that turns a class map into the nearest map to ``target`` in the feature maps' span.
 
     With at least as many independent feature maps as pixels the target is met exactly.
 

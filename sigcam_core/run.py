@@ -8,7 +8,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import NamedTuple
 
-from .backbones.formats import MLP, check_backbone
+from .backbones.formats import MLP, WEIGHTS, check_backbone
 from .common.errors import check_choice, fail
 from .common.paths import user_path
 from .train.recipes import CLASSIFIER_RECIPES, ORIGINS, SIGMOID_RECIPES
@@ -16,6 +16,8 @@ from .train.recipes import CLASSIFIER_RECIPES, ORIGINS, SIGMOID_RECIPES
 CONVOLUTIONS_FROM = {"small_cnn_mlp": "small_cnn"}
 """Networks that start from the trained convolutions of another, since from scratch the MLP head does not learn in the
 time that the embedded default may take."""
+CONVOLUTIONS_OF_RECIPE = {"three-layers": ("vgg16", "last-block")}
+"""Recipes of classifiers that start from the trained convolutions of a network and a recipe."""
 
 
 def default_work_dir() -> Path:
@@ -28,7 +30,7 @@ def default_work_dir() -> Path:
 
 
 def resolve_work_dir(work_dir: str) -> Path:
-    """The folder that a notebook's parameter names; empty means :func:`default_work_dir`."""
+    """Resolve the folder that a notebook's parameter names; empty means :func:`default_work_dir`."""
     return user_path(work_dir) if work_dir else default_work_dir()
 
 
@@ -49,6 +51,7 @@ class Run:
         origin: where the softmax classifier comes from, one of :data:`sigcam_core.train.recipes.ORIGINS`.
         classifier_recipe: name in :data:`sigcam_core.train.recipes.CLASSIFIER_RECIPES`; empty for the usual one.
         sigmoid_recipe: name in :data:`sigcam_core.train.recipes.SIGMOID_RECIPES`; empty for the usual one.
+        weights: where ImageNet weights come from, one of :data:`sigcam_core.backbones.formats.WEIGHTS`.
 
     Raises:
         SigcamError: for an unknown name, or a seed that is out of range.
@@ -66,6 +69,7 @@ class Run:
     origin: str = "scratch"
     classifier_recipe: str = ""
     sigmoid_recipe: str = ""
+    weights: str = ""
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "work_dir", user_path(self.work_dir))
@@ -75,6 +79,7 @@ class Run:
         check_choice("origin", self.origin, ORIGINS)
         check_choice("classifier recipe", self.classifier_recipe, ("", *CLASSIFIER_RECIPES))
         check_choice("sigmoid recipe", self.sigmoid_recipe, ("", *SIGMOID_RECIPES))
+        check_choice("source of weights", self.weights, WEIGHTS)
         if not 0 <= self.seed < 2**32:
             fail(f"seed {self.seed} is out of range: give a whole number from 0 to {2**32 - 1}.")
 
@@ -91,7 +96,8 @@ class Run:
     @property
     def name(self) -> str:
         """What the files of the classifier are called. Whatever is usual is left out."""
-        parts = [self.dataset, self.network, self.origin if self.origin != "scratch" else "", self.classifier_recipe]
+        origin = self.origin if self.origin != "scratch" else ""
+        parts = [self.dataset, self.network, origin, self.weights, self.classifier_recipe]
         return "-".join([*filter(None, parts), f"seed{self.seed}"])
 
     @property
@@ -105,9 +111,12 @@ class Run:
 
         >>> Run("shapes", "small_cnn_mlp").starts_from.name
         'shapes-small_cnn-gap-seed0'
+        >>> Run("cub", "vgg16_mlp", origin="finetune", classifier_recipe="three-layers").starts_from.name
+        'cub-vgg16-gap-finetune-last-block-seed0'
         """
-        other = CONVOLUTIONS_FROM.get(self.backbone)
-        return replace(self, backbone=other) if other else None
+        usual = (CONVOLUTIONS_FROM.get(self.backbone, ""), self.classifier_recipe)
+        other, recipe = CONVOLUTIONS_OF_RECIPE.get(self.classifier_recipe, usual)
+        return replace(self, backbone=other, classifier_recipe=recipe) if other else None
 
     @property
     def manifest(self) -> Path:
@@ -143,11 +152,17 @@ class Extent:
         with_fidelity: besides localisation and pointing.
         perturbed_images: how many images get insertion and deletion.
         perturbation_steps: of these curves.
+        explained_images: how many images get fidelity, a sample; ``None`` for all.
+        methods: which maps; none for those of the paper that the head allows.
+        in_bfloat16: run the backbone on bfloat16 numbers.
     """
 
     with_fidelity: bool = True
     perturbed_images: int = 100
     perturbation_steps: int = 10
+    explained_images: int | None = None
+    methods: tuple[str, ...] = ()
+    in_bfloat16: bool = False
 
 
 class Shown(NamedTuple):

@@ -7,7 +7,7 @@ import numpy as np
 
 
 def load() -> dict[str, Any]:
-    """Arrays of the golden file; ``maps`` (19, 224, 224) float32, ``boxes`` one (M, 4) array a map.
+    """Arrays of the golden file; ``maps`` (19, 224, 224) float32, ``boxes`` one (M, 4) array per map.
 
     To be small, the file keeps the maps as byte planes of the differences between consecutive bit patterns.
     """

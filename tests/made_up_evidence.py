@@ -13,6 +13,7 @@ NUM_IMAGES = 6
 def made_up_evidence(head: str = "softmax", method: str = "cam", seed: int = 0) -> pd.DataFrame:
     """Evidence of random numbers."""
     generator = np.random.default_rng(seed)
+    outer = np.random.default_rng(seed + 1).random((NUM_IMAGES, 255))
     rows = []
     for i in range(NUM_IMAGES):
         rows.append(
@@ -24,6 +25,9 @@ def made_up_evidence(head: str = "softmax", method: str = "cam", seed: int = 0) 
                 "head": head,
                 "method": method,
                 "best_iou_multi": packed(in_ten_thousandths(generator.random(255))),
+                "best_iou_outer": packed(in_ten_thousandths(outer[i])),
+                "best_iou_otsu": np.float32(0.25 + 0.1 * i),
+                "best_iou_half": np.float32(0.1 + 0.1 * i),
                 "gt_loc_iou_any": np.float32(0.3 + 0.1 * i),
                 "gt_loc_iou_first": np.float32(0.2 + 0.1 * i),
                 "object_histogram": packed(generator.integers(0, 50, NUM_BINS)),

@@ -37,7 +37,7 @@ def files_behind(*starts: Path | str, stop_at: Iterable[Path] = (), project: Pat
 
 @cache
 def loaded_by(path: Path, project: Path) -> frozenset[Path]:
-    """The files that one module, stub or notebook loads itself."""
+    """Find the files that one module, stub or notebook loads itself."""
     if path.suffix == ".ipynb":
         return frozenset(_imported(code_cells(path), path, project))
     if path.suffix != ".py":
@@ -60,7 +60,7 @@ def _imported(tree: ast.AST, path: Path, project: Path) -> Iterator[Path]:
 
 
 def _module(parts: list[str], project: Path) -> Iterator[Path]:
-    """The file of a module; of a package, all that its stub hands on."""
+    """Find the file of a module; for a package, all that its stub hands on."""
     if parts[0] not in PACKAGES:
         return
     place = project.joinpath(*parts)
@@ -74,7 +74,7 @@ def _module(parts: list[str], project: Path) -> Iterator[Path]:
 
 
 def _name(module: list[str], name: str, project: Path) -> Iterator[Path]:
-    """The files behind ``from module import name``."""
+    """Find the files behind ``from module import name``."""
     if module[0] not in PACKAGES:
         return
     place = project.joinpath(*module)
@@ -97,7 +97,7 @@ def _handed_on(stub: Path) -> dict[str, list[str]]:
 
 
 def _data(tree: ast.AST, folder: Path) -> Iterator[Path]:
-    """Files, and files of folders, beside a module that a text in it names."""
+    """Yield the files, and files of folders, next to a module that a text in it names."""
     texts = {node.value for node in ast.walk(tree) if isinstance(node, ast.Constant) and isinstance(node.value, str)}
     beside = {path.name: path for path in folder.iterdir() if path.suffix != ".py"}
     for place in (beside[text] for text in texts & beside.keys()):
@@ -120,7 +120,7 @@ def parameters_of_notebook(notebook: Path) -> list[str]:
 
 
 def stations_of_notebook(notebook: Path) -> dict[str, set[str]]:
-    """The functions ``ensure_*`` that a notebook uses, each with the texts that calls of it begin with.
+    """Find the functions ``ensure_*`` that a notebook uses, each with the texts that calls of it begin with.
 
     A call ``ensure_manifest("photos", folder)`` gives ``{"ensure_manifest": {"photos"}}``. What the default parameters
     never reach counts too: a file read in vain costs a run of the notebook, one that is missed leaves a page stale.
@@ -136,7 +136,7 @@ def stations_of_notebook(notebook: Path) -> dict[str, set[str]]:
 
 
 def code_cells(notebook: Path, tag: str = "") -> ast.Module:
-    """The code of a notebook, of all its cells or of those with a tag."""
+    """Parse the code of a notebook, from all its cells or from those with a tag."""
     cells = json.loads(notebook.read_text(encoding="utf-8"))["cells"]
     code = [cell for cell in cells if cell["cell_type"] == "code"]
     wanted = [cell for cell in code if not tag or tag in cell["metadata"].get("tags", [])]

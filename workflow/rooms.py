@@ -19,7 +19,7 @@ PACKAGES = {"sigcam_core": "", "companion": "companion/"}
 
 @cache
 def rooms(project: Path = PROJECT) -> dict[str, list[Path]]:
-    """Every room with its files, data files included."""
+    """Map every room to its files, data files included."""
     found: dict[str, list[Path]] = {}
     for package, prefix in PACKAGES.items():
         for path in sorted((project / package).rglob("*")):
@@ -43,7 +43,7 @@ def imports(project: Path = PROJECT) -> dict[str, frozenset[str]]:
 
 
 def rooms_behind(*names: str, project: Path = PROJECT) -> list[str]:
-    """The rooms named and all that they import, straight or through others."""
+    """Find the rooms named and all that they import, directly or through others."""
     behind, todo = set[str](), list(names)
     while todo:
         name = todo.pop()

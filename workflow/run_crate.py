@@ -30,7 +30,7 @@ from sigcam_core.common.files import atomic_path, read_json, sha256_of_file
 
 PROJECT = Path(__file__).resolve().parent.parent
 NAME = "run-crate.zip"
-"""Of the crate, below the work dir."""
+"""Path of the crate, below the work dir."""
 VERSION = "1.1"  # of RO-Crate, the one that the profiles of runs build on
 PROFILES_OF_RUNS = {
     "https://w3id.org/ro/wfrun/process/0.5": "Process Run Crate",
@@ -75,7 +75,7 @@ def _entity(crate: ROCrate, identifier: str, kind: str | list[str], **properties
 
 
 def _describe(crate: ROCrate, project: Path, profile: str, steps: Sequence[Step]) -> None:
-    """The crate as a whole: whose, under which licence, of which profiles; from ``CITATION.cff``."""
+    """Describe the crate as a whole: authors, licence and profiles, from ``CITATION.cff``."""
     citation = yaml.safe_load((project / "CITATION.cff").read_text(encoding="utf-8"))
     crate.name = f"{citation['title']}: a run of profile {profile}"
     crate.description = f"A run of the workflow: {profile_of(profile).about}. Images and the book are not in the crate."
@@ -93,7 +93,7 @@ def _describe(crate: ROCrate, project: Path, profile: str, steps: Sequence[Step]
 
 
 def _author(crate: ROCrate, author: dict[str, str]) -> ContextEntity:
-    """A person, or, where only a name as a whole is given, a group of them."""
+    """Add a person, or a group where only one whole name is given."""
     if "family-names" not in author:
         return _entity(crate, "#authors", "Organization", name=author["name"])
     name = f"{author.get('given-names', '')} {author['family-names']}".strip()
@@ -140,11 +140,11 @@ def _place(path: Path, work_dir: Path, project: Path) -> str:
 
 
 def _add_workflow(crate: ROCrate, files: dict[Path, Any], steps: Sequence[Step]) -> Any:
-    """The workflow, the versions that it ran with, and its steps, each with the rule that it applies."""
+    """Add the workflow, the versions that it ran with, and its steps, each with the rule that it applies."""
     workflow = crate.mainEntity
     if workflow is None:
         fail("the project has no Snakefile: name the folder of the project.")
-    workflow["name"] = "The line that data travels"
+    workflow["name"] = "The pipeline"
     workflow["version"] = importlib.metadata.version("sigcam")
     workflow["softwareRequirements"] = _versions(crate, files)
     for position, step in enumerate(steps, 1):
@@ -157,7 +157,7 @@ def _add_workflow(crate: ROCrate, files: dict[Path, Any], steps: Sequence[Step])
 
 
 def _versions(crate: ROCrate, files: Iterable[Path]) -> list[ContextEntity]:
-    """Python and the packages, as the records beside the results name them, and Snakemake."""
+    """Python and the packages, as the records next to the results name them, and Snakemake."""
     found = {("Snakemake", importlib.metadata.version("snakemake"))}
     for path in (path for path in files if path.suffix == ".json"):
         record = read_json(path)
@@ -171,7 +171,7 @@ def _versions(crate: ROCrate, files: Iterable[Path]) -> list[ContextEntity]:
 
 
 def _add_run(crate: ROCrate, workflow: Any, files: dict[Path, Any], steps: Sequence[Step], profile: str) -> None:
-    """What happened: the run as a whole, each step of it, and Snakemake, which had them done."""
+    """Add what happened: the run as a whole, each step of it, and Snakemake, which ran them."""
     times = {"startTime": min(step.started for step in steps), "endTime": max(step.ended for step in steps)}
     agent = crate.root_dataset["author"]
     made = {path for step in steps for path in step.outputs}
@@ -216,7 +216,7 @@ def _action(
 
 
 def _without_places(step: Step, work_dir: Path, project: Path) -> Step:
-    """A step whose command names files as the crate does, since where they lay is of the machine."""
+    """Name files in a step's command as the crate does, since their folders are particular to the machine."""
     command = step.command.replace(sys.executable, "python").replace(str(work_dir), "build")
     return replace(step, command=command.replace(f"{project}/", ""))
 
@@ -229,7 +229,7 @@ def _words(step: Step) -> list[str]:
 
 
 def _parameters(crate: ROCrate, position: int, step: Step) -> list[ContextEntity]:
-    """The options of a step's command, ``--name value`` of a program, ``-p`` or ``-r name value`` of a notebook."""
+    """List the options of a step's command: ``--name value`` of a program, ``-p`` or ``-r`` of a notebook."""
     words = _words(step)
     found = dict[str, str]()
     for place, word in enumerate(words):
@@ -245,7 +245,7 @@ def _parameters(crate: ROCrate, position: int, step: Step) -> list[ContextEntity
 
 
 def _environment(crate: ROCrate, position: int, step: Step) -> list[ContextEntity]:
-    """The variables that a step's command sets for its program."""
+    """List the variables that a step's command sets for its program."""
     pairs = []
     for word in _words(step):
         name, sign, value = word.partition("=")

@@ -45,7 +45,7 @@ class Step:
 
 
 def finished_steps(folder: Path, work_dir: Path) -> list[Step]:
-    """The steps that led to a run's last page, the earliest first; what other runs left behind is not among them.
+    """List the steps that led to a run's last page, the earliest first, without those of other runs.
 
     Args:
         folder: in which Snakemake was started.
@@ -74,7 +74,7 @@ def finished_steps(folder: Path, work_dir: Path) -> list[Step]:
 
 
 def _records(folder: Path) -> dict[Path, Mapping[str, Any]]:
-    """The record of each file that was made. Long names of files are split among folders, each with an @ before it."""
+    """Read the record of each file that was made; long names are split among folders, each with an @ before it."""
     top = folder / RECORDS
     names = {path: path.relative_to(top).parts for path in top.rglob("*") if path.is_file()}
     encoded = {path: "".join(part.removeprefix("@") for part in parts) for path, parts in names.items()}

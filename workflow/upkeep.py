@@ -30,7 +30,7 @@ SLACK_SECONDS = 2.0  # of clocks of file servers
 
 
 def list_of(output: Path, work_dir: Path) -> Path:
-    """The list of all that is made together with a file that a rule names."""
+    """Return the list of all that is made together with a file that a rule names."""
     return work_dir / MADE / f"{output.relative_to(work_dir)}{LIST}"
 
 
@@ -86,7 +86,7 @@ def make_due(outputs: Iterable[Path], prepared_by: Mapping[Path, Sequence[str]])
 
 
 def _listed(made: Path) -> list[Path]:
-    """The files of a list; a last line that was cut off is left out."""
+    """Read the files of a list; a last line that was cut off is left out."""
     paths = []
     for line in made.read_text(encoding="utf-8", errors="replace").splitlines():
         try:
@@ -110,7 +110,7 @@ def dated_ahead(paths: Iterable[Path]) -> list[Path]:
 
 
 def named_files(work_dir: Path) -> list[Path]:
-    """The files of the work dir that rules name."""
+    """List the files of the work dir that rules name."""
     return [path for pattern in NAMED for path in sorted(work_dir.glob(pattern))]
 
 

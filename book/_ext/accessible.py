@@ -29,7 +29,7 @@ EDITS: list[tuple[re.Pattern[str], str]] = [
 
 
 def accessible(html: str) -> str:
-    """A page with the theme's faults mended."""
+    """Correct the theme's accessibility faults in a page."""
     for pattern, text in EDITS:
         html = pattern.sub(text, html)
     return html

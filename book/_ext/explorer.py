@@ -1,4 +1,4 @@
-"""Sphinx extension: the files of the pages that compute where they are read lie beside the pages.
+"""Sphinx extension: the files of the pages that compute where they are read lie next to the pages.
 
 ``book/_make/explorer_files.py`` makes them. They cannot lie among the sources' static files, since Jupyter Book would
 load each of these scripts on every page.

@@ -13,13 +13,13 @@ FOLDED = "input"  # what myst-nb calls a cell whose code is folded
 
 
 def is_folded(node: nodes.Node) -> bool:
-    """Whether a node is a cell of folded code."""
+    """Say whether a node is a cell of folded code."""
     is_cell = isinstance(node, nodes.container) and node.get("nb_element") == "cell_code"
     return is_cell and node.get("hide_mode") == FOLDED and _parts(node)[:1] == ["cell_code_source"]
 
 
 def is_silent(node: nodes.Node) -> bool:
-    """Whether a node is a cell of folded code that shows nothing."""
+    """Say whether a node is a cell of folded code that shows nothing."""
     return is_folded(node) and len(_parts(node)) == 1
 
 

@@ -33,7 +33,7 @@ CODE = re.compile(r'"\\([0-9a-f]{3,5})"')
 
 
 def without_unused(html: str, searches: bool = False) -> str:
-    """A page without the scripts that it does not use; ``searches`` says that it is the page of the search."""
+    """Remove the scripts that a page does not use; ``searches`` is true for the search page."""
     for pattern in UNUSED if searches else [*UNUSED, SEARCH]:
         html = pattern.sub("", html)
     # The reader's system decides between light and dark until the reader does; an empty mode is an error of the theme.
@@ -41,7 +41,7 @@ def without_unused(html: str, searches: bool = False) -> str:
 
 
 def icons_of(html: str) -> set[str]:
-    """The classes of icons in a page, ``fa-bars`` and the like."""
+    """Find the icon classes that a page uses, such as ``fa-bars``."""
     return set(re.findall(r"\bfa-[\w-]+", " ".join(re.findall(r'class="([^"]*\bfa-[^"]*)"', html))))
 
 
@@ -71,7 +71,7 @@ def keep_icons(static: Path, used: set[str]) -> None:
 
 
 def _cut_font(font: Path, codes: set[int]) -> Path:
-    """Write ``font`` with the characters ``codes`` alone beside itself, as WOFF."""
+    """Write ``font`` with the characters ``codes`` alone next to itself, as WOFF."""
     target = font.with_suffix(".woff")
     options = subset.Options(flavor="woff", notdef_outline=False, layout_features=[], hinting=False)
     subsetter = subset.Subsetter(options)

@@ -1,6 +1,6 @@
 """Sphinx extension: mathematics is typeset when the book is built, and a page shows it without a script or a network.
 
-KaTeX runs in the Node of the environment, one beside each process that writes pages, and writes HTML beside MathML,
+KaTeX runs in the Node of the environment, one for each process that writes pages, and writes HTML next to MathML,
 which screen readers read. A formula that it does not understand is a warning, hence an error of a build with ``-W``.
 """
 
@@ -41,7 +41,7 @@ def katex_folder(start: Path = HERE) -> Path:
 
 
 def node_program() -> Path:
-    """The Node that comes with the environment.
+    """Find the Node executable that comes with the environment.
 
     Raises:
         ExtensionError: if it is not installed.
@@ -54,7 +54,7 @@ def node_program() -> Path:
 
 @cache
 def _typesetter(process: int) -> subprocess.Popen[str]:
-    """A Node for each process that writes pages: two that share one would read each other's formulas."""
+    """Start one Node per process that writes pages: processes that share one would read each other's formulas."""
     command = [str(node_program()), str(HERE / "typeset.mjs"), str(katex_folder() / "katex.js")]
     node = subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True, encoding="utf-8")
     atexit.register(node.communicate)  # the end of its input ends it
@@ -94,7 +94,7 @@ def _typeset_node(translator: Any, node: nodes.Element, formula: str, display: b
 
 
 def lined_up(formula: str) -> str:
-    """A formula of several lines, lined up at their ampersands, as MathJax lets Sphinx write it."""
+    """Align the lines of a formula at their ampersands, as MathJax lets Sphinx write it."""
     return rf"\begin{{aligned}}{formula}\end{{aligned}}" if r"\\" in formula or "&" in formula else formula
 
 

@@ -19,7 +19,7 @@ from sphinx.errors import ExtensionError
 
 
 def read_substitutions(folder: Path) -> dict[str, str]:
-    """The substitutions ``<name>_<key>`` of all files of values in ``folder``.
+    """Read the substitutions ``<name>_<key>`` from all files of values in ``folder``.
 
     The text of a value is the one under ``formatted`` where there is one, else ``str(value)``.
 
@@ -49,7 +49,7 @@ def add_substitutions(app: Sphinx, config: Config) -> None:
 
 
 def fill_in(text: str, substitutions: dict[str, str]) -> str:
-    """A page's source with its substitutions filled in, those that are known."""
+    """Fill in the known substitutions in a page's source."""
     return re.sub(r"\{\{ (\w+) \}\}", lambda found: substitutions.get(found[1], found[0]), text)
 
 

@@ -1,4 +1,4 @@
-"""The pages of the interface: one a room, made from the docstrings, with every module of the room.
+"""The API pages: one per module or folder of modules, made from the docstrings.
 
 The list of modules is the folder, so that no page has to be kept in step with it.
 """
@@ -19,11 +19,11 @@ ROOMS = {
     "localization": "Localisation",
     "pointing": "Class specificity",
     "fidelity": "Fidelity",
-    "prepare": "First station: prepare",
-    "train": "Second station: train",
-    "evaluate": "Third station: evaluate",
-    "stations": "The stations as files",
-    "summarise": "Fourth station: summarise",
+    "prepare": "Stage 1: prepare",
+    "train": "Stage 2: train",
+    "evaluate": "Stage 3: evaluate",
+    "stations": "The stages as files",
+    "summarise": "Stage 4: summarise",
     "ask": "Photos and folders of your own",
     "common": "Common",
     "companion/show": "Companion: showing and saving",
@@ -36,19 +36,19 @@ ROOMS = {
     "companion/studies": "Companion: further measurements",
 }
 """The heading of each room's page, in the order of the pages; rooms are named as in ``workflow/rooms.py``."""
-WIRING = {"": ("wiring", "Runs and stations"), "companion/": ("companion", "Companion: runs, costs and experiments")}
+WIRING = {"": ("wiring", "Runs and stages"), "companion/": ("companion", "Companion: runs, costs and experiments")}
 """Name and heading of the page of the modules that lie in no folder of a package."""
 PACKAGE = "sigcam_core"
 PROJECT = Path(__file__).resolve().parents[2]
 
 
 def _place(room: str, project: Path) -> Path:
-    """Where a room lies; a package itself, for the room of the modules that lie in no folder."""
+    """Find where a room lies; a package itself, for the room of the modules that lie in no folder."""
     return project / (room if room.startswith("companion/") else f"{PACKAGE}/{room}")
 
 
 def modules_of(room: str, project: Path = PROJECT) -> list[str]:
-    """The dotted names of a room's modules; a room of :data:`WIRING` is that of those that lie in no folder."""
+    """List the dotted names of a room's modules; a room of :data:`WIRING` has those that lie in no folder."""
     folder = _place(room, project)
     module = folder.with_suffix(".py")
     paths = [module] if room not in WIRING and module.is_file() else sorted(folder.glob("*.py"))
@@ -57,7 +57,7 @@ def modules_of(room: str, project: Path = PROJECT) -> list[str]:
 
 
 def _about(room: str, project: Path) -> str:
-    """The docstring of a room, which says what may enter it."""
+    """Return the docstring of a room, which says what belongs in it."""
     door = _place(room, project) / "__init__.py"
     has_own = room != "" and door.is_file()  # that of `sigcam_core` is on the page above
     return (ast.get_docstring(ast.parse(door.read_text(encoding="utf-8"))) or "") if has_own else ""

@@ -41,15 +41,15 @@ LAYERS = 2  # of transformers' models of equal layers; where they are cut does n
 SMALLEST = {
     "efficientnet": {"width_coefficient": 1.0, "depth_coefficient": 1.0, "hidden_dim": 1280, "image_size": 224},
 }
-"""Of a family of transformers whose configuration as it comes is of its largest network, that of its smallest."""
+"""The smallest network's configuration, for families of transformers whose default is their largest network."""
 SIZES = ("atto", "femto", "pico", "zepto", "nano", "xxs", "xxtiny", "xs", "xtiny", "tiny", "mini", "small", *"tsmblh")
 
 Builders = dict[str, tuple[str, Callable[[], nn.Module]]]
-"""Of each family: the name of its network, and what builds that."""
+"""The name of each family's network, and a function that builds it."""
 
 
 def torchvision_builders() -> Builders:
-    """The network of the fewest parameters of each module of torchvision, as its published weights state them."""
+    """Build the smallest network of each module of torchvision, by the parameter counts of its published weights."""
     from torchvision import models
 
     smallest: dict[str, tuple[int, str]] = {}
@@ -67,7 +67,7 @@ def torchvision_builders() -> Builders:
 
 
 def timm_builders() -> Builders:
-    """Of each module of timm, the network whose name tells of the smallest size."""
+    """Find the network of each timm module whose name says that it is the smallest."""
     import timm
 
     def size(name: str) -> tuple[int, int, int, str]:
@@ -137,7 +137,7 @@ def time_limit(seconds: int) -> Iterator[None]:
 
 
 def look_at(build: Callable[[], nn.Module], seconds: int = SECONDS) -> dict[str, Any]:
-    """What comes of one network: the size of its maps, the methods, and where it is cut; or why there is none.
+    """Try one network: the size of its maps, the methods and where it is cut, or why it is refused.
 
     Args:
         build: makes the network.
@@ -189,7 +189,7 @@ def _split(model: nn.Module) -> dict[str, Any]:
 
 
 def _sentence(error: BaseException) -> str:
-    """The first line of an error that says something."""
+    """Return the first line of an error that is not blank."""
     lines = [line.strip() for line in str(error).splitlines() if line.strip()]
     return lines[0] if lines else type(error).__name__
 
@@ -245,7 +245,7 @@ def compare(results: Path, committed: Path, libraries: list[str]) -> None:
     if different:
         fail(
             f"the committed page of the architectures is no longer true of {', '.join(different)}: run `python "
-            f"book/_make/architectures.py --results {committed} --anew` and commit what it writes, or mend the cut."
+            f"book/_make/architectures.py --results {committed} --anew` and commit what it writes, or correct the cut."
         )
 
 
@@ -255,7 +255,7 @@ def main() -> None:
     parser.add_argument("--results", type=Path, default=Path("build/results"), help="folder (default: build/results)")
     parser.add_argument("--library", action="append", help=f"{', '.join(LIBRARIES)} (default: all)")
     parser.add_argument("--family", action="append", help="of the library (default: all)")
-    parser.add_argument("--anew", action="store_true", help="look again at families that are there already")
+    parser.add_argument("--anew", action="store_true", help="examine families again that are there already")
     parser.add_argument("--against", type=Path, help="folder of results that must say the same")
     options = parser.parse_args()
     resource.setrlimit(resource.RLIMIT_DATA, (GIGABYTES << 30, resource.getrlimit(resource.RLIMIT_DATA)[1]))

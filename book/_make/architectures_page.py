@@ -61,7 +61,7 @@ def write_architectures(target: Path, results: Path) -> None:
 
 
 def page_of(results: Path) -> str:
-    """The page's text."""
+    """Write the page's text."""
     surveys = {library: _read(results / PAGE / f"{library}.json") for library in TITLES}
     found = {f"{TITLES[library]} {content['release']}": content for library, content in surveys.items()}
     folds = [fold(f"{title}: every family", _table(content)) for title, content in found.items()]
@@ -76,13 +76,13 @@ def _read(path: Path) -> dict[str, Any]:
 
 
 def _outcomes(content: dict[str, Any]) -> Counter[str]:
-    """How many of all families had each outcome, those that nobody looked at too."""
+    """Count the families with each outcome, those that were not tried too."""
     families = content["families"]
     return Counter(row["outcome"] for row in families.values()) + Counter({UNSEEN: content["of"] - len(families)})
 
 
 def _has_cam(content: dict[str, Any]) -> int:
-    """How many families have a head in which CAM is allowed."""
+    """Say how many families have a head in which CAM is allowed."""
     return sum("cam" in row.get("methods", ()) for row in content["families"].values())
 
 
@@ -99,7 +99,7 @@ def _opening(surveys: dict[str, dict[str, Any]]) -> str:
 
 
 def _summary(surveys: dict[str, dict[str, Any]]) -> str:
-    """Of each library, how many families had each outcome."""
+    """Count the families with each outcome, by library."""
     counts = {title: _outcomes(content) for title, content in surveys.items()}
     shown = [outcome for outcome in OUTCOMES if any(count[outcome] for count in counts.values())]
     header = ["Library", "families", *(OUTCOMES[outcome] for outcome in shown), "with CAM"]

@@ -49,7 +49,7 @@ class _Server(ThreadingHTTPServer):
 
 @contextmanager
 def served(folder: Path) -> Iterator[str]:
-    """The address under which ``folder`` is served, without a slash at its end."""
+    """Serve ``folder``, and yield its address without a slash at the end."""
     with _Server((LOCAL, 0), functools.partial(_Handler, directory=str(folder))) as server:
         thread = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.05})
         thread.start()
@@ -61,7 +61,7 @@ def served(folder: Path) -> Iterator[str]:
 
 
 def find_chromium() -> str | None:
-    """The executable that SIGCAM_BROWSER names, or the first one on the PATH."""
+    """Find the executable that SIGCAM_BROWSER names, or the first browser on the PATH."""
     if named := os.environ.get("SIGCAM_BROWSER"):
         return str(user_path(named))
     return next(filter(None, map(shutil.which, BROWSERS)), None)
@@ -85,7 +85,7 @@ def chromium() -> Iterator[Browser]:
 
 
 def built_site(work_dir: Path) -> Path:
-    """The folder of the built book.
+    """Find the folder of the built book.
 
     Raises:
         SigcamError: if it has not been built.

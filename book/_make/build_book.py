@@ -38,7 +38,7 @@ DRAWING = Path("_static", "rooms.svg")  # of the page `architecture`
 
 
 def toc_files(toc: Path) -> list[str]:
-    """The documents that a table of contents names, in reading order, without suffix."""
+    """List the documents that a table of contents names, in reading order, without suffix."""
 
     def files(entry: object) -> list[str]:
         if isinstance(entry, list):
@@ -110,7 +110,7 @@ def run_jupyter_book(source: Path, output: Path, explorer: Path | None, jobs: in
         environment["SIGCAM_EXPLORER"] = str(explorer.resolve())
     built = subprocess.run(command, env=environment, check=False)
     if built.returncode != 0:
-        fail("the book was not built: mend what the messages above name; the previous build is untouched.")
+        fail("the book was not built: correct what the messages above name; the previous build is untouched.")
 
 
 def build_book(work_dir: Path, book: Path = BOOK, profile: str = USUAL, jobs: int = 1) -> Path:

@@ -1,6 +1,6 @@
 """The page that says how this build of the book came about, and the same, in short, at the end of each result page.
 
-Everything is read from what the workflow left behind: the executed notebooks, the records beside the files, and the
+Everything is read from what the workflow left behind: the executed notebooks, the records next to the files, and the
 measurements of time and memory that Snakemake takes.
 """
 
@@ -57,7 +57,7 @@ Peak memory is that of the notebook's processes together, where the workflow mea
 
 ## Files that the numbers were computed from
 
-Checksums are SHA-256, of which the first sixteen digits are shown; the records beside the files have the whole.
+Checksums are SHA-256, of which the first sixteen digits are shown; the records next to the files have the whole.
 
 | File | Made on | Seed | Seconds | Checksum |
 |:--|:--|--:|--:|:--|
@@ -100,7 +100,7 @@ def _peak(work_dir: Path, name: str) -> float | None:
 
 
 def _beside_binder(peaks: Mapping[str, float | None]) -> str:
-    """What the notebooks need beside what Binder gives, by the peaks of their names in MB."""
+    """Say how much memory the notebooks need compared with what Binder gives, from their peaks by name in MB."""
     measured = {name: peak for name, peak in peaks.items() if peak is not None}
     if not measured:
         return "The memory of no notebook was measured."
@@ -169,7 +169,7 @@ def write_build_page(target: Path, work_dir: Path, project: Path) -> None:
 
 
 def fold_of(notebook: dict[str, Any], summary: Path, has_build_page: bool = True) -> str | None:
-    """The fold-out of a page: what its saved values were computed from; None for a page that saves none."""
+    """Write a page's fold-out on what its saved values were computed from; None for a page that saves none."""
     names = dict.fromkeys(SAVES.findall(_source(notebook)))
     saved = [read_json(path)["provenance"] for name in names if (path := summary / f"{name}.json").is_file()]
     if not saved:

@@ -30,7 +30,7 @@ def links_of(site: Path) -> dict[str, str]:
 
 
 def fault_of(link: str) -> str:
-    """What is wrong with a link; empty if it answers."""
+    """Say what is wrong with a link; empty if it answers."""
     try:
         answer = requests.get(link, timeout=30, stream=True, headers={"User-Agent": "Mozilla/5.0"})
     except requests.RequestException as error:

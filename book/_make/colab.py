@@ -1,6 +1,6 @@
 """Install on Colab what the notebooks need and Colab lacks, from the folder of the project.
 
-Packages that are there stay in their versions, torch among them: everything that is installed beside them has to
+Packages that are there stay in their versions, torch among them: everything that is installed with them has to
 accept these.
 """
 
@@ -24,12 +24,12 @@ NOT_NEEDED = {"jupyterlab"}  # Colab is the notebook
 
 
 def installed() -> dict[str, str]:
-    """The version of every installed package, by its canonical name."""
+    """Return the version of every installed package, by its canonical name."""
     return {canonicalize_name(one.metadata["Name"]): one.version for one in importlib.metadata.distributions()}
 
 
 def missing(pyproject: str, there: Mapping[str, str]) -> list[str]:
-    """The requirements of the project and its notebooks that no installed package answers to."""
+    """List the requirements of the project and its notebooks that no installed package meets."""
     project = tomllib.loads(pyproject)["project"]
     lines = [*project["dependencies"], *(line for name in EXTRAS for line in project["optional-dependencies"][name])]
     names = {line: canonicalize_name(Requirement(line).name) for line in lines}
@@ -37,7 +37,7 @@ def missing(pyproject: str, there: Mapping[str, str]) -> list[str]:
 
 
 def pins(there: Mapping[str, str]) -> str:
-    """A file of constraints that keeps torch and what is built against it."""
+    """Write a constraints file that keeps torch and what is built against it."""
     kept = [name for name in ("torch", "torchvision", "numpy") if name in there]
     return "".join(f"{name}=={there[name]}\n" for name in kept)
 

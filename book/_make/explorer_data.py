@@ -123,7 +123,7 @@ def write_script(folder: Path, name: str, content: bytes) -> int:
 
 
 def photo_files(path: Path) -> tuple[bytes, bytes]:
-    """A photo without loss, and a small square of it to choose it by."""
+    """Encode a photo without loss, and a small square of it as a thumbnail."""
     with Image.open(path) as image:
         picture = image.convert("RGB")
     whole, small = io.BytesIO(), io.BytesIO()

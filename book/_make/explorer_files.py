@@ -1,6 +1,6 @@
 """Make the files of the pages that compute in a browser: ``python book/_make/explorer_files.py --work-dir build``.
 
-They go to the folder ``explorer`` of the work dir, and the book's build copies them beside its pages. What is computed
+They go to the folder ``explorer`` of the work dir, and the book's build copies them next to its pages. What is computed
 (the network in ONNX, heads, photos, feature maps) is made again only if what it is made of has changed; the programs,
 which take a second, always.
 """
@@ -64,7 +64,7 @@ PHOTOS = {
 
 
 def ensure_explorer(work_dir: Path) -> Path:
-    """The folder of the files, made or brought up to date.
+    """Make the folder of the files, or bring it up to date.
 
     Raises:
         SigcamError: if the scripts are not installed.
@@ -134,7 +134,7 @@ def make_data(folder: Path, photos: Manifest) -> dict[str, Any]:
 
 
 def stored_difference(dual: DualBranch, features: torch.Tensor, stored: NDArray[np.float32]) -> float:
-    """The largest difference that 16-bit weights make to a score map, which goes from 0 to 1, over all photos.
+    """Find the largest change that 16-bit weights cause in a score map (range 0 to 1), over all photos.
 
     Args:
         dual: the network.
@@ -160,11 +160,11 @@ def bundle(folder: Path) -> None:
     """
     done = subprocess.run([node(), str(SOURCES / "build.mjs"), str(folder.resolve()), *PROGRAMS], check=False)
     if done.returncode != 0:
-        fail("the scripts of the book's pages were not built: mend what the messages above name.")
+        fail("the scripts of the book's pages were not built: correct what the messages above name.")
 
 
 def node() -> str:
-    """The Node of the environment.
+    """Find the Node executable of the environment.
 
     Raises:
         SigcamError: if its package is not installed.

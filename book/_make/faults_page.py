@@ -21,7 +21,7 @@ a seed, as the authors of SQLite and of LazyFS do: a process is killed at a line
 operations on files; the power goes, and what was not yet on the disk is gone, torn or zeros; files are cut, altered,
 swapped; two processes work in one folder.
 
-After every fault the line runs again. Where a sentence refuses to go on, its advice is followed to the letter. Then
+After every fault the pipeline runs again. Where a message refuses to go on, its advice is followed to the letter. Then
 three questions are asked: is anything gone, or altered, that had been finished? Was anything finished made a second
 time? And does the run end with what an undisturbed one ends with, byte by byte, dates and times apart?
 
@@ -41,7 +41,7 @@ Measured with {faults_from}, in {minutes:.0f} minutes, at {moments} of each kind
 
 {earlier}
 
-## Files that nobody wrote
+## Files that no program wrote
 
 Everything that is read may have been altered by a disk, a transfer or a person. Files of every kind that this project
 reads were changed by the byte, cut, repeated, spliced, and filled with values that do not belong there. What comes out
@@ -83,13 +83,13 @@ def _by_group(kinds: dict[str, dict[str, Any]]) -> dict[str, dict[str, list[int]
 
 
 def _summary(kinds: dict[str, dict[str, Any]]) -> str:
-    """A line a group: how many kinds, and the sums of their numbers."""
+    """Write one row per group: how many kinds it has, and the sums of their numbers."""
     rows = [[name, len(own), *map(sum, zip(*own.values(), strict=True))] for name, own in _by_group(kinds).items()]
     return _table(["what was broken", "kinds", *KINDS[1:]], rows)
 
 
 def _fault_tables(kinds: dict[str, dict[str, Any]]) -> str:
-    """A folded table a group."""
+    """Write one folded table per group."""
     tables = {
         group: _table(KINDS, [[name, *numbers] for name, numbers in own.items()])
         for group, own in _by_group(kinds).items()
@@ -107,7 +107,7 @@ def _opening(kinds: dict[str, dict[str, Any]]) -> str:
 
 
 def _span(numbers: Sequence[int]) -> str:
-    """How many, from the least to the most, in words."""
+    """Say how many, from the least to the most, in words."""
     least, most = min(numbers), max(numbers)
     return f"{least} moment{'s' * (least > 1)}" if least == most else f"{least} to {most} moments"
 
@@ -125,14 +125,14 @@ def _commits(record: dict[str, Any]) -> str:
 
 
 def _earlier(record: dict[str, Any]) -> str:
-    """What runs found whose kinds were injected anew once it was looked into."""
+    """Describe what earlier runs found in kinds that were then injected again."""
     rows = record.get("earlier", [])
     if not rows:
         return ""
     header = ("what was broken", "commit", "what was found", "what was done")
     told = [[row["kind"], f"`{row['commit'][:12]}`", row["found"], row["done"]] for row in rows]
     table = _table(header, told, align=":--")
-    return fold("What earlier runs of these kinds found, before they were run anew", table)
+    return fold("What earlier runs of these kinds found, before they were run again", table)
 
 
 def _findings(record: dict[str, Any]) -> list[tuple[str, str]]:
@@ -140,7 +140,7 @@ def _findings(record: dict[str, Any]) -> list[tuple[str, str]]:
 
 
 def _before(record: dict[str, Any]) -> str:
-    """What the first run found, which was mended since."""
+    """Describe what the first run found, which has been fixed since."""
     found = _findings(record)
     if not found:
         return ""
@@ -148,7 +148,7 @@ def _before(record: dict[str, Any]) -> str:
     rows = [(name, f"`{finding}`") for name, finding in found]
     return (
         f"The first run of {cases:,} cases found {len(found)} places where a damaged file was answered by an error of "
-        f"Python, or taken for a whole one. They were mended, and the run above is of the readers as they are now.\n\n"
+        f"Python, or taken for a whole one. They were fixed, and the run above is of the readers as they are now.\n\n"
         + fold("What the first run found", _table(("what was read", "what was raised"), rows))
     )
 

@@ -50,7 +50,7 @@ def repository_address(environment: Mapping[str, str] = os.environ, project: Pat
 
 
 def add_buttons(config: dict[str, Any], address: str) -> dict[str, Any]:
-    """The configuration of the book with buttons for a repository; branch and paths are those of its notebooks."""
+    """Add buttons for a repository to the book's configuration; branch and paths are those of its notebooks."""
     html = config["html"] | {"use_repository_button": True}
     buttons = config.get("launch_buttons", {}) | {
         "binderhub_url": "https://mybinder.org",
@@ -69,7 +69,7 @@ def write_buttons(target: Path, address: str | None) -> None:
 
 
 def with_address(notebook: dict[str, Any], address: str) -> dict[str, Any]:
-    """A notebook whose cell for Colab knows the repository's address."""
+    """Fill in the repository's address in a notebook's cell for Colab."""
     source = CELL.replace('""', f'"{address}"', 1).splitlines(keepends=True)
     cells = [cell | {"source": source} if cell.get("id") == TAG else cell for cell in notebook["cells"]]
     return notebook | {"cells": cells}

@@ -1,6 +1,6 @@
 """The shipped head as a folder that a model hub takes: ``python book/_make/model_card.py --out build/hub``.
 
-Weights, the record that lies beside them, and a card in Markdown whose numbers come from that record.
+Weights, the record that lies next to them, and a card in Markdown whose numbers come from that record.
 """
 
 from __future__ import annotations
@@ -58,7 +58,7 @@ Oh and Noh, *Beyond Softmax*, BMVC 2025, arXiv:2511.05590; and this companion (`
 
 
 def card_text(record: dict[str, Any]) -> str:
-    """The card, from the record of the weights."""
+    """Write the model card from the record of the weights."""
     return CARD.format(
         name=record["name"],
         what=record["what"][0].upper() + record["what"][1:],

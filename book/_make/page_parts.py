@@ -4,7 +4,7 @@ from __future__ import annotations
 
 
 def cells(*values: object) -> str:
-    """A line of a table.
+    """Write one row of a Markdown table.
 
     >>> cells("maps", 10)
     '| maps | 10 |'
@@ -13,5 +13,5 @@ def cells(*values: object) -> str:
 
 
 def fold(title: str, content: str) -> str:
-    """What a reader opens by its title."""
+    """Fold content under a title that opens it."""
     return f":::::{{dropdown}} {title}\n{content}\n:::::"

@@ -40,7 +40,7 @@ GATHER = """async pages => {
 
 
 def pages_of(site: Path) -> list[str]:
-    """The pages of the book in reading order, as the first page lists them; those of the interface are left out."""
+    """List the pages of the book in reading order, as the first page links them; API pages are left out."""
     index = re.search(r"url=([\w-]+\.html)", (site / "index.html").read_text(encoding="utf-8"))
     first = index[1] if index else "index.html"
     html = (site / first).read_text(encoding="utf-8")
@@ -61,7 +61,7 @@ def print_book(site: Path, target: Path) -> int:
 
 
 def main() -> None:
-    """Print the built book to one PDF beside it."""
+    """Print the built book to one PDF next to it."""
     parser = CommandLine(description=main.__doc__)
     parser.add_argument("--work-dir", type=Path, default=Path("build"))
     work_dir = parser.parse_args().work_dir

@@ -15,7 +15,7 @@ PAGE = """# The paper's tables, profile `{name}`
 
 {warning}Profile `{name}`: {about}.
 
-The pages that follow show the rows of these runs beside the paper's. The method CAM is shown of a network's CAM form,
+The pages that follow show the rows of these runs next to the paper's. The method CAM is shown of a network's CAM form,
 the gradient-based methods of its gradient form; ResNet-50 is the same network in both, with a sigmoid head of either
 rate where the recipes name two.
 

@@ -30,7 +30,7 @@ def stage_notebook(source: Path, target: Path) -> None:
 
 
 def staged(notebook: dict[str, Any]) -> dict[str, Any]:
-    """The copy: metadata without paths and times, tags that fold code, and the words that a figure came with.
+    """Copy a notebook for the book: no paths and times in metadata, tags that fold code, and each figure's alt text.
 
     Args:
         notebook: of nbformat 4.
@@ -46,7 +46,7 @@ def staged(notebook: dict[str, Any]) -> dict[str, Any]:
 
 
 def _text_of_opening(cell: dict[str, Any]) -> str:
-    """The sentence that a cell with the tag of the opening has put out, as Markdown; of other cells nothing."""
+    """Find the opening sentence that a tagged cell has printed, as Markdown; empty for other cells."""
     if OPENING not in cell.get("metadata", {}).get("tags", []):
         return ""
     texts = [output["data"]["text/markdown"] for output in cell["outputs"] if "text/markdown" in output.get("data", {})]
@@ -70,7 +70,7 @@ def _staged_cell(cell: dict[str, Any]) -> dict[str, Any]:
 
 
 def _words_of_figure(cell: dict[str, Any]) -> str:
-    """What the first picture of a cell says to those who do not see it, where it says something."""
+    """Find the alt text of a cell's first figure; empty where it has none."""
     for output in cell.get("outputs", []):
         for kind in output.get("metadata", {}).values():
             if isinstance(kind, dict) and kind.get("alt"):

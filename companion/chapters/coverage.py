@@ -13,7 +13,7 @@ SHOWN_COVERAGES = (10, 20, 30, 50)  # % of the pixels, of the points that the in
 
 
 def at_coverages(points: pd.DataFrame, *shares: int) -> pd.DataFrame:
-    """The points at which maps keep some share of the pixels, the share in whole percent.
+    """Select the points at which maps keep some share of the pixels, in whole percent.
 
     Args:
         points: with column ``coverage``, as :func:`sigcam_core.summarise.tables.matched_coverage` gives it.
@@ -36,10 +36,10 @@ def drops_at_equal_coverage(points: pd.DataFrame) -> pd.DataFrame:
 
 
 def trend_sentence(table: pd.DataFrame) -> str:
-    """How average drop goes with coverage over the maps of a network.
+    """Say how average drop goes with coverage over the maps of a network.
 
     Args:
-        table: columns ``network, coverage, average_drop``, one row a map.
+        table: columns ``network, coverage, average_drop``, one row per map.
     """
     parts = []
     for name, rows in table.groupby("network", sort=False):
@@ -49,7 +49,7 @@ def trend_sentence(table: pd.DataFrame) -> str:
 
 
 def equal_coverage_sentence(table: pd.DataFrame) -> str:
-    """How far apart the two heads are where all maps keep the same share.
+    """Say how far apart the two heads are where all maps keep the same share.
 
     Args:
         table: of :func:`drops_at_equal_coverage`.

@@ -1,4 +1,4 @@
-"""The page of the crossed controls: what each factor moves, and what maps that know nothing score."""
+"""The page of the crossed controls: what each factor moves, and the scores of maps that carry no information."""
 
 from __future__ import annotations
 
@@ -63,9 +63,9 @@ MARKERS = "osD^v"
 
 
 def crossed_table(one: Measured, metrics: Sequence[str], heads: Sequence[str] = ()) -> pd.DataFrame:
-    """Every row of control maps: text, a figure and half the width of its 95 % interval, one column a metric.
+    """Every row of control maps: text, a value and half the width of its 95 % interval, one column per metric.
 
-    Rows of one head and treatment of weights whose figures all agree within :data:`SAME` points are one line, since
+    Rows of one head and treatment of weights whose values all agree within :data:`SAME` points are one line, since
     what tells them apart moves nothing.
 
     Args:
@@ -130,7 +130,7 @@ def _with_width(row: Any) -> str:
 
 @in_style
 def factor_figure(measured: Mapping[str, Measured], metrics: Sequence[str] = FIGURE_METRICS) -> Figure:
-    """Which factor moves what: one row a comparison, one column a metric, one mark a data set.
+    """Plot which factor moves what: one row per comparison, one column per metric, one mark per data set.
 
     Lines are simultaneous 95 % intervals over all comparisons and metrics of a data set.
 
@@ -181,7 +181,7 @@ def factor_figure(measured: Mapping[str, Measured], metrics: Sequence[str] = FIG
 
 
 def data_set_handles(labels: Sequence[str], linestyle: Literal["-", ":"]) -> list[Line2D]:
-    """What a legend shows: one mark per measurement, with its colour and label."""
+    """Draw what a legend shows: one mark per measurement, with its colour and label."""
     return [
         Line2D([], [], color=SEVERAL[place], marker=MARKERS[place], linestyle=linestyle, label=label)
         for place, label in enumerate(labels)
@@ -189,7 +189,7 @@ def data_set_handles(labels: Sequence[str], linestyle: Literal["-", ":"]) -> lis
 
 
 def comparisons_table(one: Measured, metrics: Sequence[str]) -> pd.DataFrame:
-    """Every comparison: text, the difference in points with its simultaneous interval, one column a metric."""
+    """Every comparison: text, the difference in points with its simultaneous interval, one column per metric."""
     table = one.tables["differences"]
     table = table[table["metric"].isin(metrics)]
     there = [metric for metric in metrics if metric in set(table["metric"])]
@@ -210,7 +210,7 @@ def all_comparisons(measured: Mapping[str, Measured]) -> list[pd.io.formats.styl
 
 
 def penalty_figures(one: Measured) -> pd.DataFrame:
-    """The penalties that were tried for each head: held-out loss and Top-1 (%), certificate, and which was chosen."""
+    """Tabulate the penalties tried per head: held-out loss and Top-1 (%), certificate, and which was chosen."""
     tables = [table for name, table in sorted(one.tables.items()) if name.startswith("penalties_")]
     whole = pd.concat(tables, ignore_index=True)
     marks = {"chosen": "chosen", "highest_top1": "highest Top-1"}
@@ -234,7 +234,7 @@ def gauge_figures(one: Measured) -> pd.DataFrame:
 
 
 def findings_table(measured: Mapping[str, Measured]) -> pd.DataFrame:
-    """What each change moves: text, one row a change and metric, one column a data set and network.
+    """Tabulate what each change moves: text, one row per change and metric, one column per data set and network.
 
     Points with simultaneous 95 % intervals; MaxBoxAccV2 is that at the threshold of held-out images.
 
@@ -251,7 +251,7 @@ def findings_table(measured: Mapping[str, Measured]) -> pd.DataFrame:
 
 
 def _move(one: Measured, comparison: str, metric: str) -> str:
-    """By how much a comparison moves a metric, as text; empty where nobody measured it."""
+    """Say by how much a comparison moves a metric; empty where it was not measured."""
     table = one.tables["differences"]
     rows = table[(table["comparison"] == comparison) & (table["metric"] == metric)]
     return "".join(difference_texts(rows))
@@ -264,13 +264,13 @@ def difference_texts(differences: pd.DataFrame) -> list[str]:
 
 
 def likeness_figures(one: Measured) -> pd.DataFrame:
-    """Mean correlation of the maps of the right and of a random wrong class, one line a head and weights."""
+    """Mean correlation of the maps of the right and of a random wrong class, one line per head and weights."""
     table = one.tables["likeness"]
     return table.assign(head=table["head"].map(HEAD_TITLES), correlation=table["correlation"].map("{:.2f}".format))
 
 
 def scorer_figures(one: Measured) -> pd.DataFrame:
-    """Average drop (%) of the principal maps by each scorer, one column a scorer, whose own confidence comes first."""
+    """Average drop (%) of the principal maps by scorer, one column per scorer, each with its own confidence first."""
     table = one.tables["scorers"]
     rows = table[table["head"].isin(_compared(one)) & table["scalar"].isin(("logit", "centred", CLASS_FREE))]
     wide = rows.pivot_table(index=["head", "scalar", "weights"], columns="scorer", values="average_drop", sort=False)
@@ -311,7 +311,7 @@ def read_cue(results: Path) -> tuple[pd.DataFrame, pd.DataFrame]:
 
 
 def cue_told(shares: pd.DataFrame) -> str:
-    """What the figure of the cue finds, in words: the share of evidence on the cue as it comes to agree with the class.
+    """Say what the cue figure finds: the share of evidence on the cue as its correlation with the class grows.
 
     Args:
         shares: of :func:`read_cue`.
@@ -329,7 +329,7 @@ def cue_told(shares: pd.DataFrame) -> str:
 
 
 def bias_figures(results: Path) -> pd.DataFrame:
-    """Bias (points) of MaxBoxAccV2 and coverage (%) of its 95 % intervals: text, one line a quantity and estimator.
+    """Bias (points) of MaxBoxAccV2 and coverage (%) of its 95 % intervals: text, one line per quantity and estimator.
 
     Args:
         results: folder of all that was measured.
@@ -354,7 +354,7 @@ def _committed(results: Path, name: str, table: str) -> pd.DataFrame:
 
 
 def sources(measured: Mapping[str, Measured]) -> str:
-    """Where the numbers come from, and the seconds of every step, some lines a measurement."""
+    """Where the numbers come from, and the seconds of every step, some lines per measurement."""
     lines = []
     for one in measured.values():
         record = one.record

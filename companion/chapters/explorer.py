@@ -47,7 +47,7 @@ def check_source(source: str, photo: str) -> None:
 
 
 def shift_heads(dual: DualBranch, class_idx: int, shift: float) -> DualBranch:
-    """A copy of the network whose heads are both shifted by delta_i = -2 ``shift`` w_ik, w of the softmax head.
+    """Copy the network and shift both heads by delta_i = -2 ``shift`` w_ik, with w of the softmax head.
 
     0 changes nothing, 0.5 removes class k's softmax map, 1 turns it into its negative. Softmax probabilities stay;
     sigmoid outputs do not.
@@ -71,7 +71,7 @@ def shift_heads(dual: DualBranch, class_idx: int, shift: float) -> DualBranch:
 
 @torch.no_grad()
 def predicted_classes(dual: DualBranch, images: Tensor) -> list[int]:
-    """The class that the softmax branch predicts for each of N images, uint8 (N, D, S, S)."""
+    """Predict the class of each of N images, uint8 (N, D, S, S), with the softmax branch."""
     form = dual.input_format
     classes: list[int] = dual(normalize(images, form.mean, form.std)).softmax_logits.argmax(dim=1).tolist()
     return classes
@@ -79,7 +79,7 @@ def predicted_classes(dual: DualBranch, images: Tensor) -> list[int]:
 
 @torch.no_grad()
 def branch_probabilities(dual: DualBranch, images: Tensor, class_idx: int) -> dict[str, float]:
-    """The probability of a class by either branch, for one image, uint8 (1, D, S, S)."""
+    """Compute the probability of a class by each branch, for one image, uint8 (1, D, S, S)."""
     form = dual.input_format
     out = dual(normalize(images, form.mean, form.std))
     softmax, sigmoid = out.softmax_logits.softmax(dim=1), out.sigmoid_logits.sigmoid()
@@ -194,7 +194,7 @@ def explorer(
 
 
 def shift_sentence(class_name: str, before: Mapping[str, float], after: Mapping[str, float], shift: float) -> str:
-    """What a shift of both heads does to either probability.
+    """Say what a shift of both heads does to each probability.
 
     Args:
         class_name: that the map explains.

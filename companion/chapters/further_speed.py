@@ -33,7 +33,7 @@ QUANTITIES = {
 
 
 def read_further(folder: Path, name: str) -> dict[str, Any]:
-    """What a command of the benchmarks measured on the CPU.
+    """Read what a benchmark command measured on the CPU.
 
     Args:
         folder: of the benchmarks, such as :data:`~companion.chapters.speed.BENCHMARKS`.
@@ -47,7 +47,7 @@ def read_further(folder: Path, name: str) -> dict[str, Any]:
 
 
 def read_growth(folder: Path) -> dict[str, Any]:
-    """What ``python -m benchmarks.growth`` measured.
+    """Read what ``python -m benchmarks.growth`` measured.
 
     Args:
         folder: such as :data:`GROWTH`.
@@ -71,12 +71,12 @@ def rows_of(whole_line: Mapping[str, Any]) -> list[dict[str, Any]]:
 
 
 def records_of(**results: Mapping[str, Any]) -> dict[str, Any]:
-    """The provenance of each result that is there, by its name."""
+    """Return the provenance of each available result, by its name."""
     return {name: result["provenance"] for name, result in results.items() if result}
 
 
 def whole_line_table(result: Mapping[str, Any]) -> pd.DataFrame:
-    """A whole evaluation beside the peer's, one row a network, kind of labels and kind of pass.
+    """Compare whole evaluations with the peer's, one row per network, kind of labels and kind of pass.
 
     Args:
         result: of ``"whole_line"``, from :func:`read_further`.
@@ -98,7 +98,7 @@ def whole_line_table(result: Mapping[str, Any]) -> pd.DataFrame:
                     "in processor seconds": used["peer"] / used[kind],
                     "goal": row["goal"],
                     "verdict": verdict(row["speed_up"] >= row["goal"]),
-                    "passes an image, ours": made["ours"],
+                    "passes per image, ours": made["ours"],
                     "peer's": f"{made['peer_forward']} forward, {made['peer_backward']} backward",
                     "our time in passes, %": 100 * network["shares"][kind],
                     "difference": row["max_difference"],
@@ -108,7 +108,7 @@ def whole_line_table(result: Mapping[str, Any]) -> pd.DataFrame:
 
 
 def first_turns(result: Mapping[str, Any]) -> list[str]:
-    """A line a network: what the first turn of each took, which compiles passes and fills caches.
+    """Say how long each first turn took, which compiles passes and fills caches; one line per network.
 
     Args:
         result: of ``"whole_line"``, from :func:`read_further`.
@@ -121,7 +121,7 @@ def first_turns(result: Mapping[str, Any]) -> list[str]:
 
 
 def evidence_table(result: Mapping[str, Any]) -> pd.DataFrame:
-    """Evidence of many images: each quantity beside its target.
+    """Compare the evidence of many images with the targets: one row per quantity.
 
     Args:
         result: of ``"evidence"``, from :func:`read_further`.
@@ -143,13 +143,13 @@ def evidence_table(result: Mapping[str, Any]) -> pd.DataFrame:
 
 
 def published_table(result: Mapping[str, Any]) -> pd.DataFrame:
-    """Evaluations of published experiments, as they were committed and measured once more.
+    """Tabulate evaluations of published experiments, as committed and as measured once more.
 
     Args:
         result: of ``"published"``, from :func:`read_further`.
 
     Returns:
-        Seconds before and now, the share that is left beside the goal, and the greatest difference between two figures
+        Seconds before and now, the share that is left, the goal, and the largest difference between two values
         of localisation or fidelity in percentage points.
     """
     rows = [
@@ -170,7 +170,7 @@ def published_table(result: Mapping[str, Any]) -> pd.DataFrame:
 
 
 def verdict(is_met: bool) -> str:
-    """Whether a target is met, as tables say it."""
+    """Say whether a target is met, as tables say it."""
     return MET if is_met else MISSED
 
 
@@ -182,7 +182,7 @@ def runs_table(result: Mapping[str, Any]) -> pd.DataFrame:
     """
     table = pd.DataFrame(result["runs"], columns=["asked", "images", "workers", "seconds", "processor_seconds"])
     each = {
-        "images a second": table["images"] / table["seconds"],
+        "images per second": table["images"] / table["seconds"],
         "images a processor second": table["images"] / table["processor_seconds"],
     }
     names = {"asked": "images asked for", "processor_seconds": "processor seconds"}
@@ -190,7 +190,7 @@ def runs_table(result: Mapping[str, Any]) -> pd.DataFrame:
 
 
 def laws_table(result: Mapping[str, Any]) -> pd.DataFrame:
-    """The fitted laws: what is fixed, and what an image takes, by number of processes.
+    """Tabulate the fitted laws: the constant part and the part per image, by number of processes.
 
     Args:
         result: from :func:`read_growth`.
@@ -209,7 +209,7 @@ def laws_table(result: Mapping[str, Any]) -> pd.DataFrame:
 
 
 def machines_table(result: Mapping[str, Any]) -> pd.DataFrame:
-    """What the profile would cost on machines that were not measured, and what each would wait for.
+    """Tabulate what the profile would cost on machines that were not measured, and what limits each.
 
     Args:
         result: from :func:`read_growth`.
@@ -238,7 +238,7 @@ def growth_values(result: Mapping[str, Any]) -> dict[str, Value]:
 
 
 def growth_sources(result: Mapping[str, Any]) -> str:
-    """What was assumed of the machines, and where the measured numbers come from, in lines.
+    """List the assumptions about the machines and the sources of the measured numbers, one per line.
 
     Args:
         result: from :func:`read_growth`.
@@ -251,7 +251,7 @@ def growth_sources(result: Mapping[str, Any]) -> str:
 
 
 def opening_of_growth(result: Mapping[str, Any]) -> str:
-    """The sentence that opens the page, made from its numbers.
+    """Write the sentence that opens the page from its numbers.
 
     Args:
         result: from :func:`read_growth`.
@@ -264,7 +264,7 @@ def opening_of_growth(result: Mapping[str, Any]) -> str:
     one, two = (result["laws"][workers] for workers in ("1", "2"))
     gain = one["seconds_per_image"] / two["seconds_per_image"]
     return (
-        f"An image takes {one['processor_seconds_per_image']:.2f} seconds of one core, beside a fixed "
+        f"An image takes {one['processor_seconds_per_image']:.2f} seconds of one core, on top of a fixed "
         f"{one['fixed_processor_seconds']:.0f}, and two processes are {gain:.1f} times as fast as one; {costs}"
     )
 

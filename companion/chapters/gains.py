@@ -1,4 +1,4 @@
-"""What a softmax head gains by each change of its map, beside its gauge energy: does the one predict the other?
+"""What a softmax head gains by each change of its map, against its gauge energy: does the one predict the other?
 
 Every softmax head of a network is compared with three maps: its own after centring, its own after truncation, and the
 truncated map of the sigmoid head, which is the paper's. All heads of a network see the same features, so that within a
@@ -43,7 +43,7 @@ def gains_figures(measured: Mapping[str, Measured]) -> pd.DataFrame:
 
 
 def gains_told(measured: Mapping[str, Measured]) -> str:
-    """What the figure finds, in words: gains of a head that uses the freedom, and of one that does not.
+    """Say what the figure finds: the gains of a head that uses the freedom, and of one that does not.
 
     Args:
         measured: crossed measurements that have a table ``gains``.
@@ -69,7 +69,7 @@ def _gains(by_head: pd.DataFrame, energy: float) -> str:
 
 @in_style
 def gain_figure(measured: Mapping[str, Measured]) -> Figure:
-    """Gain beside gauge energy: one panel a change, one mark a softmax head, heads of one data set joined.
+    """Plot gain against gauge energy: one panel per change, one mark per softmax head, heads of one data set joined.
 
     Lines are simultaneous 95 % intervals over all heads, changes and metrics of a data set.
 
@@ -150,17 +150,21 @@ def gains_forest(measured: Mapping[str, Measured]) -> Figure:
 
 
 def _data_set(one: Measured) -> str:
-    """The name of a data set without that of the network's origin, which the caption gives."""
+    """Drop the network's origin, which the caption gives, from the name of a data set."""
     return one.place.split(" (")[0]
 
 
 def _contrasted(measured: Mapping[str, Measured]) -> Iterator[tuple[Measured, dict[str, Any], dict[str, Any]]]:
-    """Data sets with a softmax head that uses the freedom and one that does not, with the gains over both."""
+    """List data sets with a softmax head that uses the freedom and one that does not, with the gains over both."""
     for one in measured.values():
         table = _shown(one)
         most, least = (table[table["gauge_energy"] == find(table["gauge_energy"])] for find in (max, min))
         if least["gauge_energy"].iloc[0] < NONE <= most["gauge_energy"].iloc[0]:
-            yield one, *({row.gain: row for row in rows.itertuples()} for rows in (most, least))
+            yield one, _by_gain(most), _by_gain(least)
+
+
+def _by_gain(rows: pd.DataFrame) -> dict[str, Any]:
+    return {str(row.gain): row for row in rows.itertuples()}
 
 
 def _with_interval(row: Any) -> str:

@@ -51,13 +51,13 @@ class Orbit(NamedTuple):
     heads: dict[str, ShiftedHead]  #: by name, the head as it was trained first
 
     def changes(self) -> dict[str, float]:
-        """The largest change of any of the C probabilities between the first head and each."""
+        """Compute the largest change of any of the C probabilities between the first head and each head."""
         start = next(iter(self.heads.values())).probabilities
         return {name: float((head.probabilities - start).abs().max()) for name, head in self.heads.items()}
 
 
 def orbit_of(dual: DualBranch, images: Tensor) -> Orbit:
-    """The heads of :func:`sigcam_core.invariance.telling_deltas` on one image, in float64.
+    """Compute the heads of :func:`sigcam_core.invariance.telling_deltas` on one image, in float64.
 
     Args:
         dual: the network, whose softmax head is global average pooling and one linear layer.
@@ -82,7 +82,7 @@ def orbit_of(dual: DualBranch, images: Tensor) -> Orbit:
 
 
 def scalar_changes(orbit: Orbit, seed: int = 0) -> dict[str, float]:
-    """The largest change of each scalar's map under a random shift of the head, over the map's greatest magnitude.
+    """Compute the largest change of each scalar's map under a random shift, relative to the map's largest magnitude.
 
     The shift is drawn from a normal distribution with the standard deviation of the head's weights, in float64.
 
@@ -110,7 +110,7 @@ def scalar_changes(orbit: Orbit, seed: int = 0) -> dict[str, float]:
 
 
 def orbit_figure(orbit: Orbit, title: str, class_names: Sequence[str]) -> Figure:
-    """The image, a map of every head over it, and below the three greatest probabilities by each head.
+    """Plot the image, each head's map over it, and below them each head's three largest probabilities.
 
     Args:
         orbit: what :func:`orbit_of` gives.
@@ -161,13 +161,13 @@ def invariance_chapter(orbit: Orbit, **names: str) -> Chapter:
 
 
 def orbit_tables(orbit: Orbit) -> tuple[pd.DataFrame, pd.DataFrame]:
-    """What the heads leave as it is, and what they move.
+    """Tabulate what the heads leave unchanged, and what they change.
 
     Args:
         orbit: what :func:`orbit_of` gives.
 
     Returns:
-        One row a head: the probability of the class, and the largest change of any. One row a scalar: the largest
+        One row per head: the probability of the class, and the largest change of any. One row per scalar: the largest
         change of its map, see :func:`scalar_changes`. As text.
     """
     heads = [

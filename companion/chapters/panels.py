@@ -141,7 +141,7 @@ def map_likeness(rows: Sequence[Sequence[Panel]]) -> dict[str, float]:
 
 
 def explained_scores(rows: Sequence[Sequence[Panel]], heads: Sequence[str] = HEADS) -> pd.DataFrame:
-    """The probabilities of a figure of explained images: columns ``head, before, after``, one row a map.
+    """Collect the probabilities of a figure of explained images: columns ``head, before, after``, one row per map.
 
     Args:
         rows: of :func:`explanation_panels`.
@@ -166,7 +166,7 @@ def denormalize(images: Tensor, mean: Sequence[float], std: Sequence[float]) -> 
 
 
 def boxes_sentence(hits: Mapping[str, tuple[int, int]]) -> str:
-    """How many of the boxes that a figure shows are right.
+    """Say how many of the boxes that a figure shows are right.
 
     Args:
         hits: by map, how many of its boxes have an IoU of at least 0.5 with a true one, and of how many.
@@ -178,7 +178,7 @@ def boxes_sentence(hits: Mapping[str, tuple[int, int]]) -> str:
 
 
 def likeness_sentence(likeness: Mapping[str, float], count: int) -> str:
-    """How alike the maps of a figure are to the last of each row.
+    """Measure how similar the maps of a figure are to the last of each row.
 
     Args:
         likeness: by map, its mean correlation with the last.
@@ -189,10 +189,10 @@ def likeness_sentence(likeness: Mapping[str, float], count: int) -> str:
 
 
 def explained_sentence(scores: pd.DataFrame) -> str:
-    """What is left of the probability when only what a map shows is kept.
+    """Say how much of the probability is left when only what a map shows is kept.
 
     Args:
-        scores: columns ``head, before, after``, one row a map.
+        scores: columns ``head, before, after``, one row per map.
     """
     before = float(scores["before"].mean())
     softmax, sigmoid = (float(scores["after"][scores["head"] == head].mean()) for head in ("softmax", "sigmoid"))

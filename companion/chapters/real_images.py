@@ -29,14 +29,14 @@ from .coverage import SHOWN_COVERAGES, at_coverages
 MAP = ["method", "head"]  # what tells the rows of one network apart
 COVERAGE_METHODS = ("cam", "gradcam", "layercam")  # the others coincide with one of these on a linear head
 GAINS_WHERE, GAINS_FAITHFUL = ("top1_loc", "gt_loc", "maxboxacc_v2"), ("average_drop", "increase_in_confidence")
-"""Metrics whose gains stand beside the paper's."""
+"""Metrics whose gains are compared with the paper's."""
 FREEZING_COLUMNS = ["head", "method", "metric", "eval", "official", "difference", "low", "high"]
 
 
 def each(
     measured: Mapping[str, Measured], figures: Callable[[Measured], pd.DataFrame], caption: str, **options: Any
 ) -> list[Styler]:
-    """One table an experiment, for ``IPython.display.display``.
+    """One table per experiment, for ``IPython.display.display``.
 
     Args:
         measured: the experiments, in the order of the page.
@@ -66,7 +66,7 @@ def with_table(measured: Mapping[str, Measured], name: str) -> dict[str, Measure
 
 
 def with_baselines(measured: Mapping[str, Measured], crossed: Mapping[str, Measured]) -> dict[str, Measured]:
-    """The experiments with a further table, ``baselines``: the rows of their crossed controls that know no class.
+    """Add a table ``baselines`` to the experiments: the rows of their crossed controls that know no class.
 
     Args:
         measured: experiments by name.
@@ -89,7 +89,7 @@ def with_baselines(measured: Mapping[str, Measured], crossed: Mapping[str, Measu
 def localization_figures(one: Measured) -> pd.DataFrame:
     """Every method and head by the standard protocol, and what knows no class where that was measured.
 
-    Text, in % with 95 % intervals, one column a metric. Top-1 depends on no map, and is not repeated for those.
+    Text, in % with 95 % intervals, one column per metric. Top-1 depends on no map, and is not repeated for those.
     """
     table = usual_rows(one.tables["wsol"])
     if "baselines" in one.tables:
@@ -98,7 +98,7 @@ def localization_figures(one: Measured) -> pd.DataFrame:
 
 
 def localization_gains(one: Measured) -> pd.DataFrame:
-    """Sigmoid minus softmax by the standard protocol: text, in points, one row a method.
+    """Sigmoid minus softmax by the standard protocol: text, in points, one row per method.
 
     Top-1 Cls is left out: both heads share it.
     """
@@ -106,7 +106,7 @@ def localization_gains(one: Measured) -> pd.DataFrame:
 
 
 def all_localization_gains(measured: Mapping[str, Measured]) -> pd.DataFrame:
-    """The same of all experiments as numbers, for :func:`companion.show.figures.difference_figure`."""
+    """Stack the localisation gains of all experiments, for :func:`companion.show.figures.difference_figure`."""
     frames = [usual_rows(one.tables["wsol_differences"]).assign(network=one.label) for one in measured.values()]
     return pd.concat(frames, ignore_index=True)
 
@@ -117,7 +117,7 @@ def fidelity_figures(one: Measured) -> pd.DataFrame:
 
 
 def fidelity_by_own_branch(one: Measured) -> pd.DataFrame:
-    """The same, each map scored by the branch that it comes from, as the authors' earlier code does."""
+    """Tabulate fidelity with each map scored by its own branch, as the authors' earlier code does."""
     table = one.tables["fidelity"]
     return figures_with_intervals(table[table["scorer"] == table["head"]], FIDELITY_METRICS, MAP)
 
@@ -144,7 +144,7 @@ def recipe_choices(one: Measured) -> Iterator[tuple[str, pd.DataFrame]]:
 
 
 def recipe_tables(measured: Mapping[str, Measured]) -> list[Styler]:
-    """The recipes of every head that was trained, a table each."""
+    """Tabulate the recipes tried for each trained head, one table per head."""
     return [
         show(table, f"The {head} head of {one.title}: held-out training images", 4)
         for one in measured.values()
@@ -153,12 +153,12 @@ def recipe_tables(measured: Mapping[str, Measured]) -> list[Styler]:
 
 
 def overhead_tables(overhead: Mapping[str, Overhead]) -> list[Styler]:
-    """Table 3 beside the paper's, and the times of training a head, of every device."""
+    """Compare Table 3 with the paper's, and the times of training a head, of every device."""
     tables = []
     for table, training, record in overhead.values():
         caption = f"Table 3, ours on {record['device']} with batches of {record['batch_size']}; and the paper's"
         tables.append(show(beside_paper(table, "random images", "table3_overhead"), caption))
-        caption = f"Training the sigmoid head for {record['epochs']} epochs, ms an image, {record['device']}"
+        caption = f"Training the sigmoid head for {record['epochs']} epochs, ms per image, {record['device']}"
         tables.append(show(training, caption))
     return tables
 
@@ -184,7 +184,7 @@ def fidelity_gains_beside_paper(measured: Mapping[str, Measured]) -> pd.DataFram
 
 
 def freezing_figures(one: Measured) -> pd.DataFrame:
-    """CAM's figures (%) under either freezing, and the sigmoid branch's Top-1; differences in points."""
+    """Tabulate CAM's values (%) under either freezing, and the sigmoid branch's Top-1; differences in points."""
     table = one.tables["freezing"]
     is_sigmoid_top1 = table["metric"] == "sigmoid_top1"
     is_shown = table["metric"].isin([*WSOL_METRICS, *FIDELITY_METRICS]) & (table["method"] == "cam")
@@ -192,7 +192,7 @@ def freezing_figures(one: Measured) -> pd.DataFrame:
 
 
 def read_on_photographs(results: Path, everything: Mapping[str, Measured]) -> dict[str, Measured]:
-    """The experiments on photographs, with the rows of their crossed controls that know no class.
+    """Select the experiments on photographs, with the rows of their crossed controls that know no class.
 
     Args:
         results: folder of all that was measured.
@@ -208,7 +208,7 @@ def missing_measurements(everything: Mapping[str, Measured], overhead: Mapping[s
 
 
 def not_measured(missing: Sequence[str]) -> pd.DataFrame:
-    """What is left to measure, with the command that does it.
+    """Tabulate what is left to measure, with the command that measures it.
 
     Args:
         missing: names of measurements, each perhaps with a remark after a space, such as ``overhead (GPU)``.
@@ -221,7 +221,7 @@ def not_measured(missing: Sequence[str]) -> pd.DataFrame:
 
 
 def sources(measured: Mapping[str, Measured], overhead: Mapping[str, Overhead]) -> str:
-    """Where the numbers come from, three lines an experiment and two a device: machine, date, commit, seconds."""
+    """Where the numbers come from, three lines per experiment and two per device: machine, date, commit, seconds."""
     lines = []
     for one in measured.values():
         record, seeds = one.record, one.record["experiment"]["seeds"]
@@ -236,7 +236,7 @@ def sources(measured: Mapping[str, Measured], overhead: Mapping[str, Overhead]) 
 
 
 def real_images_sentence(measured: Mapping[str, Measured]) -> str:
-    """How the sigmoid head's CAM stands to softmax's by MaxBoxAccV2 over data sets and networks, and if both are cut.
+    """Compare the sigmoid head's CAM with softmax's by MaxBoxAccV2 over data sets and networks, also if both are cut.
 
     Args:
         measured: experiments on photographs.
@@ -246,7 +246,7 @@ def real_images_sentence(measured: Mapping[str, Measured]) -> str:
         tables = [usual_rows(one.tables["wsol_differences"]) for one in measured.values()]
         table = pd.concat(tables, ignore_index=True)
         rows = table[(table["method"] == method) & (table["metric"] == "maxboxacc_v2")]
-        told = count_words(sides(rows, "maxboxacc_v2"), ("higher", "lower", "not told apart"))
+        told = count_words(sides(rows, "maxboxacc_v2"), ("higher", "lower", "not distinguishable"))
         return f"{told.removesuffix(' rows')} ({_span(rows['difference'])} points)"
 
     return (
@@ -256,7 +256,7 @@ def real_images_sentence(measured: Mapping[str, Measured]) -> str:
 
 
 def _span(values: pd.Series[float]) -> str:
-    """The least and the greatest of some differences, to one decimal, without a minus before a zero.
+    """Write the smallest and the largest of some differences to one decimal, with no minus before a zero.
 
     >>> _span(pd.Series([1.26, -0.04]))
     '+0.0 to +1.3'

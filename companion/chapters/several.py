@@ -48,7 +48,7 @@ def several(chapters: Mapping[str, Chapter]) -> Chapter:
 
 
 def records_of(shown: Sequence[Shown]) -> dict[str, Any]:
-    """The provenance of the evidence of each run, by the run's name.
+    """Return the provenance of each run's evidence, by the run's name.
 
     Args:
         shown: the runs, whose evidence was made.
@@ -57,14 +57,14 @@ def records_of(shown: Sequence[Shown]) -> dict[str, Any]:
 
 
 def labelled(table: pd.DataFrame) -> pd.DataFrame:
-    """A table for a figure that tells rows apart by their network: the data set stands before it, where it is named."""
+    """Prefix the network with the data set, where there is one, so that a figure can tell rows apart."""
     if "dataset" not in table:
         return table
     return table.assign(network=table["dataset"] + " " + table["network"])
 
 
 def filled_rows(work_dir: Path) -> pd.DataFrame:
-    """How many rows of the paper's tables have one of ours beside them, by table and data set.
+    """Count the rows of the paper's tables that have one of ours next to them, by table and data set.
 
     Args:
         work_dir: folder of everything that was made for a profile.
@@ -101,7 +101,7 @@ def print_filled(work_dir: Path, about: str) -> None:
         SigcamError: if a table was not saved.
     """
     counts, console = filled_rows(work_dir), Console()
-    table = Table(title="Rows of the paper's tables that have ours beside them")
+    table = Table(title="Rows of the paper's tables that have ours next to them")
     for column in ("table", "data set", "rows"):
         table.add_column(column)
     for row in counts.to_dict("records"):

@@ -27,7 +27,7 @@ BENCHMARKS = MEASURED / "benchmarks"
 
 
 def read_benchmarks(folder: Path) -> dict[str, dict[str, Any]]:
-    """What was measured by device, ``"cpu"`` and ``"cuda"``, those that are there.
+    """Read what was measured per device, ``"cpu"`` and ``"cuda"``, where it exists.
 
     Args:
         folder: of the JSON files that ``python -m benchmarks`` writes, such as :data:`BENCHMARKS`.
@@ -49,7 +49,7 @@ def read_benchmarks(folder: Path) -> dict[str, dict[str, Any]]:
 
 
 def read_head_training(folder: Path) -> dict[str, dict[str, Any]]:
-    """What ``python -m benchmarks.head_training`` measured by device, those that are there.
+    """Read what ``python -m benchmarks.head_training`` measured per device, where it exists.
 
     Args:
         folder: of the benchmarks, such as :data:`BENCHMARKS`.
@@ -59,7 +59,7 @@ def read_head_training(folder: Path) -> dict[str, dict[str, Any]]:
 
 
 def head_training_table(results: dict[str, dict[str, Any]]) -> pd.DataFrame:
-    """What training a sigmoid head costs, one row a quantity, one column a device.
+    """Tabulate what training a sigmoid head costs, one row per quantity, one column per device.
 
     Args:
         results: what :func:`read_head_training` returns.
@@ -77,8 +77,8 @@ def head_training_table(results: dict[str, dict[str, Any]]) -> pd.DataFrame:
         seconds, floor = (imagenet[f"seconds_per_epoch{part}"] for part in ("", "_of_products_alone"))
         columns[device] = {
             f"{whole['task']}, in passes of the backbone (goal: at most 1.20)": f"{1 / whole['speed_up']:.2f}",
-            "times faster than with a forward pass an epoch": f"{on_the_fly['speed_up']:.1f}",
-            f"seconds an epoch at ImageNet's size: {size}": f"{seconds:.1f}",
+            "times faster than with a forward pass per epoch": f"{on_the_fly['speed_up']:.1f}",
+            f"seconds per epoch at ImageNet's size: {size}": f"{seconds:.1f}",
             "of which its products of matrices need": f"{floor:.1f}",
         }
     table = pd.DataFrame(columns, dtype=object).fillna(NOT_MEASURED)
@@ -108,7 +108,7 @@ def speed_table(results: dict[str, dict[str, Any]]) -> pd.DataFrame:
 
 
 def written_speeds(table: pd.DataFrame) -> pd.DataFrame:
-    """The table of :func:`speed_table` for a page: differences with one digit, and headings that say what is faster.
+    """Format :func:`speed_table` for a page: differences with one digit, and headings that say what is faster.
 
     Args:
         table: of :func:`speed_table`.
@@ -120,7 +120,7 @@ def written_speeds(table: pd.DataFrame) -> pd.DataFrame:
 
 
 def speed_values(results: dict[str, dict[str, Any]]) -> dict[str, Value]:
-    """How many times faster ours is, under flat names such as ``cpu_maps_one_image_grad_cam``, for the prose.
+    """Say how many times faster ours is, under flat names such as ``cpu_maps_one_image_grad_cam``, for the prose.
 
     Args:
         results: what :func:`read_benchmarks` returns.
@@ -149,7 +149,7 @@ def sources(results: dict[str, dict[str, Any]]) -> str:
 
 
 def peak_memories(results: dict[str, dict[str, Any]]) -> list[str]:
-    """A line a device: the peak memory of an evaluation by its number of images, where it was measured.
+    """Say how much memory an evaluation needs at its peak by number of images, one line per measured device.
 
     Args:
         results: what :func:`read_benchmarks` returns.
@@ -194,7 +194,7 @@ def speed_figure(result: dict[str, Any]) -> Figure:
 
 
 def speed_sentence(rows: Sequence[Mapping[str, Any]], head: Sequence[Mapping[str, Any]] = ()) -> str:
-    """How many goals of speed are met, and which are not.
+    """Say how many goals of speed are met, and which are not.
 
     Args:
         rows: of the benchmarks, each with ``task, peer, speed_up, goal``; without a goal where ``None``.
@@ -217,7 +217,7 @@ def speed_sentence(rows: Sequence[Mapping[str, Any]], head: Sequence[Mapping[str
 
 
 def _from_to(rows: Sequence[Mapping[str, Any]], key: str) -> str:
-    """A number of some rows, from the least to the greatest.
+    """Write the range of a value over some rows.
 
     >>> _from_to([{"goal": 12.0}, {"goal": 20.0}], "goal"), _from_to([{"goal": 0.83}], "goal")
     ('12 to 20', '0.83')

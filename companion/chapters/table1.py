@@ -132,7 +132,7 @@ def localization_sentence(differences: pd.DataFrame, table: pd.DataFrame, data_s
     counts = sides(differences, metric)
     text = (
         f"On {sentence_list([data_set_title(name) for name in data_sets])}, {title} of the sigmoid head's map is "
-        + count_words(counts, ("higher than softmax's", "lower", "not told apart"))
+        + count_words(counts, ("higher than softmax's", "lower", "not distinguishable"))
     )
     maps, centre = table[table["method"] != CENTRE], table[table["method"] == CENTRE]
     maps = maps[maps["method"].isin(METHOD_TITLES)]
@@ -145,7 +145,7 @@ def localization_sentence(differences: pd.DataFrame, table: pd.DataFrame, data_s
 
 
 def in_layout_of_paper(ours: pd.DataFrame, results: Path = MEASURED) -> Any:
-    """Table 1 as the paper prints it, with ours beside it: what was measured before, and a profile's runs of this page.
+    """Table 1 as the paper prints it, with ours next to it: earlier measurements, and a profile's runs of this page.
 
     Args:
         ours: ``table1`` of :func:`localization_chapter`.

@@ -17,6 +17,7 @@ from sigcam_core.common.families import KEYS
 from sigcam_core.common.titles import ADCC_METRICS, FIDELITY_METRICS, PERTURBATION_METRICS
 from sigcam_core.fidelity.evidence import (
     FIDELITY,
+    OWN,
     PERTURBATION,
     SCORERS,
     fidelity_statistics,
@@ -43,7 +44,7 @@ from .several import labelled as labelled
 from .several import records_of as records_of
 from .several import several
 
-ALLOWED = {"profile": PROFILE_NAMES, "scorer": SCORERS, "resamples": range(1, 10**6)}
+ALLOWED = {"profile": PROFILE_NAMES, "scorer": (*SCORERS, OWN), "resamples": range(1, 10**6)}
 """The values that parameters of the notebook may have."""
 PROSE_COVERAGE = 20  # % of the pixels
 
@@ -121,19 +122,22 @@ def fidelity_chapters(
 
 
 def fidelity_sentence(differences: pd.DataFrame, scorer: str) -> str:
-    """Sigmoid against softmax by average drop, beside what the maps keep.
+    """Compare sigmoid with softmax by average drop, and by what the maps keep.
 
     Args:
         differences: ``table2_differences`` of :func:`fidelity_chapter`.
         scorer: branch that gave the scores.
     """
-    drop = count_words(sides(differences, "average_drop", lower_is_better=True), ("better", "worse", "not told apart"))
+    drop = count_words(
+        sides(differences, "average_drop", lower_is_better=True), ("better", "worse", "not distinguishable")
+    )
     keep = count_words(sides(differences, "coverage"), ("more of the image", "less", "as much"))
-    return f"Scored by the {scorer} branch, the average drop of the sigmoid head's map is {drop}; the map keeps {keep}."
+    by = "its own branch" if scorer == OWN else f"the {scorer} branch"
+    return f"Scored by {by}, the average drop of the sigmoid head's map is {drop}; the map keeps {keep}."
 
 
 def in_layout_of_paper(ours: pd.DataFrame, results: Path = MEASURED) -> Any:
-    """Table 2 as the paper prints it, with ours beside it: what was measured before, and a profile's runs of this page.
+    """Table 2 as the paper prints it, with ours next to it: earlier measurements, and a profile's runs of this page.
 
     Args:
         ours: ``table2`` of :func:`fidelity_chapter`.

@@ -61,7 +61,7 @@ def overhead_chapter(
 
 
 def overhead_sentence(table: pd.DataFrame, paper: pd.DataFrame) -> str:
-    """What the second head costs here, beside what the paper prints.
+    """Compare what the second head costs here with what the paper prints.
 
     Args:
         table: of :func:`sigcam_core.evaluate.overhead.overhead_rows`, with columns ``network, quantity, ratio``.
@@ -85,7 +85,7 @@ def overhead_sentence(table: pd.DataFrame, paper: pd.DataFrame) -> str:
 
 
 def in_layout_of_paper(results: Path = MEASURED) -> Any:
-    """Table 3 as the paper prints it, with what was measured before beside it.
+    """Show Table 3 as the paper prints it, with what was measured before next to it.
 
     Args:
         results: folder of all that was measured.

@@ -64,7 +64,7 @@ def training_chapter(
 
 
 def training_histories(records: Mapping[str, tuple[Any, Any]]) -> dict[str, pd.DataFrame]:
-    """The row an epoch of every training, by what the figure calls it.
+    """Collect the history of every training, one row per epoch, by its label in the figure.
 
     Args:
         records: of classifier and sigmoid head, by network.
@@ -77,7 +77,7 @@ def training_histories(records: Mapping[str, tuple[Any, Any]]) -> dict[str, pd.D
 
 
 def training_sentence(table: pd.DataFrame, test_images: int) -> str:
-    """Whether the second head classifies as well as the first.
+    """Say whether the second head classifies as well as the first.
 
     Args:
         table: ``training`` of :func:`training_chapter`.

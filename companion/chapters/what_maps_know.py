@@ -19,7 +19,7 @@ from .real_images import with_table as with_table
 
 
 def read_crossed(results: Path) -> dict[str, Measured]:
-    """The crossed controls that were measured, by name.
+    """Read the crossed controls that were measured, by name.
 
     Args:
         results: folder of all that was measured.

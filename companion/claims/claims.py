@@ -175,7 +175,7 @@ def _claims_file() -> dict[str, Any]:
 
 
 def load_claims(text: str | None = None) -> list[Claim]:
-    """The claims, in the order of the file.
+    """Load the claims, in the order of the file.
 
     Args:
         text: of another file of claims, as TOML; the project's where it is left out.
@@ -194,7 +194,7 @@ def load_claims(text: str | None = None) -> list[Claim]:
 
 
 def smallest_effects() -> pd.DataFrame:
-    """The smallest effects of interest: columns ``metrics, points, why``."""
+    """List the smallest effects of interest: columns ``metrics, points, why``."""
     rows = [(one["metrics"], one["points"], one["why"]) for one in _claims_file()["smallest"]]
     return pd.DataFrame(rows, columns=["metrics", "points", "why"])
 
@@ -216,7 +216,7 @@ def rules_digest() -> str:
 
 
 def _expand(evidence: Mapping[str, Any], content: Mapping[str, Any]) -> list[Test]:
-    """The tests of one entry: one an experiment of its group and combination of the lists under ``each``."""
+    """List the tests of one entry: one per experiment of its group and combination of the lists under ``each``."""
     table = check_choice("table of evidence", evidence["table"], LAYOUTS)
     check_choice("group of experiments", evidence["experiments"], content["groups"])
     check_choice("role of evidence", evidence["role"], get_args(Role))
@@ -247,7 +247,7 @@ def _expand(evidence: Mapping[str, Any], content: Mapping[str, Any]) -> list[Tes
 
 
 def _words(evidence: Mapping[str, Any], table: str, where: Mapping[str, str]) -> tuple[str, str]:
-    """What is measured, and what is compared."""
+    """Say what is measured, and what is compared."""
     label, compared = evidence.get("label", ""), evidence.get("compared", LAYOUTS[table].compared)
     if table == "differences":
         compared = COMPARISONS[check_choice("comparison", where["comparison"], COMPARISONS)].words

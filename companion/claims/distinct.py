@@ -56,7 +56,7 @@ def first_same(numbers: Sequence[Number | None], sources: Sequence[str]) -> list
 
 
 def why_same(one: Mapping[str, str], other: Mapping[str, str], reasons: Sequence[Reason]) -> Reason:
-    """The first reason that explains why two rows are the same; one that names none where no reason does.
+    """Find the first reason that explains why two rows are the same; one that names none where no reason does.
 
     Args:
         one: columns and values that name a row, with its ``experiment``.

@@ -54,7 +54,7 @@ def widening(count: int) -> float:
 
 
 def in_family(number: Number, count: int) -> Number:
-    """A number with its interval widened to a family of ``count``; each side by itself, so that it stays lopsided."""
+    """Widen the interval of a number to a family of ``count``; each side by itself, so that it stays lopsided."""
     factor = widening(count)
     low = number.value - factor * max(0.0, number.value - number.low)
     high = number.value + factor * max(0.0, number.high - number.value)
@@ -62,7 +62,7 @@ def in_family(number: Number, count: int) -> Number:
 
 
 def decide_at(number: Number, expected: Sign, reference: float = 0.0, smallest: float = 0.0) -> tuple[Decision, bool]:
-    """The decision of a number, and whether it lies at the edge.
+    """Decide on a number, and say whether it lies at the edge.
 
     A decision at the edge that rests on fewer than :data:`ENOUGH_RESAMPLES` draws is ``"undecided"``: another seed of
     the bootstrap might turn it.

@@ -61,7 +61,7 @@ class Judged:
     rows: pd.DataFrame
 
     def verdict(self, side: str) -> Verdict:
-        """The verdict by ``protocol`` or by ``control``."""
+        """Return the verdict by ``protocol`` or by ``control``."""
         return self.protocol if side == "protocol" else self.control
 
 
@@ -108,7 +108,7 @@ def _judged(claim: Claim, outcomes: Sequence[Outcome], rows: pd.DataFrame) -> Ju
 
 
 def judge_all(results: Path, claims: Sequence[Claim] | None = None) -> list[Judged]:
-    """The verdicts on all claims, first those that hold by the paper's protocol, then under controls.
+    """Give the verdicts on all claims, first those that hold by the paper's protocol, then under controls.
 
     Args:
         results: folder of all that was measured.
@@ -131,7 +131,7 @@ def family_size(numbers: Sequence[Number | None], sources: Sequence[str]) -> int
 
 
 def letters(rows: pd.DataFrame, side: str) -> str:
-    """The decisions of one verdict, a letter a row, by which a condition that was written by hand is dated.
+    """Spell the decisions of one verdict, a letter per row, by which a condition that was written by hand is dated.
 
     ``f`` favours, ``a`` against, ``e`` equivalent, ``u`` undecided, ``m`` not measured; ``=`` has the number of an
     earlier row.
@@ -171,7 +171,7 @@ def paper_agrees(claim: Claim) -> tuple[int, int]:
 
 
 def _decided(test: Test, number: Number | None, size: int) -> tuple[Decision, dict[str, object]]:
-    """The decision of one test, and the test as a row: words, the number with its interval in the family."""
+    """Make the decision of one test, and the test as a row: words, the number with its interval in the family."""
     decision: Decision = "missing"
     shown, is_at_edge = Number(float("nan"), float("nan"), float("nan")), False
     if number is not None:
@@ -207,7 +207,7 @@ def _expectation(test: Test) -> str:
 
 
 def _condition(claim: Claim, side: str, verdict: Verdict, rows: pd.DataFrame) -> str:
-    """The condition written by hand, where the decisions are those for which it was checked."""
+    """Return the condition written by hand, where the decisions are those for which it was checked."""
     if side not in claim.conditions or verdict.word == "not tested":
         return ""
     return claim.conditions[side] if claim.checked.get(side) == letters(rows, side) else UNCHECKED

@@ -16,7 +16,7 @@ from .family import Number
 
 
 def read_number(test: Test, results: Path) -> Number | None:
-    """The number of a test with its own 95 % interval, or ``None`` where it was not measured.
+    """Read the number of a test with its own 95 % interval, or ``None`` where it was not measured.
 
     A measurement counts once its record is there, which is written last. Ratios are read as percent over one.
 
@@ -41,14 +41,14 @@ def read_number(test: Test, results: Path) -> Number | None:
 
 
 def _row(test: Test, path: Path, layout: Layout) -> dict[str, float] | None:
-    """The columns of the one row that answers; ``None`` where no row does, or its number is missing."""
+    """Read the columns of the one row that answers; ``None`` where no row does, or its number is missing."""
     columns = list(layout.columns)
     table = pd.DataFrame([{columns[0]: read_json(path)[columns[0]]}]) if path.suffix == ".json" else pd.read_csv(path)
     missing = [name for name in (*test.where, *columns) if name not in table]
     if missing and set(missing) <= set(layout.may_lack):
         return None
     if missing:
-        fail(f"{path} lacks column {missing[0]}, which a claim asks for: measure it anew with `{test.command}`.")
+        fail(f"{path} lacks column {missing[0]}, which a claim asks for: measure it again with `{test.command}`.")
     for column, value in test.where.items():
         table = table[table[column] == value]
     table = table.dropna(subset=columns)

@@ -44,12 +44,12 @@ HEADINGS = (
 
 
 def of_paper(judged: Sequence[Judged]) -> list[Judged]:
-    """The claims that are the paper's."""
+    """Select the claims that are the paper's."""
     return [one for one in judged if one.claim.wording != "ours"]
 
 
 def beyond_paper(judged: Sequence[Judged]) -> list[Judged]:
-    """The claims that this book adds."""
+    """Select the claims that this book adds."""
     return [one for one in judged if one.claim.wording == "ours"]
 
 
@@ -73,7 +73,7 @@ def scope_table(judged: Sequence[Judged]) -> pd.DataFrame:
 
 
 def scope_html(judged: Sequence[Judged]) -> str:
-    """The same as HTML with verdicts as chips, where each claim leads to what stands below about it."""
+    """Write the same as HTML with verdicts as chips, where each claim leads to what stands below about it."""
     rows = [
         f'<tr><th scope="row"><a href="#claim-{one.claim.id}">{escape(one.claim.title)}</a></th>'
         f"<td>{_chip(one.claim.before)}</td><td>{_chip(one.protocol.word)}</td><td>{_chip(one.control.word)}</td>"
@@ -94,7 +94,7 @@ def independent(one: Judged) -> str:
 
 
 def condition(one: Judged) -> str:
-    """The short conditions of both verdicts, those that there are."""
+    """Join the short conditions of both verdicts, those that there are."""
     parts = {side: one.conditions[side] for side in SIDES if one.conditions[side]}
     if len(set(parts.values())) == 1 and len(parts) == len(SIDES):
         return next(iter(parts.values()))
@@ -108,7 +108,7 @@ def _chip(word: str) -> str:
 
 
 def rules_table(judged: Sequence[Judged]) -> pd.DataFrame:
-    """The rules in words, and the claims that each judges."""
+    """Tabulate the rules in words, and the claims that each judges."""
     rows = [
         (rule.replace("_", " "), words, ", ".join(one.claim.title for one in judged if one.claim.rule == rule))
         for rule, words in RULE_WORDS.items()
@@ -117,7 +117,7 @@ def rules_table(judged: Sequence[Judged]) -> pd.DataFrame:
 
 
 def evidence_table(one: Judged) -> pd.DataFrame:
-    """The evidence of a claim as text, one row a number: nothing is left out, also what was not measured."""
+    """Tabulate the evidence of a claim as text, one row per number, including what was not measured."""
     rows = []
     for number, row in enumerate(one.rows.to_dict("records"), 1):
         cells = {"row": number, "role": row["role"], "measured": row["measured"], "compared": row["compared"]}
@@ -180,7 +180,7 @@ def _block(one: Judged, theorems: str) -> str:
 
 
 def _in_full(verdict: Verdict, short: str) -> str:
-    """A verdict with its condition: the short one where there is one, else what the rule says."""
+    """Write a verdict with its condition: the short one where there is one, else what the rule says."""
     detail = short or verdict.detail
     return f"<strong>{escape(verdict.word)}</strong>" + (f" ({escape(detail)})" if detail else "")
 
@@ -219,7 +219,7 @@ def _theorems(one: Judged, theorems: str) -> str:
 
 
 def verdict_values(judged: Sequence[Judged]) -> dict[str, Value]:
-    """The verdicts for the book's prose.
+    """Collect the verdicts for the book's prose.
 
     Returns:
         For each claim ``ID_protocol`` and ``ID_control``, the words; ``ID_verdict``, both in a few words; and

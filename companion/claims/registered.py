@@ -41,7 +41,7 @@ def order_table(results: Path) -> pd.DataFrame:
 
 
 def _facts(record: dict[str, Any]) -> dict[str, Any]:
-    """The record with what it says of its tables."""
+    """Add to a record what it says of its tables."""
     tables = record.get("tables", {})
     return record | (tables if isinstance(tables, dict) else {})
 

@@ -84,7 +84,7 @@ def _ranges(rows: pd.DataFrame) -> str:
 
 
 def _signed(value: float) -> str:
-    """A difference to two decimals.
+    """Print a difference to two decimals.
 
     >>> _signed(-0.001), _signed(1.5)
     ('+0.00', '+1.50')
@@ -117,7 +117,7 @@ def group_of(protocol: Word, control: Word) -> str:
 
 
 def plain_sentence(one: Judged) -> str:
-    """A claim and what became of it, as a sentence without numbers."""
+    """Say what became of a claim, in a sentence without numbers."""
     claim = one.claim.plain[0].upper() + one.claim.plain[1:]
     answers = {side: _answer(one, side) for side in SIDES}
     if answers["protocol"] == answers["control"]:
@@ -131,7 +131,7 @@ def _answer(one: Judged, side: str) -> str:
 
 
 def plain_list(judged: Sequence[Judged]) -> list[tuple[str, list[str]]]:
-    """What held and what did not: headings of :data:`GROUPS` that are needed, with a sentence a claim."""
+    """List what held and what did not: headings of :data:`GROUPS` that are needed, with a sentence per claim."""
     groups: dict[str, list[str]] = {name: [] for name in GROUPS}
     for one in judged:
         groups[group_of(one.protocol.word, one.control.word)].append(plain_sentence(one))
@@ -139,7 +139,7 @@ def plain_list(judged: Sequence[Judged]) -> list[tuple[str, list[str]]]:
 
 
 def plain_markdown(judged: Sequence[Judged]) -> str:
-    """The same as Markdown."""
+    """Write the same as Markdown."""
     return "\n\n".join(
         f"**{name}**\n\n" + "\n".join(f"- {sentence}" for sentence in sentences)
         for name, sentences in plain_list(judged)

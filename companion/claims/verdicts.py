@@ -21,7 +21,7 @@ WORDS: tuple[Word, ...] = ("holds", "holds only under", "equivalent", "does not 
 
 
 def decide(low: float, high: float, expected: Sign, reference: float = 0.0, smallest: float = 0.0) -> Decision:
-    """What one interval says.
+    """Decide what one interval shows.
 
     Args:
         low: end of the interval.
@@ -85,7 +85,7 @@ class Verdict:
     detail: str = ""
 
     def __str__(self) -> str:
-        """The verdict in words, such as ``holds only under these conditions: on Stanford Cars``."""
+        """Write the verdict in words, such as ``holds only under these conditions: on Stanford Cars``."""
         if not self.detail:
             return self.word
         return f"{self.word} {self.detail}" if self.word == "holds only under" else f"{self.word} ({self.detail})"
@@ -157,7 +157,7 @@ def most_favour(outcomes: Sequence[Outcome], unit: str = "data set") -> Verdict:
 
 
 def proved(outcomes: Sequence[Outcome], unit: str = "data set") -> Verdict:
-    """A proof, which a measurement can only bound: a number against the claim leaves its condition.
+    """Judge a proof, which a measurement can only bound: a number against the claim leaves its condition.
 
     Missing, equivalent or undecided measurements do not weaken a proof.
 
@@ -176,7 +176,7 @@ RULES: dict[str, Rule] = {"proved": proved, "all_favour": all_favour, "most_favo
 
 
 def by_protocol(rule: Rule, outcomes: Sequence[Outcome], unit: str = "data set") -> Verdict:
-    """The verdict on the paper's own comparison.
+    """Give the verdict on the paper's own comparison.
 
     Args:
         rule: one of :data:`RULES`.
@@ -187,7 +187,7 @@ def by_protocol(rule: Rule, outcomes: Sequence[Outcome], unit: str = "data set")
 
 
 def under_controls(rule: Rule, outcomes: Sequence[Outcome], unit: str = "data set") -> Verdict:
-    """The verdict on comparisons that change the claim's factor alone, and then on baselines.
+    """Give the verdict on comparisons that change the claim's factor alone, and then on baselines.
 
     A claim that holds, or holds in part, by its controls must also beat its baselines: one that does as well, or that
     is not known to do worse, leaves its condition. A claim that does not hold by its controls needs no baseline.
@@ -223,7 +223,7 @@ def listed(words: Sequence[str]) -> str:
 
 
 def _enough(outcomes: Sequence[Outcome], unit: str) -> tuple[list[Outcome], Verdict | None]:
-    """What was measured, and ``not tested`` where that is nothing or of one source."""
+    """Return what was measured, and ``not tested`` where that is nothing or of one source."""
     measured = [outcome for outcome in outcomes if outcome.decision != "missing"]
     sources = _unique(outcome.source for outcome in measured)
     if not measured:
@@ -236,7 +236,7 @@ def _enough(outcomes: Sequence[Outcome], unit: str) -> tuple[list[Outcome], Verd
 
 
 def _if_complete(verdict: Verdict, outcomes: Sequence[Outcome]) -> Verdict:
-    """A verdict about all numbers, which stands only where none is missing."""
+    """Let a verdict about all numbers stand only where none is missing."""
     missing = [outcome for outcome in outcomes if outcome.decision == "missing"]
     if not missing or verdict.word not in ("holds", "equivalent"):
         return verdict

@@ -1,4 +1,4 @@
-"""Localisation of maps that know no class, as rows to stand beside a table of methods: how much of a score is saliency?
+"""Localisation of maps that know no class, as rows to add to a table of methods: how much of a score is saliency?
 
 The centre of the image, which needs no network, is :mod:`sigcam_core.localization.centre`. Nothing here trains, and
 only the constant shift of the softmax weights is chosen, on held-out images.
@@ -29,12 +29,12 @@ from .names import BASELINES, CENTRE, NO_HEAD, SHIFTED, WEIGHTS, WRONG_CLASS
 from .shards import Arrays
 
 SHIFTS = (-4.0, -2.0, -1.0, -0.5, 0.0, 0.25, 0.5, 1.0, 2.0, 4.0, 8.0)
-"""Of the softmax head's weights, in units of their mean absolute value, that are tried on held-out images."""
+"""Shifts of the softmax head's weights that are tried on held-out images, in units of their mean absolute value."""
 BATCH_SIZE = 32
 
 
 def linear_head(head: nn.Module, *, is_sigmoid: bool = False) -> LinearHead:
-    """The weights and biases of a head of global average pooling and one linear layer.
+    """Copy the weights and biases of a head of global average pooling and one linear layer.
 
     Raises:
         SigcamError: if the head is another.
@@ -46,7 +46,7 @@ def linear_head(head: nn.Module, *, is_sigmoid: bool = False) -> LinearHead:
 
 
 def baseline_figures(dual: DualBranch, manifest: Manifest, network: str) -> pd.DataFrame:
-    """Figures in % of maps that know no class: one row a map, with the columns of a table of localisation.
+    """Figures in % of maps that know no class: one row per map, with the columns of a table of localisation.
 
     Sums of the feature maps with equal and with random weights; and where the heads are linear, the map of a random
     wrong class, signed and truncated, and softmax weights that are all shifted by the constant that is best on held-out
@@ -108,7 +108,7 @@ def shift_table(hits: NDArray[np.uint8]) -> pd.DataFrame:
 
 
 def shifted_heads(head: LinearHead) -> dict[str, LinearHead]:
-    """A head with each of the shifts that are tried, by a name."""
+    """Apply each of the shifts to a head, and return the heads by name."""
     return {f"{shift:g}": replace(head, shift=shift) for shift in SHIFTS}
 
 
@@ -120,7 +120,7 @@ def _best_shift(dual: DualBranch, head: LinearHead, held_out: Manifest) -> float
 
 
 def _boxed(located: Arrays, images: Manifest) -> NDArray[np.bool_]:
-    """Which images have boxes (N,), if any has."""
+    """Say which images have boxes (N,), if any has."""
     boxed = have_boxes(located)
     if not boxed.any():
         fail(f"no image of {images.name} that maps without a class are measured on has a box: use one that has boxes.")
@@ -128,7 +128,7 @@ def _boxed(located: Arrays, images: Manifest) -> NDArray[np.bool_]:
 
 
 def _located(dual: DualBranch, images: Manifest, controls: list[Control], heads: dict[str, LinearHead]) -> Arrays:
-    """What :func:`~companion.controls.measured.locate_controls` gives for all images, from one pass each."""
+    """Locate the controls of all images with :func:`~companion.controls.measured.locate_controls`, one pass each."""
     masked = has_masks(images)
     parts = []
     for rows, batch, labels in image_batches(images, BATCH_SIZE, dual.input_format):

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 
 import numpy as np
 import pandas as pd
@@ -12,18 +12,23 @@ from sigcam_core.common.resampling import FloatArray, interval
 
 from .simultaneous import simultaneous_intervals
 
+Kept = Callable[[str, str], bool]
+"""Whether a comparison by a metric, of these names, is a line of a table."""
 COLUMNS = ["comparison", "first", "second", "metric", "difference", "low", "high", "low_all", "high_all"]
 
 
 def differences_table(
-    resampled: Mapping[str, Mapping[str, FloatArray]], pairs: Sequence[tuple[str, str, str]]
+    resampled: Mapping[str, Mapping[str, FloatArray]],
+    pairs: Sequence[tuple[str, str, str]],
+    keep: Kept = lambda comparison, metric: True,
 ) -> pd.DataFrame:
     """Second minus first of every pair of rows, for every metric that both have.
 
     Args:
-        resampled: by row and metric, (1 + B,): the figure itself, then its resamples, as weights of
+        resampled: by row and metric, (1 + B,): the value itself, then its resamples, as weights of
             :func:`sigcam_core.common.resampling.figure_and_resamples` give them. All rows share the draws.
         pairs: name of the comparison, first row, second row.
+        keep: which comparisons and metrics are lines of the table.
 
     Returns:
         Columns ``comparison, first, second, metric, difference, low, high, low_all, high_all``, in points. ``low`` and
@@ -43,16 +48,16 @@ def differences_table(
         metrics = [metric for metric in one if metric in other]
         if not metrics:
             fail(f"comparison {comparison}: rows {first!r} and {second!r} have no metric in common.")
-        for metric in metrics:
+        for metric in (name for name in metrics if keep(comparison, name)):
             if one[metric].shape != other[metric].shape or (lines and one[metric].shape != lines[0].shape):
-                fail(f"comparison {comparison}, {metric}: all figures must come from the same draws of the bootstrap.")
+                fail(f"comparison {comparison}, {metric}: all values must come from the same draws of the bootstrap.")
             keys.append((comparison, first, second, metric))
             lines.append(other[metric] - one[metric])
     if not lines:
         fail("there is no pair to compare: name at least one.")
     values = np.stack(lines)  # (M, 1 + B)
     draws = values[:, 1:]
-    if np.isnan(draws).any():  # of the few images that a figure rests on, a resample may draw none
+    if np.isnan(draws).any():  # of the few images that a value rests on, a resample may draw none
         draws = draws[:, ~np.isnan(draws).any(axis=0)]
     low, high = np.array([interval(line[1:]) for line in values]).T
     low_all, high_all, _ = simultaneous_intervals(values[:, 0], draws)

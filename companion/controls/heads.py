@@ -6,7 +6,8 @@ that rate, recipe and seed leave the comparison.
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
+from functools import partial
 from pathlib import Path
 
 import pandas as pd
@@ -41,7 +42,7 @@ PENALTIES = (1e-2, 3e-3, 1e-3, 3e-4, 1e-4, 3e-5, 1e-5, 3e-6)
 GAUGE_SEEDS, MANY_IMAGES = 5, 10_000
 """Seeds of the study of gauge energy, and the number of training images above which there is one."""
 SGD_RATES = (0.3, 1.0, 3.0, 10.0)
-"""Learning rates that are tried for the softmax head by SGD; features are small, so that rates are great."""
+"""Learning rates that are tried for a head by SGD; features are small, so that rates are great."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -54,6 +55,8 @@ class ControlHeads:
         softmax: name of the softmax head that is compared: given, or at its optimum.
         sigmoid: name of the sigmoid head that is compared, at its optimum.
         tables: how they were made, by name of the table.
+        paths: the optima of every penalty that was tried, by kind of head and penalty, from strong to weak.
+        further: heads by name that are asked about weights alone: no table of maps has rows of them.
     """
 
     dual: DualBranch
@@ -61,6 +64,8 @@ class ControlHeads:
     softmax: str
     sigmoid: str
     tables: dict[str, pd.DataFrame]
+    paths: dict[str, dict[float, LinearHead]] = field(default_factory=dict)
+    further: dict[str, LinearHead] = field(default_factory=dict)
 
 
 def control_heads(run: Run, folder: Path, report: Report) -> ControlHeads:
@@ -85,58 +90,68 @@ def control_heads(run: Run, folder: Path, report: Report) -> ControlHeads:
     recipe = Recipe(**record_of(run.sigmoid_head)["recipe"])
     started = _trained(run, "sigmoid", recipe, splits, folder / "sigmoid_from_softmax.safetensors", report)
     heads["sigmoid from softmax"] = replace(started, is_sigmoid=True)
-    train, held_out = (_rows(_pooled(dual, split, run.features, report)) for split in splits)
+    train, held_out = (pooled_rows(dual, split, run.features, report) for split in splits)
     tables: dict[str, pd.DataFrame] = {}
     settings = Settings(report=report, folder=folder / "optima")
     solved = ("softmax", "sigmoid") if run.origin == "probe" else ("sigmoid",)
+    paths: dict[str, dict[float, LinearHead]] = {}
+    further: dict[str, LinearHead] = {}
     for head in solved:
         choice = penalty_path(train, held_out, manifest.num_classes, head, PENALTIES, settings=settings)
         optimum = choice.optimum
         heads[f"{head} optimum"] = LinearHead(optimum.weight, optimum.bias, is_sigmoid=head == "sigmoid")
         tables[f"penalties_{head}"] = choice.table
+        tried = zip(choice.table["l2"], choice.path, strict=True)
+        paths[head] = {float(l2): LinearHead(one.weight, one.bias, head == "sigmoid") for l2, one in tried}
+        seeds = range(GAUGE_SEEDS if len(train.labels) <= MANY_IMAGES else 1)
+        study = partial(gauge_study, train, held_out, manifest.num_classes, optimum, seeds=seeds, kind=head)
+        tables["gauge" if head == "softmax" else "gauge_sigmoid"] = study(session=Session(report=report))
+        by_sgd = _by_sgd(run, head, splits, folder, report)
         if head == "softmax":
-            seeds = range(GAUGE_SEEDS if len(train.labels) <= MANY_IMAGES else 1)
-            study = Session(report=report)
-            tables["gauge"] = gauge_study(train, held_out, manifest.num_classes, optimum, seeds=seeds, session=study)
-            heads["softmax sgd"] = _softmax_by_sgd(run, splits, folder, report)
+            heads["softmax sgd"] = by_sgd
+        else:
+            further["sigmoid sgd"] = replace(by_sgd, is_sigmoid=True)
     tables["heads"] = _heads_table(heads, dual, manifest, run, report)
+    tables["heads_further"] = _heads_table(further, dual, manifest, run, report)
     softmax = "softmax optimum" if "softmax optimum" in heads else "softmax"
-    test = _rows(_pooled(dual, manifest.split("test"), run.features, report))
+    test = pooled_rows(dual, manifest.split("test"), run.features, report)
     tables["log_odds"] = log_odds_likeness(heads, softmax, test.features.float(), test.labels)
-    return ControlHeads(dual, heads, softmax, "sigmoid optimum", tables)
+    return ControlHeads(dual, heads, softmax, "sigmoid optimum", tables, paths, further)
 
 
-def _rows(cache: FeatureCache) -> Rows:
+def pooled_rows(dual: DualBranch, images: Manifest, features: Path, report: Report) -> Rows:
+    """Collect what the linear layers take of the images as they are, and their labels."""
+    cache = _pooled(dual, images, features, report)
     return Rows(cache.open(0), cache.labels)
 
 
 def _pooled(dual: DualBranch, images: Manifest, features: Path, report: Report) -> FeatureCache:
-    """What the linear layers take, of the images as they are."""
+    """Cache the inputs of the linear layers, for the images without augmentation."""
     pool, _ = split_pooling(dual.softmax_head)
     body = nn.Sequential(dual.backbone, pool).eval()
     body.input_format = dual.input_format  # type: ignore[assignment]  # torch types all attributes as modules
     return cache_features(body, images, [View()], features, report=report)
 
 
-def _softmax_by_sgd(run: Run, splits: Splits, folder: Path, report: Report) -> LinearHead:
-    """The softmax head as the paper would train it, by SGD; the rate is chosen on held-out images."""
-    usual = Recipe(**record_of(run.classifier)["recipe"])
+def _by_sgd(run: Run, kind: str, splits: Splits, folder: Path, report: Report) -> LinearHead:
+    """Train a head as the paper would, by SGD; the rate is chosen on held-out images."""
+    usual = Recipe(**record_of(run.classifier if kind == "softmax" else run.sigmoid_head)["recipe"])
     tried: list[tuple[float, LinearHead]] = []
     for rate in SGD_RATES:
         recipe = replace(usual, optimizer="sgd", learning_rate=rate, weight_decay=0.0)
-        path = folder / f"softmax_sgd_{rate:g}.safetensors"
-        head = _trained(run, "softmax", recipe, splits, path, report)
+        path = folder / f"{kind}_sgd_{rate:g}.safetensors"
+        head = _trained(run, kind, recipe, splits, path, report)
         tried.append((float(load_file(path)["val_loss"]), head))
     return min(tried, key=lambda pair: pair[0])[1]
 
 
 def _trained(run: Run, head: str, recipe: Recipe, splits: Splits, path: Path, report: Report) -> LinearHead:
-    """A head by a recipe, from the file where it is there: the sigmoid head starts from the softmax head."""
+    """Load a head, or train it by a recipe where there is no file: the sigmoid head starts from the softmax head."""
     if not path.exists():
         torch.manual_seed(run.seed)
         dual = DualBranch.from_classifier(ensure_classifier(run), init="copy")
-        if head == "softmax":  # from zero: what is added to all classes alike stays nothing
-            for parameter in dual.softmax_head.parameters():
+        if head == "softmax" or recipe.optimizer == "sgd":  # from zero: what softmax classes share stays nothing
+            for parameter in dual.head(head).parameters():
                 nn.init.zeros_(parameter)
         trained = train_head(dual, head, splits, recipe, run.features, Session(run.seed, report))
         made = linear_head(trained.module)
@@ -150,7 +165,7 @@ def _trained(run: Run, head: str, recipe: Recipe, splits: Splits, path: Path, re
 def _heads_table(
     heads: dict[str, LinearHead], dual: DualBranch, manifest: Manifest, run: Run, report: Report
 ) -> pd.DataFrame:
-    """Of every head: gauge energy, and Top-1 on held-out and on test images."""
+    """Tabulate every head's gauge energy, and its Top-1 on held-out and on test images."""
     rows: dict[str, dict[str, float]] = {name: {"gauge_energy": gauge_energy(h.weight)} for name, h in heads.items()}
     for split in ("val", "test"):
         cache = _pooled(dual, manifest.split(split), run.features, report)
@@ -161,7 +176,7 @@ def _heads_table(
 
 
 def log_odds_likeness(heads: dict[str, LinearHead], softmax: str, inputs: Tensor, labels: Tensor) -> pd.DataFrame:
-    """How near each head's logits come to the log-odds of a softmax head: the sigmoid head is their linear stand-in.
+    """Measure how near each head's logits are to a softmax head's log-odds: the sigmoid head is their linear stand-in.
 
     Args:
         heads: by name.

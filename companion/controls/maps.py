@@ -17,7 +17,18 @@ from torch import Tensor
 from sigcam_core.cams.scalars import SCALARS, coefficients, scalar_of_head
 from sigcam_core.common.errors import check_choice, fail
 
-from .names import BASELINES, CENTRE, CLASS_FREE, NO_HEAD, RANDOM_POSITIVE, SHIFTED, WEIGHTS, WRONG_CLASS
+from .names import (
+    BASELINES,
+    CENTRE,
+    CLASS_FREE,
+    FIXED,
+    NEGATIVES,
+    NO_HEAD,
+    RANDOM_POSITIVE,
+    SHIFTED,
+    WEIGHTS,
+    WRONG_CLASS,
+)
 
 HEAD_SCALARS = (*SCALARS, SHIFTED, WRONG_CLASS)
 """What may be explained of a head, a scalar of its logits or one of the two above."""
@@ -51,8 +62,10 @@ class Control:
 
     Attributes:
         head: name of the head, or :data:`~companion.controls.names.NO_HEAD`.
-        scalar: one of :data:`HEAD_SCALARS`, or of :data:`~companion.controls.names.BASELINES` without a head.
-        weights: one of :data:`~companion.controls.names.WEIGHTS`.
+        scalar: one of :data:`HEAD_SCALARS`; without a head, of :data:`~companion.controls.names.BASELINES`, or of
+            :data:`~companion.controls.names.FIXED`, which are boxes and have no map.
+        weights: one of :data:`~companion.controls.names.WEIGHTS`, or of the values of
+            :data:`~companion.controls.names.NEGATIVES` for the negative of such a map.
 
     Raises:
         SigcamError: for an unknown name.
@@ -66,13 +79,23 @@ class Control:
     weights: str = "signed"
 
     def __post_init__(self) -> None:
-        check_choice("scalar", self.scalar, BASELINES if self.head == NO_HEAD else HEAD_SCALARS)
-        check_choice("treatment of weights", self.weights, WEIGHTS)
+        check_choice("scalar", self.scalar, (*BASELINES, *FIXED) if self.head == NO_HEAD else HEAD_SCALARS)
+        check_choice("treatment of weights", self.weights, (*WEIGHTS, *NEGATIVES.values()))
 
     @property
     def name(self) -> str:
         """Head, scalar and weights in one word."""
         return f"{self.head}/{self.scalar}/{self.weights}"
+
+    @property
+    def is_negative(self) -> bool:
+        """Whether it is the negative of a map."""
+        return self.weights in NEGATIVES.values()
+
+    @property
+    def is_truncated(self) -> bool:
+        """Whether negative channel weights are cut to zero."""
+        return self.weights in ("truncated", NEGATIVES["truncated"])
 
 
 def control_maps(
@@ -112,6 +135,8 @@ def control_maps(
     for position, control in enumerate(controls):
         if control.scalar == CENTRE:
             maps[:, position] = centre_of(features.shape[2], features.shape[3]).to(maps)
+        if control.is_negative:
+            maps[:, position] *= -1
     return maps
 
 
@@ -119,6 +144,8 @@ def channel_weights(
     pooled: Tensor, class_idx: Tensor, controls: Sequence[Control], heads: Mapping[str, LinearHead], image_seeds: Tensor
 ) -> Tensor:
     """Channel weights (N, R, K) of every row; zeros for ``CENTRE``, whose map is no sum of feature maps.
+
+    Those of a negative are those of the map itself.
 
     Args:
         pooled: (N, K) features, averaged over their places.
@@ -141,10 +168,7 @@ def channel_weights(
             signed[key] = _weights_of_head(control.scalar, heads[control.head], pooled, class_idx, image_seeds)
         else:
             fail(f"there is no head {control.head!r} for row {control.name}: give one of {', '.join(heads)}.")
-    rows = [
-        signed[c.head, c.scalar].clamp(min=0) if c.weights == "truncated" else signed[c.head, c.scalar]
-        for c in controls
-    ]
+    rows = [signed[c.head, c.scalar].clamp(min=0) if c.is_truncated else signed[c.head, c.scalar] for c in controls]
     return torch.stack(rows, dim=1)
 
 
@@ -194,6 +218,6 @@ def other_classes(class_idx: Tensor, num_classes: int, image_seeds: Tensor) -> T
 
 
 def centre_of(height: int, width: int) -> Tensor:
-    """The map (height, width) of no network: a Gaussian at the centre (Choe et al. 2020), in float64."""
+    """Make the map (height, width) of no network: a Gaussian at the centre (Choe et al. 2020), in float64."""
     rows, columns = ((torch.arange(n, dtype=torch.float64) - (n - 1) / 2) / n for n in (height, width))
     return torch.exp(-(rows[:, None] ** 2 + columns[None, :] ** 2) / (2 * CENTRE_WIDTH**2))

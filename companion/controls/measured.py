@@ -27,14 +27,24 @@ from sigcam_core.localization.contours import BoxArray
 from sigcam_core.localization.evidence import measure_map
 from sigcam_core.localization.hits import NUM_BYTES, pack_hits
 from sigcam_core.localization.protocol import MAP_SIZE, NUM_BINS
+from sigcam_core.localization.thresholds import LEVEL_RULES
 from sigcam_core.pointing.grids import GridBatch
-from sigcam_core.pointing.scores import boxes_to_masks, cell_shares, energy_shares, pointing_hits
+from sigcam_core.pointing.scores import (
+    boxes_to_masks,
+    cell_shares,
+    energy_shares,
+    named_cells,
+    pointing_hits,
+    top_shares,
+)
 
 from .maps import Control, LinearHead, control_maps
 from .names import CENTRE, WRONG_CLASS
 from .shards import Arrays
 
 PERTURBATION_STEPS = 4  # points at 25, 50 and 75 % of the pixels
+GRID_MEASURES = {"shares": cell_shares, "top": top_shares, "named": named_cells}
+"""What is asked of the maps of a grid: the share of what is above zero, and two that know no zero."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -71,16 +81,17 @@ def locate_controls(
         masks: N uint8 arrays (S, S) at that size, ``None`` for an image that has none; ``None`` for no histograms.
 
     Returns:
-        ``hits`` (N, R, 96) as :func:`sigcam_core.localization.hits.pack_hits` packs them; ``gt_loc_iou`` (N, R);
-        ``pointing_hit`` (N, R); ``energy_in_box`` (N, R); ``correlation`` (N, R) of a wrong class's map with that of
-        the label, NaN where there are not both; with masks ``histograms`` (N, R, 2, 1002). :func:`have_boxes` and
-        :func:`have_masks` say of which images they are; those of the others hold nothing.
+        ``hits`` and ``outer_hits`` (N, R, 96), of all contours and of outer ones, as
+        :func:`sigcam_core.localization.hits.pack_hits` packs them; ``iou_otsu`` and ``iou_half`` (N, R), the best IoU
+        at each map's own threshold; ``gt_loc_iou`` (N, R); ``pointing_hit`` (N, R); ``energy_in_box`` (N, R);
+        ``correlation`` (N, R) of a wrong class's map with that of the label, NaN where there are not both; with masks
+        ``histograms`` (N, R, 2, 1002). :func:`have_boxes` and :func:`have_masks` say of which images they are; those of
+        the others hold nothing.
     """
     maps = batch.maps().cpu()  # contours are found there
     source = same_as_earlier(maps)  # (N, R)
     each_mask = [None] * len(maps) if masks is None else masks
-    centre_rows = np.array([control.scalar == CENTRE for control in batch.controls])
-    rows = over_cores(partial(_locate_image, centre_rows), maps, source, boxes, each_mask)
+    rows = over_cores(partial(_locate_image, _centre_maps(batch.controls)), maps, source, boxes, each_mask)
     empty = _nothing(len(batch.controls))
     names = [name for name in empty if name != "histograms" or masks is not None]
     arrays = {name: np.stack([row.get(name, empty[name]) for row in rows]) for name in names}
@@ -88,20 +99,22 @@ def locate_controls(
 
 
 def have_boxes(located: Arrays) -> NDArray[np.bool_]:
-    """Which images of :func:`locate_controls` have a box, (N,)."""
+    """Say which images of :func:`locate_controls` have a box, (N,)."""
     return np.logical_not(np.isnan(located["gt_loc_iou"][:, 0]))
 
 
 def have_masks(located: Arrays) -> NDArray[np.bool_]:
-    """Which images of :func:`locate_controls` have a mask of which some pixel counts, (N,)."""
+    """Say which images of :func:`locate_controls` have a mask of which some pixel counts, (N,)."""
     pixels: NDArray[np.int64] = located["histograms"][:, 0].sum(axis=(1, 2), dtype=np.int64)
     return pixels > 0
 
 
 def _nothing(num_rows: int) -> Arrays:
-    """The measurements of an image without box and mask."""
+    """Return the measurements of an image without box and mask."""
     return {
         "hits": np.zeros((num_rows, NUM_BYTES), dtype=np.uint8),
+        "outer_hits": np.zeros((num_rows, NUM_BYTES), dtype=np.uint8),
+        **{f"iou_{rule}": np.full(num_rows, np.nan, dtype=np.float32) for rule in LEVEL_RULES},
         "gt_loc_iou": np.full(num_rows, np.nan, dtype=np.float32),
         "histograms": np.zeros((num_rows, 2, NUM_BINS), dtype=np.uint16),
         "pointing_hit": np.zeros(num_rows, dtype=np.bool_),
@@ -123,25 +136,39 @@ def _correlations(maps: Tensor, controls: Sequence[Control]) -> NDArray[np.float
     return values
 
 
+def _centre_maps(controls: Sequence[Control]) -> dict[int, NDArray[np.float64]]:
+    """By row, the map (S, S) of the centre and of its negative: itself, not a 7 x 7 sample of it."""
+    centre = centre_map(MAP_SIZE)
+    return {
+        row: 1 - centre if control.is_negative else centre
+        for row, control in enumerate(controls)
+        if control.scalar == CENTRE
+    }
+
+
 def _locate_image(
-    centre_rows: NDArray[np.bool_],
+    centre_maps: Mapping[int, NDArray[np.float64]],
     maps: Tensor,
     source: NDArray[np.int64],
     boxes: BoxArray,
     mask: NDArray[np.uint8] | None,
 ) -> Arrays:
-    """The measurements of one image's R maps (R, h, w) by what it has; maps equal once stretched are located once."""
+    """Measure one image's R maps (R, h, w) by its annotations; maps equal after stretching are located once."""
     distinct, index = np.unique(source, return_inverse=True)
     score_maps = normalize_maps(maps[distinct], (MAP_SIZE, MAP_SIZE)).numpy()
-    score_maps[centre_rows[distinct]] = centre_map(MAP_SIZE)  # itself, not a 7 x 7 sample of it
+    for place, row in enumerate(distinct.tolist()):
+        score_maps[place] = centre_maps.get(row, score_maps[place])
     measured = [measure_map(score_map, boxes, mask) for score_map in score_maps]
     columns: dict[str, Any] = {}
     if mask is not None:
         kinds = [np.stack([one[f"{kind}_histogram"] for one in measured]) for kind in ("object", "background")]
         columns["histograms"] = np.stack(kinds, axis=1).astype(np.uint16)[index]
     if len(boxes):
-        columns["hits"] = pack_hits(np.stack([one["best_iou_multi"] for one in measured]))[index]
-        columns["gt_loc_iou"] = np.array([one["gt_loc_iou_any"] for one in measured], dtype=np.float32)[index]
+        for name, kind in (("hits", "multi"), ("outer_hits", "outer")):
+            columns[name] = pack_hits(np.stack([one[f"best_iou_{kind}"] for one in measured]))[index]
+        names = {"gt_loc_iou": "gt_loc_iou_any"} | {f"iou_{rule}": f"best_iou_{rule}" for rule in LEVEL_RULES}
+        for name, column in names.items():
+            columns[name] = np.array([one[column] for one in measured], dtype=np.float32)[index]
         # Sign and scale matter to these: a map and its stretched copy are not the same.
         raw = resize_maps(maps, (MAP_SIZE, MAP_SIZE))  # (R, S, S)
         columns["pointing_hit"] = pointing_hits(raw, [boxes] * len(raw)).numpy()
@@ -150,7 +177,7 @@ def _locate_image(
 
 
 def score_controls(extract: Callable[[Tensor], Tensor], images: Tensor, batch: ControlBatch, batch_size: int) -> Arrays:
-    """What every head says of the explained images of N x R control maps.
+    """Score the explained images of N x R control maps with every head.
 
     Args:
         extract: images (B, 3, H, W) to feature maps (B, K, h, w).
@@ -180,14 +207,14 @@ def score_controls(extract: Callable[[Tensor], Tensor], images: Tensor, batch: C
 
 
 def _scores(heads: Sequence[LinearHead], pooled: Tensor, class_idx: Tensor) -> Tensor:
-    """Probabilities (B, S) of one class an image by each head."""
+    """Probabilities (B, S) of one class per image by each head."""
     return torch.stack([softmax_of_class(head.logits(pooled), class_idx) for head in heads], dim=1)
 
 
 def perturb_controls(
     extract: Callable[[Tensor], Tensor], images: Tensor, batch: ControlBatch, judge: str, batch_size: int
 ) -> Arrays:
-    """Insertion and deletion of N x R control maps, scored by one head; each distinct map once.
+    """Compute insertion and deletion of N x R control maps, scored by one head; each distinct map once.
 
     Args:
         extract: images (B, 3, H, W) to feature maps (B, K, h, w).
@@ -226,8 +253,8 @@ def perturb_controls(
 
 def grid_controls(
     batch: GridBatch, features: Tensor, controls: Sequence[Control], heads: Mapping[str, LinearHead]
-) -> Tensor:
-    """The grid pointing game of R control maps, made at the grid.
+) -> dict[str, Tensor]:
+    """Play the grid pointing game with R control maps, computed on the grid.
 
     Args:
         batch: G grids of n x n images.
@@ -236,7 +263,9 @@ def grid_controls(
         heads: by name.
 
     Returns:
-        (G, n*n, R) float32: share of the positive evidence for each cell's class that lies in its cell.
+        By name of :data:`GRID_MEASURES`, (G, n*n, R) float32: ``shares``, how much of the positive evidence for each
+        cell's class lies in its cell; ``top``, how many of its highest 1 / n^2 pixels; ``named``, whether the cell of
+        the greatest mean is its own.
     """
     by_cell = []
     for cell in range(batch.classes.shape[1]):
@@ -244,4 +273,7 @@ def grid_controls(
         by_cell.append(control_maps(features, batch.classes[:, cell], controls, heads, seeds))
     maps = torch.stack(by_cell, dim=1)  # (G, n*n, R, h, w)
     n = math.isqrt(batch.classes.shape[1])
-    return torch.stack([cell_shares(maps[:, :, row], n) for row in range(len(controls))], dim=2).float()
+    return {
+        name: torch.stack([measure(maps[:, :, row], n) for row in range(len(controls))], dim=2).float()
+        for name, measure in GRID_MEASURES.items()
+    }

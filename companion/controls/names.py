@@ -19,6 +19,11 @@ CLASS_FREE = "class-free"
 RANDOM, RANDOM_POSITIVE = "random weights", "random positive weights"
 BASELINES = (CENTRE, CLASS_FREE, RANDOM, RANDOM_POSITIVE)
 """Maps without a head, with the random sums of feature maps."""
+WHOLE_IMAGE, FIXED_BOX = "whole image", "best fixed box"
+FIXED = (WHOLE_IMAGE, FIXED_BOX)
+"""Boxes without any map, the same for every image; the second is the best of held-out images."""
+NEGATIVES = {"signed": "negative", "truncated": "truncated, negative"}
+"""One minus the map of either treatment: what was highest is lowest."""
 TITLES = {
     "maxboxacc_v2": "MaxBoxAccV2",
     "maxboxacc_v2_held_out": "MaxBoxAccV2, held-out threshold",
@@ -36,6 +41,20 @@ TITLES = {
     "deletion_auc": "deletion",
 }
 """Metrics of the crossed controls, as people write them."""
+FURTHER_TITLES = {
+    "maxboxacc_v2_outer": "MaxBoxAccV2, outer contours",
+    "boxacc_v2_otsu": "BoxAccV2, Otsu's threshold",
+    "boxacc_v2_half": "BoxAccV2, upper half of the pixels",
+    "grid_2x2_top": "grid 2 × 2, highest pixels",
+    "grid_2x2_named": "grid 2 × 2, cell named",
+    "grid_3x3_top": "grid 3 × 3, highest pixels",
+    "grid_3x3_named": "grid 3 × 3, cell named",
+    "average_drop_own": "average drop, own branch",
+    "increase_in_confidence_own": "increase in confidence, own branch",
+}
+"""Metrics that were added later. Their differences are families of their own, so that intervals of the others stay."""
+OWN_BRANCH = ("average_drop_own", "increase_in_confidence_own")
+"""Those of the paper's protocol, by which each map is scored by the head that it comes from."""
 SOFTMAX, SIGMOID = "softmax", "sigmoid"  # in the table below, the two that are compared: at their optimum, or given
 Row = tuple[str, str, str]
 
@@ -115,6 +134,35 @@ COMPARISONS: dict[str, Comparison] = {
     },
 }
 """Comparisons by name. Heads stand for the two that are compared; claims and tables take them from here."""
+FURTHER_COMPARISONS: dict[str, Comparison] = {
+    # What all classes share taken out of both heads, before they are compared where a map's zero counts.
+    "sigmoid_centred_vs_softmax_centred": Comparison(
+        (SOFTMAX, "centred", "signed"), (SIGMOID, "centred", "signed"), "centred sigmoid minus centred softmax"
+    ),
+    "centring_sigmoid": Comparison(
+        (SIGMOID, "logit", "signed"), (SIGMOID, "centred", "signed"), "centred minus as trained, sigmoid head"
+    ),
+    # What a measure of localisation must see, if it sees anything.
+    **{
+        f"negative_{name}_{weights}": Comparison(
+            (head, scalar, weights), (head, scalar, NEGATIVES[weights]), f"negative minus the map, {words}"
+        )
+        for name, head, scalar, weights, words in (
+            ("softmax", SOFTMAX, "logit", "signed", "softmax"),
+            ("sigmoid", SIGMOID, "logit", "signed", "signed sigmoid"),
+            ("sigmoid", SIGMOID, "logit", "truncated", "truncated sigmoid"),
+            ("centre", NO_HEAD, CENTRE, "signed", "centred Gaussian"),
+            ("class_free", NO_HEAD, CLASS_FREE, "signed", "sum of the feature maps"),
+        )
+    },
+    "whole_image_vs_sigmoid_truncated": Comparison(
+        (NO_HEAD, WHOLE_IMAGE, "signed"), _PUBLISHED, "truncated sigmoid minus the whole image"
+    ),
+    "fixed_box_vs_sigmoid_truncated": Comparison(
+        (NO_HEAD, FIXED_BOX, "signed"), _PUBLISHED, "truncated sigmoid minus the best fixed box"
+    ),
+}
+"""Comparisons that were added later, of all metrics."""
 GAINS = {
     "centring": "centring",
     "truncation": "truncation",

@@ -2,7 +2,7 @@
 
 The result of a measurement of N items is arrays whose first axis is the items. It is kept as one safetensors file that
 carries the digest of all that decides its numbers, and a checksum of these; a file of another digest, or one that was
-altered, is made anew.
+altered, is made again.
 """
 
 from __future__ import annotations
@@ -39,12 +39,12 @@ def in_shards(
     """Measure N items shard by shard, unless that was done before; a second process waits, and finds it done.
 
     Args:
-        path: safetensors file of the whole; shards lie in a folder beside it until all are there.
+        path: safetensors file of the whole; shards lie in a folder next to it until all are there.
         num_items: N.
-        measure: from a slice of the items to arrays, one row an item.
+        measure: from a slice of the items to arrays, one row per item.
         facts: all that decides the numbers of an item, plain values. Their count is none of it: a file of more items
             than are asked for is cut, and one of fewer is completed.
-        shard_size: items a shard.
+        shard_size: items per shard.
         report: gets a line now and then.
 
     Returns:
@@ -90,7 +90,7 @@ def _split(known: Arrays, count: int, shard_size: int, folder: Path, digest: str
 
 
 def seconds_of(path: Path) -> float:
-    """The seconds that a finished measurement took, over all runs that it needed."""
+    """Return how many seconds a finished measurement took, over all runs that it needed."""
     with safe_open(path, framework="np") as file:
         return float(file.metadata()[SECONDS])
 
@@ -102,7 +102,7 @@ def _write(path: Path, arrays: Arrays, digest: str, seconds: float) -> None:
 
 
 def _read(path: Path, digest: str) -> Arrays | None:
-    """The arrays of a file, or ``None`` where there is none, one of other facts, or one whose numbers were altered."""
+    """Load the arrays of a file, or return ``None`` if it is missing, has another digest, or was altered."""
     if not path.exists():
         return None
     try:
@@ -117,7 +117,7 @@ def _read(path: Path, digest: str) -> Arrays | None:
 
 
 def _sum_of(arrays: Arrays) -> str:
-    """A checksum of the numbers."""
+    """Compute a checksum of the numbers."""
     content = hashlib.sha256()
     for name in sorted(arrays):
         content.update(name.encode())

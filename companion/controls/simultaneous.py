@@ -13,18 +13,18 @@ from sigcam_core.common.errors import fail
 from sigcam_core.common.resampling import FloatArray
 
 NEGLIGIBLE = 1e-9
-"""Range of resamples, relative to the figure where that is above 1, that is rounding and no spread."""
+"""Range of resamples, relative to the value where that is above 1, that is rounding and no spread."""
 
 
 def simultaneous_intervals(
     figures: FloatArray, resamples: FloatArray, confidence: float = 0.95
 ) -> tuple[FloatArray, FloatArray, float]:
-    """Intervals of M figures that hold all at once: the bootstrap of the greatest studentised deviation.
+    """Compute intervals of M values that hold all at once: the bootstrap of the greatest studentised deviation.
 
-    With s_m the standard deviation of figure m's resamples, c is the quantile over the draws of
+    With s_m the standard deviation of value m's resamples, c is the quantile over the draws of
     ``max_m |resample_m - figure_m| / s_m``, and interval m is figure_m -+ c s_m: the max-t method of Westfall and Young
     1993 (Section 2.3), as Romano and Wolf 2005 use it for many comparisons. Deviations are from the figure, not from
-    the mean of its resamples, so that a biased figure gets the wider interval that it needs.
+    the mean of its resamples, so that a biased value gets the wider interval that it needs.
 
     Args:
         figures: (M,) of the whole data.
@@ -32,7 +32,7 @@ def simultaneous_intervals(
         confidence: probability that all M intervals hold.
 
     Returns:
-        Lower ends (M,), upper ends (M,), and the critical value c. A figure whose resamples are all equal has an
+        Lower ends (M,), upper ends (M,), and the critical value c. A value whose resamples are all equal has an
         interval without width and takes no part in c; if all are so, c is 0.
 
     Raises:
@@ -41,7 +41,7 @@ def simultaneous_intervals(
 
     >>> draws = np.random.default_rng(0).normal(size=(100, 2000))
     >>> low, high, critical = simultaneous_intervals(np.zeros(100), draws)
-    >>> 3.3 < critical < 3.7  # 1.96 would do for one figure
+    >>> 3.3 < critical < 3.7  # 1.96 would do for one value
     True
     """
     if figures.ndim != 1 or resamples.ndim != 2 or len(figures) != len(resamples) or len(figures) == 0:
@@ -49,7 +49,7 @@ def simultaneous_intervals(
     if resamples.shape[1] < 2:
         fail(f"simultaneous intervals need at least 2 resamples, got {resamples.shape[1]}.")
     if not (np.isfinite(figures).all() and np.isfinite(resamples).all()):
-        fail("simultaneous intervals need finite numbers: leave out figures that are NaN or infinite in a resample.")
+        fail("simultaneous intervals need finite numbers: leave out values that are NaN or infinite in a resample.")
     if not 0 < confidence < 1:
         fail(f"confidence {confidence} is out of range: give a number between 0 and 1.")
     spread = resamples.std(axis=1, ddof=1)

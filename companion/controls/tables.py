@@ -3,24 +3,46 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 import numpy as np
 import pandas as pd
 
 from sigcam_core.common.resampling import FloatArray, drawn_images, figure_and_resamples, interval
 from sigcam_core.fidelity.scores import relative_drop
-from sigcam_core.localization.contours import NUM_LEVELS
-from sigcam_core.localization.hits import best_levels, box_acc_at, hit_rates, max_box_acc
-from sigcam_core.localization.protocol import GT_LOC_IOU, IOU_PERCENTAGES, pixel_average_precision
+from sigcam_core.localization.hits import (
+    best_levels,
+    box_acc_at,
+    drawn_hit_rates,
+    hit_rates,
+    max_box_acc,
+    mean_box_acc,
+)
+from sigcam_core.localization.protocol import GT_LOC_IOU, pixel_average_precision
+from sigcam_core.localization.thresholds import LEVEL_RULES
 
-from .comparisons import differences_table
+from .comparisons import Kept, differences_table
 from .maps import Control
 from .measured import have_boxes, have_masks
-from .names import COMPARISONS, GAINS, NO_HEAD, SIGMOID, SOFTMAX, WRONG_CLASS
+from .names import (
+    COMPARISONS,
+    FURTHER_COMPARISONS,
+    FURTHER_TITLES,
+    GAINS,
+    NO_HEAD,
+    SIGMOID,
+    SOFTMAX,
+    WRONG_CLASS,
+    Comparison,
+)
 from .shards import Arrays
 
-NEED_BOXES = ("maxboxacc_v2", "maxboxacc_v2_held_out", "gt_loc", "pointing_game", "energy_pointing")
+AT_OWN_THRESHOLD = {f"boxacc_v2_{rule}": f"iou_{rule}" for rule in LEVEL_RULES}
+"""Metrics at each map's own threshold, and the arrays that they are of."""
+NEED_BOXES = (
+    *("maxboxacc_v2", "maxboxacc_v2_held_out", "gt_loc", "pointing_game", "energy_pointing", "maxboxacc_v2_outer"),
+    *AT_OWN_THRESHOLD,
+)
 """Metrics of those images alone that have boxes; PxAP is of those that have masks."""
 
 
@@ -41,6 +63,8 @@ class ControlEvidence:
         grid_images: by the same, the image (G, n n) in each cell, a row of the test split.
         scorers: names of the heads that scored.
         judge: the head whose scores the tables show.
+        zero_free: by the number of cells a side and the name of a measure of
+            :data:`companion.controls.measured.GRID_MEASURES`, (G, n n, R) of those that know no zero.
     """
 
     controls: Sequence[Control]
@@ -55,10 +79,11 @@ class ControlEvidence:
     grid_images: Mapping[int, np.typing.NDArray[np.int64]]
     scorers: Sequence[str]
     judge: str
+    zero_free: Mapping[int, Mapping[str, np.typing.NDArray[np.float32]]] = field(default_factory=dict)
 
 
 Resampled = dict[str, dict[str, FloatArray]]
-"""By name of the row and metric, the figure and its resamples (1 + B,)."""
+"""By name of the row and metric, the value and its resamples (1 + B,)."""
 
 
 def resampled_figures(evidence: ControlEvidence, resamples: int = 1000, seed: int = 0) -> Resampled:
@@ -94,12 +119,10 @@ def _add_localization(figures: Resampled, evidence: ControlEvidence, resamples: 
 def _add_box_figures(figures: Resampled, evidence: ControlEvidence, located: Arrays, weights: FloatArray) -> None:
     """Figures of N images that have boxes, and their resampling weights (B, N)."""
     count = drawn_images(weights)
-    is_drawn = ~np.isnan(count)
     everyone = np.ones((1, len(evidence.held_out_hits)))
     for row, control in enumerate(evidence.controls):
         mine = figures[control.name]
-        rates = np.full((len(weights), len(IOU_PERCENTAGES), NUM_LEVELS), np.nan)
-        rates[is_drawn] = hit_rates(located["hits"][:, row], weights[is_drawn])
+        rates = drawn_hit_rates(located["hits"][:, row], weights)
         levels = best_levels(hit_rates(evidence.held_out_hits[:, row], everyone)[0])
         mine |= {"maxboxacc_v2": max_box_acc(rates)["maxboxacc_v2"]}
         mine |= {"maxboxacc_v2_held_out": box_acc_at(rates, levels)["maxboxacc_v2_held_out"]}
@@ -109,23 +132,50 @@ def _add_box_figures(figures: Resampled, evidence: ControlEvidence, located: Arr
             "energy_pointing": located["energy_in_box"][:, row],
         }
         mine |= {name: 100 * (weights @ values.astype(np.float64)) / count for name, values in each.items()}
+        mine["maxboxacc_v2_outer"] = max_box_acc(drawn_hit_rates(located["outer_hits"][:, row], weights))[
+            "maxboxacc_v2"
+        ]
+        mine |= {name: mean_box_acc(located[iou][:, row], weights) for name, iou in AT_OWN_THRESHOLD.items()}
+
+
+def fixed_figures(
+    best_iou: np.typing.NDArray[np.float32], resamples: int = 1000, seed: int = 0
+) -> dict[str, FloatArray]:
+    """Figures of a box that is the same for all images: it is its own contour at every threshold, whoever chooses that.
+
+    Args:
+        best_iou: (N,) with each image's boxes, NaN where an image has none.
+        resamples: draws of the bootstrap over images.
+        seed: of the draws.
+    """
+    boxed = ~np.isnan(best_iou)
+    weights = figure_and_resamples(len(best_iou), resamples, seed)[:, boxed]
+    mean = mean_box_acc(best_iou[boxed], weights)
+    same = ("maxboxacc_v2", "maxboxacc_v2_held_out", "maxboxacc_v2_outer", *AT_OWN_THRESHOLD)
+    located = best_iou[boxed] >= np.float32(GT_LOC_IOU)
+    gt_loc = 100 * (weights @ located.astype(np.float64)) / drawn_images(weights)
+    return dict.fromkeys(same, mean) | {"gt_loc": gt_loc}
 
 
 def _add_grids(figures: Resampled, evidence: ControlEvidence, resamples: int, seed: int) -> None:
-    """A cell counts as often as its own image is drawn: grids share images, so they are no sample of their own."""
+    """Add the grid values; a cell counts as often as its image is drawn: grids share images, so they are no sample."""
     num_images = len(evidence.located["hits"])
     weights = figure_and_resamples(num_images, resamples, seed)
     for cells, shares in evidence.grids.items():
         images = evidence.grid_images[cells].ravel()
-        of_image = np.zeros((num_images, shares.shape[2]))  # (N, R), summed over the cells of an image
-        np.add.at(of_image, images, shares.reshape(len(images), -1).astype(np.float64))
         count = weights @ np.bincount(images, minlength=num_images).astype(np.float64)
-        values = 100 * (weights @ of_image) / count[:, None]
-        for row, control in enumerate(evidence.grid_controls):
-            figures[control.name][f"grid_{cells}x{cells}"] = values[:, row]
+        measured = {"": shares} | {f"_{name}": one for name, one in evidence.zero_free.get(cells, {}).items()}
+        for suffix, each in measured.items():
+            of_image = np.zeros((num_images, each.shape[2]))  # (N, R), summed over the cells of an image
+            np.add.at(of_image, images, each.reshape(len(images), -1).astype(np.float64))
+            values = 100 * (weights @ of_image) / np.where(count > 0, count, np.nan)[:, None]
+            for row, control in enumerate(evidence.grid_controls):
+                figures[control.name][f"grid_{cells}x{cells}{suffix}"] = values[:, row]
 
 
 def _add_fidelity(figures: Resampled, evidence: ControlEvidence, resamples: int, seed: int) -> None:
+    if not evidence.scored_controls:
+        return
     scored = evidence.scored
     weights = figure_and_resamples(len(scored["coverage"]), resamples, seed)
     count = weights.sum(axis=1)
@@ -138,10 +188,17 @@ def _add_fidelity(figures: Resampled, evidence: ControlEvidence, resamples: int,
             "increase_in_confidence": (o > y).astype(np.float64),
             "coverage": scored["coverage"][:, row].astype(np.float64),
         }
+        if control.head in evidence.scorers:  # as the paper scores: each map by its own branch
+            own = list(evidence.scorers).index(control.head)
+            y_own, o_own = scored["image_scores"][:, own], scored["explained_scores"][:, row, own]
+            each["average_drop_own"] = relative_drop(y_own, o_own)
+            each["increase_in_confidence_own"] = (o_own > y_own).astype(np.float64)
         figures[control.name] |= {name: 100 * (weights @ values) / count for name, values in each.items()}
 
 
 def _add_perturbation(figures: Resampled, evidence: ControlEvidence, resamples: int, seed: int) -> None:
+    if not evidence.perturbed_controls:
+        return
     insertion, deletion = evidence.perturbed["insertion"], evidence.perturbed["deletion"]  # (N, R, 5)
     weights = figure_and_resamples(len(insertion), resamples, seed)
     count = weights.sum(axis=1)
@@ -157,7 +214,7 @@ def _add_perturbation(figures: Resampled, evidence: ControlEvidence, resamples: 
 
 
 def figures_table(figures: Resampled, controls: Sequence[Control]) -> pd.DataFrame:
-    """Every figure with its 95 % interval.
+    """Tabulate every value with its 95 % interval.
 
     Returns:
         Columns ``head, scalar, weights, metric, value, low, high``, in %.
@@ -171,7 +228,7 @@ def figures_table(figures: Resampled, controls: Sequence[Control]) -> pd.DataFra
 
 
 def with_image_counts(table: pd.DataFrame, evidence: ControlEvidence) -> pd.DataFrame:
-    """A table with a column ``metric``, and a column ``images`` where localisation rests on fewer than all images.
+    """Add a column ``metric``, and a column ``images`` where localisation uses fewer than all images.
 
     The column says on how many boxes, or masks, were there for; it is missing where a metric needs neither.
     """
@@ -184,30 +241,41 @@ def with_image_counts(table: pd.DataFrame, evidence: ControlEvidence) -> pd.Data
     return table.assign(images=table["metric"].map(counts).astype("Int64"))
 
 
-def comparison_pairs(figures: Resampled, softmax: str, sigmoid: str) -> list[tuple[str, str, str]]:
+def comparison_pairs(
+    figures: Resampled, softmax: str, sigmoid: str, comparisons: Mapping[str, Comparison] = COMPARISONS
+) -> list[tuple[str, str, str]]:
     """Name, first and second row of every comparison of two heads whose rows are there.
 
     Args:
         figures: of :func:`resampled_figures`.
         softmax: the softmax head that is compared.
         sigmoid: the sigmoid head.
+        comparisons: by name.
     """
     heads = {SOFTMAX: softmax, SIGMOID: sigmoid, NO_HEAD: NO_HEAD}
     pairs = []
-    for name, comparison in COMPARISONS.items():
+    for name, comparison in comparisons.items():
         one, other = (Control(heads[head], *rest).name for head, *rest in (comparison.first, comparison.second))
         if one in figures and other in figures:
             pairs.append((name, one, other))
     return pairs
 
 
-def gains_table(figures: Resampled, energies: Mapping[str, float], sigmoid: str) -> pd.DataFrame:
-    """What each softmax head's signed map gains by each of ``GAINS``, beside the freedom that the head uses.
+def without_later(comparison: str, metric: str) -> bool:
+    """Whether a comparison by a metric is of the family of those that came first."""
+    return comparison not in FURTHER_COMPARISONS and metric not in FURTHER_TITLES
+
+
+def gains_table(
+    figures: Resampled, energies: Mapping[str, float], sigmoid: str, keep: Kept = without_later
+) -> pd.DataFrame:
+    """Tabulate what each softmax head's signed map gains by each of ``GAINS``, and the freedom that the head uses.
 
     Args:
         figures: of :func:`resampled_figures`.
         energies: gauge energy of each softmax head by its name.
         sigmoid: the sigmoid head that is compared.
+        keep: which gains and metrics are lines of the table, and with it one family.
 
     Returns:
         Columns ``head, gauge_energy, gain, metric, difference, low, high, low_all, high_all``, in points, as
@@ -219,7 +287,7 @@ def gains_table(figures: Resampled, energies: Mapping[str, float], sigmoid: str)
         truncated = (Control(one, "logit", "truncated") for one in (head, sigmoid))
         changed = (Control(head, "centred"), *truncated)
         pairs += [(gain, signed, row.name) for gain, row in zip(GAINS, changed, strict=True)]
-    table = differences_table(figures, pairs).rename(columns={"comparison": "gain"})
+    table = differences_table(figures, pairs, keep).rename(columns={"comparison": "gain"})
     heads = table["first"].map(owners)
     table = table.drop(columns=["first", "second"])
     table.insert(0, "head", heads)
@@ -228,7 +296,7 @@ def gains_table(figures: Resampled, energies: Mapping[str, float], sigmoid: str)
 
 
 def scorers_table(evidence: ControlEvidence) -> pd.DataFrame:
-    """The same maps judged by every head: average drop and increase in confidence, and the judge's own confidence.
+    """Score the same maps with every head: average drop, increase in confidence, and the scorer's own confidence.
 
     Returns:
         Columns ``head, scalar, weights, scorer, average_drop, increase_in_confidence, confidence``, in %; the last is
@@ -247,7 +315,7 @@ def scorers_table(evidence: ControlEvidence) -> pd.DataFrame:
 
 
 def likeness_table(evidence: ControlEvidence) -> pd.DataFrame:
-    """How like the maps of the right class and of a random wrong one are.
+    """Tabulate how similar the maps of the right class and of a random wrong one are.
 
     Returns:
         Columns ``head, weights, correlation``, the mean of Pearson's correlation over places of the feature map.

@@ -1,8 +1,8 @@
 """Where a map's evidence lies, and what each part of an image is worth to the network: measured on known parts.
 
 A map of a class says which places speak for it. On images whose parts are known (``data_scripts.parts``)
-that can be checked: the share of the map's positive evidence on each part is set beside what removing that part does to
-the class. Nothing is averaged here.
+that can be checked: the share of the map's positive evidence on each part is compared with what removing that part
+does to the class. Nothing is averaged here.
 """
 
 from __future__ import annotations
@@ -43,7 +43,7 @@ def measure_parts(dual: DualBranch, manifest: Manifest, report: Report = print_t
         report: called with a line from time to time.
 
     Returns:
-        One row an image, head of :data:`HEADS`, map of :data:`MAPS` and part of
+        One row per image, head of :data:`HEADS`, map of :data:`MAPS` and part of
         ``data_scripts.parts.PARTS``, with columns ``image_id, label, head, map, part`` and
 
         - ``share``: of the map's positive evidence on the part, 0 to 1; NaN where the map has none;
@@ -119,7 +119,7 @@ def _values(dual: DualBranch, features: Tensor, labels: Tensor) -> dict[str, Ten
 def _rows(
     dual: DualBranch, weights: dict[str, Tensor], versions: list[Tensor], labels: Tensor, masks: Tensor
 ) -> pd.DataFrame:
-    """The rows of N images, image-major: features of the whole images and without each part, classes (N,), masks."""
+    """Measure N images, rows image-major: features of whole images and without each part, classes (N,), masks."""
     values = [_values(dual, features, labels) for features in versions]
     maps_of_whole = dual.feature_maps(versions[0])
     parts = {}  # by head and map: (N, 4) shares, (N, 4) effects

@@ -71,7 +71,7 @@ def publish_cue(
 
 
 def run_of_correlation(correlation: float, work_dir: Path, seed: int) -> Run:
-    """The run of one correlation and seed, on a data set of its own.
+    """Return the run of one correlation and seed, with its own data set.
 
     >>> run_of_correlation(0.9, Path("build"), 0).dataset
     'shapes_cue90'

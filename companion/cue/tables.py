@@ -1,4 +1,4 @@
-"""The chapter on what maps know: shares of evidence on known parts, beside what removing each part does.
+"""The chapter on what maps know: shares of evidence on known parts, and what removing each part does.
 
 Evidence is what :func:`companion.cue.measured.measure_parts` gives, with columns ``correlation`` (of the context
 cue with the class, 0 to 1) and ``seed`` (of training). All seeds see the same test images, so that the bootstrap draws
@@ -122,14 +122,14 @@ def _summary(values: FloatArray) -> tuple[float, ...]:
 
 
 def cue_table(shares: pd.DataFrame, metric: str = "share") -> pd.DataFrame:
-    """One row a correlation, head and map, one column a part: text with 95 % intervals, for a page.
+    """One row per correlation, head and map, one column per part: text with 95 % intervals, for a page.
 
     Args:
         shares: what :func:`shares_table` or :func:`agreement_table` gives.
         metric: which of its metrics.
 
     Returns:
-        Columns ``correlation, head, map`` and one a part. Where a metric does not depend on the map, ``map`` is left
+        Columns ``correlation, head, map`` and one per part. Where a metric does not depend on the map, ``map`` is left
         out.
     """
     part = shares[shares["metric"] == metric].drop(columns="metric").rename(columns={"part": "metric"})
@@ -163,7 +163,7 @@ def cue_figure(shares: pd.DataFrame) -> Figure:
         below.axhline(0, color="gray", linewidth=1)
         for ax in (above, below):
             ax.grid(alpha=0.3)
-    axes[0, 0].set_yscale("log")  # a cue is a hundredth of the image: what counts is its share beside its area
+    axes[0, 0].set_yscale("log")  # a cue is a hundredth of the image: what counts is its share compared with its area
     axes[0, 0].yaxis.set_major_formatter("{x:g}")
     axes[0, 0].set_ylabel("share of positive evidence (%)")
     axes[1, 0].set_ylabel("drop of the log-odds when removed")

@@ -105,18 +105,18 @@ def check_problem(features: Tensor, labels: Tensor, num_classes: int, head: str,
 
 
 def mean_of_rows(features: Tensor) -> Tensor:
-    """The mean (D,) of features (N, D), in float64 whatever their type."""
+    """Compute the mean (D,) of features (N, D), in float64 whatever their type."""
     return torch.stack([rows.double().sum(0) for rows in torch.split(features, ROWS)]).sum(0) / len(features)
 
 
 def mean_loss(logits: Tensor, labels: Tensor, head: str) -> float:
-    """The loss that the head is trained by, cross-entropy or class-balanced BCE, of logits (N, C)."""
+    """Compute the loss that the head is trained with, cross-entropy or class-balanced BCE, from logits (N, C)."""
     loss = cross_entropy(logits, labels) if head == "softmax" else class_balanced_bce(logits, labels)
     return loss.item()
 
 
 def residual(logits: Tensor, labels: Tensor, head: str) -> Tensor:
-    """The gradient (N, C) of :func:`mean_loss` with respect to the logits (N, C)."""
+    """Compute the gradient (N, C) of :func:`mean_loss` with respect to the logits (N, C)."""
     num_items, num_classes = logits.shape
     labels = labels[:, None]
     if head == "softmax":
@@ -128,7 +128,7 @@ def residual(logits: Tensor, labels: Tensor, head: str) -> Tensor:
 
 
 def best_bias(logits: Tensor, labels: Tensor, head: str, start: Tensor) -> Tensor:
-    """The bias (C,) that minimises the loss of ``logits + bias``, by damped Newton steps.
+    """Find the bias (C,) that minimises the loss of ``logits + bias``, by damped Newton steps.
 
     Args:
         logits: (N, C) float64, without a bias.
@@ -154,7 +154,7 @@ def best_bias(logits: Tensor, labels: Tensor, head: str, start: Tensor) -> Tenso
 
 
 def _newton_step(logits: Tensor, labels: Tensor, head: str) -> tuple[Tensor, Tensor]:
-    """The gradient (C,), and the step (C,) to subtract, no longer than :data:`LONGEST_STEP`."""
+    """Compute the gradient (C,), and the step (C,) to subtract, no longer than :data:`LONGEST_STEP`."""
     num_items, num_classes = logits.shape
     gradient = residual(logits, labels, head).sum(0)
     # Where all logits are far out there is hardly any curvature; near the best bias this adds nothing.

@@ -1,15 +1,18 @@
-"""Who moves the gauge: the part of a softmax head that its loss cannot see, after training by several optimisers.
+"""Who moves the gauge: the part of a head that all its classes share, after training by several optimisers.
 
 The gradient of any loss of the softmax probabilities sums to zero over the classes, batch by batch. So SGD, with
 momentum or without, never moves the mean weight of a head, and weight decay shrinks it at a rate that the schedule
 alone decides. Adam divides each weight's gradient by a scale of its own, which breaks the sum. At the optimum with an
 L2 penalty the mean is zero.
+
+Sigmoids see the mean weight, where it is called common energy: their loss pulls it to a value of its own, which the
+optimiser may overshoot as it overshoots softmax's zero. No theory says where that value lies.
 """
 
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import replace
 
 import pandas as pd
@@ -19,6 +22,7 @@ from torch.nn.functional import cross_entropy
 
 from sigcam_core.common.errors import check_choice, fail
 from sigcam_core.common.seeds import derived_seed
+from sigcam_core.dual.loss import class_balanced_bce
 from sigcam_core.invariance import gauge_energy
 from sigcam_core.train.fit import USUAL, Session, Task, fit
 from sigcam_core.train.recipes import MOMENTUM, Recipe
@@ -26,6 +30,9 @@ from sigcam_core.train.recipes import MOMENTUM, Recipe
 from .optimum import Optimum
 from .penalties import Rows
 
+Loss = Callable[[Tensor, Tensor], Tensor]
+LOSSES: dict[str, Loss] = {"softmax": cross_entropy, "sigmoid": class_balanced_bce}
+"""What a head of either kind learns by, from logits (N, C) and labels (N,)."""
 STARTS = ("zero", "random")
 """Where training begins."""
 START_SPREAD = 0.01  # standard deviation of a random start, as in the official code
@@ -47,26 +54,29 @@ def gauge_study(
     recipes: Mapping[str, Recipe] = GAUGE_RECIPES,
     seeds: Sequence[int] = (0, 1, 2),
     session: Session = USUAL,
+    kind: str = "softmax",
 ) -> pd.DataFrame:
-    """Train a softmax head by each optimiser from each start, and measure its gauge energy.
+    """Train a head by each optimiser from each start, and measure its gauge energy.
 
     Args:
         train: features (N, D) and labels (N,).
         held_out: features (M, D) and labels (M,), for the accuracy.
         num_classes: C.
-        optimum: of cross-entropy on the same features with an L2 penalty, for the last row; ``None`` for no such row.
+        optimum: of the same loss on the same features with an L2 penalty, for the last row; ``None`` for no such row.
         recipes: by name.
         seeds: of the order of the images and of random starts; one row each.
         session: devices and reports; its seed is not used.
+        kind: ``"softmax"`` for cross-entropy, ``"sigmoid"`` for class-balanced BCE.
 
     Returns:
         Columns ``optimizer, start, seed, gauge_energy, theory, top1, loss``: ``theory`` is
-        :func:`expected_gauge_energy`, ``top1`` is in % on held-out images, and ``loss`` is the final cross-entropy on
-        the training images.
+        :func:`expected_gauge_energy` for softmax and missing for sigmoids, ``top1`` is in % on held-out images, and
+        ``loss`` is the final one on the training images.
 
     Raises:
-        SigcamError: if a loss becomes NaN or infinite.
+        SigcamError: for an unknown kind, or if a loss becomes NaN or infinite.
     """
+    loss = LOSSES[check_choice("head", kind, LOSSES)]
     session, _ = session.on_devices()
     rows = []
     for name, recipe in recipes.items():
@@ -74,23 +84,27 @@ def gauge_study(
             for seed in seeds:
                 head = starting_head(num_classes, train.features.shape[1], start, seed)
                 mean = head.weight.detach().double().mean(0)
-                fit(_task(name, head, train), recipe, replace(session, seed=seed, checkpoint=None, report=_silent))
+                task = _task(f"{kind} head by {name}", head, train, loss)
+                fit(task, recipe, replace(session, seed=seed, checkpoint=None, report=_silent))
                 head.cpu()
                 weight, bias = head.weight.detach(), head.bias.detach()
                 energy = gauge_energy(weight)
-                theory = expected_gauge_energy(recipe, len(train.labels), mean, weight)
-                measured = {"gauge_energy": energy, "theory": theory, **_accuracy(weight, bias, train, held_out)}
+                theory = math.nan
+                if kind == "softmax":
+                    theory = expected_gauge_energy(recipe, len(train.labels), mean, weight)
+                accuracy = _accuracy(weight, bias, train, held_out, loss)
+                measured = {"gauge_energy": energy, "theory": theory, **accuracy}
                 rows.append({"optimizer": name, "start": start, "seed": seed, **measured})
                 session.report(f"{name} from {start}, seed {seed}: gauge energy {energy:.2e}, theory {theory:.2e}")
     if optimum is not None:
-        measured = {"gauge_energy": gauge_energy(optimum.weight), "theory": 0.0}
-        accuracy = _accuracy(optimum.weight, optimum.bias, train, held_out)
+        measured = {"gauge_energy": gauge_energy(optimum.weight), "theory": 0.0 if kind == "softmax" else math.nan}
+        accuracy = _accuracy(optimum.weight, optimum.bias, train, held_out, loss)
         rows.append({"optimizer": "optimum", "start": "", "seed": -1, **measured, **accuracy})
     return pd.DataFrame(rows)
 
 
 def starting_head(num_classes: int, width: int, start: str, seed: int) -> nn.Linear:
-    """A linear head of zeros, or of weights drawn from N(0, 0.01^2); its bias is zero.
+    """Make a linear head of zeros, or of weights drawn from N(0, 0.01^2); its bias is zero.
 
     Args:
         num_classes: C.
@@ -109,7 +123,7 @@ def starting_head(num_classes: int, width: int, start: str, seed: int) -> nn.Lin
 
 
 def expected_gauge_energy(recipe: Recipe, num_items: int, mean: Tensor, weight: Tensor) -> float:
-    """The gauge energy that theory gives a trained head, C (f ||m||)^2 / ||W||_F^2, or NaN for Adam and AdamW.
+    """Compute a trained head's expected gauge energy, C (f ||m||)^2 / ||W||_F^2, or NaN for Adam and AdamW.
 
     Args:
         recipe: of its training, with an optimizer.
@@ -124,7 +138,7 @@ def expected_gauge_energy(recipe: Recipe, num_items: int, mean: Tensor, weight: 
 
 
 def mean_weight_factor(recipe: Recipe, num_items: int) -> float:
-    """The factor f by which SGD with weight decay has shrunk the mean weight of a softmax head by the end of training.
+    """Compute the factor f by which SGD with weight decay shrinks the mean weight of a softmax head in training.
 
     Without momentum it is the product of 1 - rate x decay over the steps. Nesterov's momentum follows the same
     recursion as the weights do (Sutskever et al. 2013, as torch has it), with the decay as the only gradient.
@@ -152,21 +166,21 @@ def mean_weight_factor(recipe: Recipe, num_items: int) -> float:
     return factor
 
 
-def _task(name: str, head: nn.Linear, train: Rows) -> Task:
+def _task(name: str, head: nn.Linear, train: Rows, loss: Loss) -> Task:
     def batches(_: int, rows: Sequence[Tensor]) -> Iterator[tuple[Tensor, Tensor]]:
         for batch in rows:
             yield train.features[batch].float(), train.labels[batch]
 
-    return Task(f"softmax head by {name}", head, cross_entropy, batches, len(train.labels))
+    return Task(name, head, loss, batches, len(train.labels))
 
 
-def _accuracy(weight: Tensor, bias: Tensor, train: Rows, held_out: Rows) -> dict[str, float]:
+def _accuracy(weight: Tensor, bias: Tensor, train: Rows, held_out: Rows, loss: Loss) -> dict[str, float]:
     def logits(rows: Rows) -> Tensor:
         return rows.features.to(weight.dtype) @ weight.T + bias
 
     hits = logits(held_out).argmax(1) == held_out.labels
-    return {"top1": 100 * hits.double().mean().item(), "loss": cross_entropy(logits(train), train.labels).item()}
+    return {"top1": 100 * hits.double().mean().item(), "loss": loss(logits(train), train.labels).item()}
 
 
 def _silent(line: str) -> None:
-    """A line a head is enough."""
+    """Report nothing: one line per head is enough."""

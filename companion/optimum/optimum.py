@@ -122,7 +122,7 @@ def solve_head(
     start: Point | None = None,
     settings: Settings = USUAL,
 ) -> Optimum:
-    """The linear head of least mean loss + l2/2 ||W||_F^2 on fixed features; the bias is not penalised.
+    """Find the linear head of least mean loss + l2/2 ||W||_F^2 on fixed features; the bias is not penalised.
 
     Args:
         features: (N, D) inputs of the head, in float16, float32 or float64.
@@ -193,7 +193,7 @@ class _State(NamedTuple):
 
 
 def _iterations(basis: Basis, labels: Tensor, head: str, penalty: Tensor, values: Tensor) -> Iterator[_State]:
-    """The states of the search, from the one at ``values``; it does not end."""
+    """Yield the states of the search without end, from the one at ``values``."""
     rotated, inner = basis.rotated, _inner(head)
     variances = torch.cat([basis.variances, torch.ones_like(basis.variances[:1])])  # of the bias's input, 1
     pairs: deque[_Pair] = deque(maxlen=MEMORY)
@@ -218,7 +218,7 @@ def _state_at(values: Tensor, logits: Tensor, basis: Basis, labels: Tensor, head
 
 
 def _judge(state: _State, labels: Tensor, head: str, penalty: Tensor) -> tuple[float, float]:
-    """The objective, and an estimate of the relative duality gap as if the bias were the best one.
+    """Compute the objective, and estimate the relative duality gap as if the bias were optimal.
 
     With A the gradient at the logits, Fenchel's equality turns the gap to ||gradient||^2 / (2 l2), over the weights.
     What the bias's gradient adds is only estimated; the proof is :func:`companion.optimum.certificate.certify`'s.
@@ -231,7 +231,7 @@ def _judge(state: _State, labels: Tensor, head: str, penalty: Tensor) -> tuple[f
 
 
 def _inner(head: str) -> Product:
-    """The inner product of the search, (1, 1) of the whole head, or (C, 1) where each class is a problem of its own."""
+    """Return the inner product of the search: (1, 1) for the whole head, or (C, 1) where classes are separate."""
     if head == "softmax":
         return lambda a, b: (a * b).sum().view(1, 1)
     return lambda a, b: (a * b).sum(1, keepdim=True)
@@ -252,7 +252,7 @@ class _Pair(NamedTuple):
 
 
 def _inverse_hessian(pairs: deque[_Pair], gradient: Tensor, scale: Tensor, inner: Product) -> Tensor:
-    """The recursion's product of the inverse Hessian and the gradient, begun from a diagonal Hessian ``scale``."""
+    """Multiply the gradient by the recursion's inverse Hessian, starting from a diagonal Hessian ``scale``."""
     result, shares = gradient, []
     for pair in reversed(pairs):
         share = pair.inverse * inner(pair.step, result)
@@ -271,7 +271,7 @@ def _inverse_hessian(pairs: deque[_Pair], gradient: Tensor, scale: Tensor, inner
 def _step_size(
     state: _State, direction: Tensor, along: Tensor, labels: Tensor, penalty: Tensor, inner: Product, head: str
 ) -> Tensor:
-    """How far to go, (1, 1) or (C, 1): where the slope, which only rises since the objective is convex, nearly ends.
+    """Find the step, (1, 1) or (C, 1): where the slope, which only rises since the objective is convex, nearly ends.
 
     A bracket is narrowed by the secant with halved ends (the Illinois method), on the logits alone.
     """
@@ -301,7 +301,7 @@ def _step_size(
 
 
 def _curvature(slope: Tensor, labels: Tensor, head: str) -> Tensor:
-    """The mean second derivative (C,) of the loss with respect to each class's logit, from its residual (N, C)."""
+    """Compute the mean second derivative (C,) of the loss in each class's logit, from its residual (N, C)."""
     num_items, num_classes = slope.shape
     count, weight = (num_items, 1.0) if head == "softmax" else (num_items * num_classes, num_classes - 1.0)
     sums = slope.abs().sum(0) - count * slope.square().sum(0)  # p (1 - p) of each; positives are weighted
@@ -314,7 +314,7 @@ def _logits(rotated: Tensor, values: Tensor) -> Tensor:
 
 
 def _into(basis: Basis, start: Point | None, num_classes: int) -> Tensor:
-    """A head as (C, D + 1) in the basis."""
+    """Express a head in the basis, as (C, D + 1)."""
     if start is None:
         return basis.rotated.new_zeros(num_classes, basis.rotated.shape[1] + 1)
     weight, bias = (values.detach().double() for values in start)

@@ -51,11 +51,13 @@ class Choice:
             held_out_loss, held_out_top1`` (%), and the marks ``lowest_loss, highest_top1, chosen`` (of equals, the
             strongest penalty is marked).
         optimum: of the chosen penalty.
+        path: of every penalty, in the order of the table.
         at_edge: whether that is the strongest or weakest of the grid, so that a better one may lie beyond.
     """
 
     table: pd.DataFrame
     optimum: Optimum
+    path: tuple[Optimum, ...]
     at_edge: bool
 
 
@@ -108,11 +110,11 @@ def penalty_path(
     chosen = best[criterion]
     for name, position in {"lowest_loss": best["loss"], "highest_top1": best["top1"], "chosen": chosen}.items():
         table[name] = table.index == position
-    return Choice(table, optima[chosen], chosen in (0, len(ordered) - 1))
+    return Choice(table, optima[chosen], tuple(optima), chosen in (0, len(ordered) - 1))
 
 
 def judge_head(optimum: Optimum, held_out: Rows, head: str) -> dict[str, float]:
-    """The columns ``held_out_loss`` and ``held_out_top1`` (%) of a head on features (M, D) and labels (M,)."""
+    """Score a head on features (M, D) and labels (M,): columns ``held_out_loss`` and ``held_out_top1`` (%)."""
     logits = held_out.features.double() @ optimum.weight.double().T + optimum.bias.double()
     top1 = 100 * (logits.argmax(1) == held_out.labels).double().mean().item()
     return {"held_out_loss": mean_loss(logits, held_out.labels, head), "held_out_top1": top1}

@@ -21,7 +21,7 @@ WEIGHT_DECAYS = (0.1, 1.0, 10.0)
 
 
 def grid_around(recipe: Recipe) -> list[Recipe]:
-    """The recipe with every learning rate and weight decay that are tried, instead of its own."""
+    """List the recipe with every learning rate and weight decay to try, instead of its own."""
     return [
         replace(recipe, learning_rate=rate, weight_decay=decay)
         for decay, rate in product(WEIGHT_DECAYS, LEARNING_RATES)
@@ -72,4 +72,4 @@ def compare_recipes(
 
 
 def _silent(line: str) -> None:
-    """Features and the first recipe have told how long one takes; a line a recipe is enough then."""
+    """Report one line per recipe once features and the first recipe have shown how long one takes."""

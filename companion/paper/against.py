@@ -6,7 +6,6 @@ filter; without scripts, and in Jupyter, it is a plain table.
 
 from __future__ import annotations
 
-from html import escape
 from pathlib import Path
 from typing import Any
 
@@ -19,9 +18,11 @@ from ..show.figures import gains_figure as gains_figure
 from ..show.names import QUANTITY_TITLES, SCALAR_TITLES, UNIT_NAMES, data_set_title, network_title
 from ..show.saved import Value
 from ..show.shown import LOWER_IS_BETTER, csv_link, sentence_list
+from ..show.templates import render
 from .cells import MEASURED_HERE, NOT_MEASURED, STATUSES, committed_baselines, committed_cells
 from .own import own_table as own_table
 from .own import own_told as own_told
+from .predictions import predicted_and_measured as predicted_and_measured
 
 HEADINGS = (
     ("Cell", "method and metric"),
@@ -51,33 +52,29 @@ def read_cells(results: Path) -> tuple[pd.DataFrame, pd.DataFrame]:
 
 
 def whole_table(cells: pd.DataFrame, baselines: pd.DataFrame) -> pd.DataFrame:
-    """The cells, and below them the maps that know no class."""
+    """Stack the cells and, below them, the maps that know no class."""
     return pd.concat([cells, baselines], ignore_index=True)
 
 
 def against_table(cells: pd.DataFrame, baselines: pd.DataFrame) -> str:
-    """The table as HTML: one row a published cell, then the maps that know no class.
+    """Write the table as HTML: one row per published cell, then the maps that know no class.
 
     Args:
         cells: of :func:`companion.paper.cells.paper_cells`.
         baselines: of :func:`companion.paper.cells.baseline_rows`.
     """
-    head = "".join(
-        f'<th scope="col">{escape(name)}{f"<br><small>{escape(below)}</small>" if below else ""}</th>'
-        for name, below in HEADINGS
-    )
     whole = pd.concat([cells, baselines], ignore_index=True).astype(object)
-    body = "".join(_row(row) for row in whole.to_dict("records"))
-    caption = "Every cell of the paper's Tables 1 to 3, and what was measured here"
-    options = f'class="sortable" data-filters="{" ".join(map(str, FILTERS))}" data-name="paper_against_reproduction"'
-    table = f"<table {options}><caption>{caption}</caption><thead><tr>{head}</tr></thead><tbody>{body}</tbody></table>"
-    return (
-        f'<div class="scrolls against" tabindex="0">{table}</div><p>All columns, as {csv_link(whole, "all_cells")}.</p>'
+    return render(
+        Path(__file__).with_name("against.html"),
+        headings=HEADINGS,
+        filters=" ".join(map(str, FILTERS)),
+        rows=[_row(row) for row in whole.to_dict("records")],
+        link=csv_link(whole, "all_cells"),
     )
 
 
 def cell_name(row: dict[Any, Any]) -> str:
-    """What a published cell is of, such as ``CAM + Ours, GT-Loc``."""
+    """Name a published cell, such as ``CAM + Ours, GT-Loc``."""
     method = METHOD_TITLES.get(row["method"], SCALAR_TITLES.get(row["method"], row["method"]))
     method += " + Ours" if row["head"] == "sigmoid" else ""
     metric = METRIC_TITLES.get(row["metric"], QUANTITY_TITLES.get(row["metric"], row["metric"]))
@@ -85,7 +82,8 @@ def cell_name(row: dict[Any, Any]) -> str:
     return f"{method}, {metric}{arrow}"
 
 
-def _row(row: dict[Any, Any]) -> str:
+def _row(row: dict[Any, Any]) -> dict[str, Any]:
+    """Collect what the template shows of a cell: texts with the values to sort by, and commands that make it."""
     unit = "" if row["unit"] == "%" else f" {UNIT_NAMES[row['unit']]}"
     digits = 1 if row["unit"] == "%" else 2
     paper = _number(row["paper"], 2) + (f" ({row['paper_gain']:+.2f})" if pd.notna(row["paper_gain"]) else "") + unit
@@ -97,15 +95,29 @@ def _row(row: dict[Any, Any]) -> str:
         (_with_interval(row["ours"], row["low"], row["high"], digits), row["ours"]),
         (_with_interval(row["our_gain"], row["gain_low"], row["gain_high"], digits, "+"), row["our_gain"]),
         (_number(row["difference"], digits, "+"), row["difference"]),
-        (row["ours_on"].split(" (")[0] + (f", scored by the {row['scored_by']}" if row["scored_by"] else ""), None),
+        (_origin(row), None),
         (row["status"], str(STATUSES.index(row["status"]))),
     ]
-    parts = [f'<th scope="row">{escape(cell_name(row))}</th>']
-    for text, value in cells:
-        key = "" if value is None or pd.isna(value) else f' data-sort="{value}"'
-        parts.append(f"<td{key}>{escape(str(text) or '–')}</td>")
-    commands = "; ".join(text for text in (row["measured_by"], row["command"]) if text)
-    return f'<tr>{"".join(parts)}<td data-csv="{escape(commands)}">{_how(row)}</td></tr>'
+    commands = []
+    if row["measured_by"]:
+        commands.append({"what": "Ours", "job": "", "command": row["measured_by"]})
+    if row["command"] and row["status"] != MEASURED_HERE:
+        needs = "The paper's own, with a GPU and its data" if row["status"] != NOT_MEASURED else "Needs a GPU and data"
+        commands.append({"what": needs, "job": row["job"], "command": row["command"]})
+    return {
+        "name": cell_name(row),
+        "cells": [(str(text) or "–", None if value is None or pd.isna(value) else value) for text, value in cells],
+        "page": row["page"],
+        "commands": commands,
+        "all_commands": "; ".join(text for text in (row["measured_by"], row["command"]) if text),
+    }
+
+
+def _origin(row: dict[Any, Any]) -> str:
+    """Say what ours is of, and in what it differs from the paper's where it fills the paper's own cell."""
+    scored = f", scored by the {row['scored_by']}" if row["scored_by"] else ""
+    differs = f"; unlike the paper's: {row['differs']}" if row["differs"] else ""
+    return f"{row['ours_on'].split(' (')[0]}{scored}{differs}"
 
 
 def _number(value: Any, digits: int, sign: str = "") -> str:
@@ -117,22 +129,8 @@ def _with_interval(value: Any, low: Any, high: Any, digits: int, sign: str = "")
     return text if pd.isna(low) else f"{text} [{_number(low, digits, sign)}, {_number(high, digits, sign)}]"
 
 
-def _how(row: dict[Any, Any]) -> str:
-    """Links to where the book shows the cell, and the commands that make ours, and the paper's own."""
-    parts = [f'<a href="{escape(row["page"])}">shown</a>'] if row["page"] else []
-    commands = []
-    if row["measured_by"]:
-        commands.append(f"<p>Ours: <code>{escape(row['measured_by'])}</code></p>")
-    if row["command"] and row["status"] != MEASURED_HERE:
-        needs = "The paper's own, with a GPU and its data" if row["status"] != NOT_MEASURED else "Needs a GPU and data"
-        job = f'job <a href="../reproduce.html">{escape(row["job"])}</a>'
-        commands.append(f"<p>{needs}: {job}, <code>{escape(row['command'])}</code></p>")
-    parts.append(f"<details><summary>commands</summary>{''.join(commands)}</details>")
-    return " ".join(parts)
-
-
 def opening_of_cells(cells: pd.DataFrame) -> str:
-    """How many published cells were measured on what, and how often the gain has the paper's sign.
+    """Say how many published cells were measured on what, and how often the gain has the paper's sign.
 
     Args:
         cells: of :func:`companion.paper.cells.paper_cells`.
@@ -144,7 +142,7 @@ def opening_of_cells(cells: pd.DataFrame) -> str:
 
 
 def gains_of_maps(cells: pd.DataFrame) -> pd.DataFrame:
-    """The cells in which both the paper and this book have a gain of a map that is not zero for both."""
+    """Select the cells where both the paper and this book have a gain of a map that is not zero for both."""
     rows = cells.dropna(subset=["paper_gain", "our_gain"])
     return rows[(rows["unit"] == "%") & (rows["metric"] != "top1_cls")]
 
@@ -180,7 +178,7 @@ def distinct_gains(rows: pd.DataFrame) -> pd.DataFrame:
 
 
 def cell_values(cells: pd.DataFrame) -> dict[str, Value]:
-    """Counts for the prose: all cells, those of each status, and gains that have the paper's sign."""
+    """Count for the prose: all cells, those of each status, and gains that have the paper's sign."""
     rows = gains_of_maps(cells)
     values: dict[str, Value] = {"cells": len(cells), "gains": len(rows)}
     values["distinct_gains"] = len(distinct_gains(rows))

@@ -1,4 +1,4 @@
-"""Our rows and gains beside those of the paper's tables."""
+"""Our rows and gains next to those of the paper's tables."""
 
 from __future__ import annotations
 
@@ -57,7 +57,7 @@ def gains_beside_paper(measured: Mapping[str, Measured], ours: str, paper: str, 
         metrics: which to show.
 
     Returns:
-        Columns ``source, dataset, network, method`` and one a metric, in points; NaN where a source has none.
+        Columns ``source, dataset, network, method`` and one per metric, in points; NaN where a source has none.
     """
     frames = []
     for result in measured.values():

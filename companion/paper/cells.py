@@ -1,4 +1,4 @@
-"""Every published cell beside ours: value and gain of the paper, what was measured here, on what, and what is missing.
+"""Every published cell next to ours: value and gain of the paper, what was measured here, on what, and what is missing.
 
 A cell takes the best that was measured: an experiment on the paper's own data and network, then one on the same data
 with another network, then one on other data, whose difference from the paper's value would mean nothing.
@@ -55,6 +55,7 @@ COLUMNS = [
     "gain_low",
     "gain_high",
     "ours_on",
+    "differs",
     "scored_by",
     "status",
     "job",
@@ -70,7 +71,7 @@ JobOf = Callable[[str, str, str], tuple[str, str]]
 
 
 def committed_cells(results: Path, job_of: JobOf) -> pd.DataFrame:
-    """What :func:`paper_cells` gives of what was measured and is committed.
+    """Apply :func:`paper_cells` to the committed measurements.
 
     Args:
         results: folder of all that was measured, such as :data:`companion.show.results.MEASURED`.
@@ -81,7 +82,7 @@ def committed_cells(results: Path, job_of: JobOf) -> pd.DataFrame:
 
 
 def committed_baselines(results: Path) -> pd.DataFrame:
-    """What :func:`baseline_rows` gives of what was measured and is committed.
+    """Apply :func:`baseline_rows` to the committed measurements.
 
     Args:
         results: folder of all that was measured.
@@ -115,9 +116,9 @@ def paper_cells(
 ) -> pd.DataFrame:
     """All cells of the paper's Tables 1 to 3, one row each, with columns :data:`COLUMNS`.
 
-    Gains and differences are in the unit of the cell. Intervals are 95 %, of one figure or one paired difference. The
-    authors score fidelity of the sigmoid head's maps by the sigmoid branch, so ours is scored alike; such a gain mixes
-    two scorers, and has no paired interval.
+    Gains and differences are in the unit of the cell. Intervals are 95 %, of one value or one paired difference. The
+    authors score fidelity of the sigmoid head's maps by the sigmoid branch, so ours is scored the same way; such a gain
+    mixes two scorers, and has no paired interval.
 
     Args:
         measured: experiments by name; each row takes the best that has it, see :func:`ranked`.
@@ -160,7 +161,7 @@ def our_cell(
     metric: str,
     paper: float = float("nan"),
 ) -> dict[str, object]:
-    """What the first experiment that has one of the paper's cells has for it, with interval and gain over softmax.
+    """Take one of the paper's cells from the first experiment that has it, with interval and gain over softmax.
 
     Args:
         candidates: experiments, the best first, see :func:`ranked`.
@@ -183,7 +184,8 @@ def our_cell(
         if len(by_head[head]):
             break
     else:
-        return {"status": NOT_MEASURED, "ours_on": "", "measured_by": "", "page": "", "scored_by": ""}
+        missing: dict[str, object] = dict.fromkeys(("ours_on", "differs", "measured_by", "page", "scored_by"), "")
+        return missing | {"status": NOT_MEASURED}
     experiment = one.record["experiment"]
     is_same_data = experiment["dataset"] == DATA_SETS[dataset]
     is_same_network = experiment["backbone"] == NETWORKS[network][form_of(method)].backbone
@@ -202,8 +204,9 @@ def our_cell(
     return cell | {
         "status": status,
         "ours_on": one.title,
+        "differs": experiment.get("differs", "") if status == MEASURED_HERE else "",
         "scored_by": f"{scorer} branch" if scorer else "",
-        "measured_by": f"python -m companion publish {one.name}",
+        "measured_by": one.command,
         "page": _page(one, "fidelity" if scorer else "localisation"),
     }
 
@@ -216,11 +219,11 @@ def _page(one: Measured, section: str) -> str:
 
 
 def with_own(cells: pd.DataFrame, own: pd.DataFrame) -> pd.DataFrame:
-    """The cells with the values of a profile's runs in place of what stood in; an experiment's have intervals and stay.
+    """Replace stand-in values by those of a profile's runs; an experiment's values have intervals and stay.
 
     Args:
         cells: of :func:`paper_cells`.
-        own: one row a network, method and head, with column ``dataset`` and one a metric.
+        own: one row per network, method and head, with column ``dataset`` and one per metric.
     """
     if "dataset" not in own:
         return cells
@@ -237,7 +240,7 @@ def with_own(cells: pd.DataFrame, own: pd.DataFrame) -> pd.DataFrame:
             nothing = dict.fromkeys(("low", "high", "gain_low", "gain_high"))
             own_name = f"{data_set_title(row['dataset'])}, {network_title(row['network'])}"
             row |= nothing | {"ours": figure, "difference": figure - row["paper"], "our_gain": gain}
-            row |= {"ours_on": own_name, "status": MEASURED_HERE}
+            row |= {"ours_on": own_name, "differs": "", "status": MEASURED_HERE}
         rows.append(row)
     return pd.DataFrame(rows, columns=COLUMNS)
 
@@ -260,6 +263,7 @@ def _rows_of_overhead(overhead: Mapping[str, Overhead], job_of: JobOf, profile: 
                 "paper_gain": row["dual_branch"] - row["baseline"] if head == "sigmoid" else None,
                 "status": NOT_MEASURED,
                 "ours_on": "",
+                "differs": "",
                 "scored_by": "",
                 "measured_by": "",
                 "page": "",
@@ -286,7 +290,7 @@ def _how(job: tuple[str, str], profile: str) -> dict[str, object]:
 
 
 def baseline_rows(crossed: Mapping[str, Measured], results: Path) -> pd.DataFrame:
-    """Rows of maps that know no class beside the paper's metrics: the centre and the sum of feature maps.
+    """Build rows of maps that know no class for the paper's metrics: the centre and the sum of feature maps.
 
     Args:
         crossed: crossed measurements by name, ``controls-NAME``.
@@ -322,5 +326,5 @@ def baseline_rows(crossed: Mapping[str, Measured], results: Path) -> pd.DataFram
                 | {"measured_by": f"python -m companion publish {one.name}"}
                 | {"page": "11_what_maps_know.html#what-a-map-that-knows-nothing-scores"}
             )
-    same = {"unit": "%", "scored_by": "", "job": "", "command": ""}
+    same = {"unit": "%", "differs": "", "scored_by": "", "job": "", "command": ""}
     return pd.DataFrame([row | same for row in rows], columns=COLUMNS)

@@ -1,4 +1,4 @@
-"""The centred square beside the paper's figures: which of its rows a map that knows nothing would beat.
+"""The centred square next to the paper's values: which of its rows a map that knows nothing would beat.
 
 And the other end: what the labels themselves reach as maps.
 """
@@ -29,7 +29,7 @@ FACTS = ("whole_image", "past_the_edge", "median_iou")  # columns of the boxes t
 
 
 def read_centre(folder: Path) -> tuple[pd.DataFrame, dict[str, Any]]:
-    """The figures of the centre and their record, as :func:`companion.studies.centre.publish_centre` writes them.
+    """Read the centre's values and record, as :func:`companion.studies.centre.publish_centre` writes them.
 
     Args:
         folder: of all that was measured, such as :data:`companion.show.results.MEASURED`.
@@ -48,7 +48,7 @@ def read_centre(folder: Path) -> tuple[pd.DataFrame, dict[str, Any]]:
 
 
 def read_boxes(folder: Path) -> pd.DataFrame:
-    """What the published boxes are, and what the labels themselves score, as the same measurement writes it.
+    """Read what the published boxes are and what the labels themselves score, from the same measurement.
 
     Args:
         folder: see :func:`read_centre`.
@@ -66,7 +66,7 @@ def read_boxes(folder: Path) -> pd.DataFrame:
 
 
 def paper_beside_centre(centre: pd.DataFrame) -> pd.DataFrame:
-    """The paper's rows on ImageNet and the centre's among them, from the highest MaxBoxAccV2 down.
+    """Merge the paper's rows on ImageNet with the centre's, from the highest MaxBoxAccV2 down.
 
     Args:
         centre: what :func:`read_centre` returns.
@@ -85,7 +85,7 @@ def paper_beside_centre(centre: pd.DataFrame) -> pd.DataFrame:
 
 
 def figure_of(centre: pd.DataFrame, dataset: str = IMAGENET, metric: str = METRIC) -> dict[str, float]:
-    """One figure of the centre, ``value``, and the ends of its interval, ``low`` and ``high``, in %."""
+    """Look up one value of the centre, ``value``, and the ends of its interval, ``low`` and ``high``, in %."""
     rows = centre[(centre["dataset"] == dataset) & (centre["metric"] == metric)]
     return {name: float(rows[name].iloc[0]) for name in ("value", "low", "high")}
 
@@ -98,7 +98,7 @@ def mark_centre(style: Styler) -> Styler:
 
 
 def centre_chapter(centre: pd.DataFrame, boxes: pd.DataFrame) -> Chapter:
-    """The centre's figures, the paper's rows beside them, what the boxes are, and values for the prose.
+    """Build the chapter: the centre's values, the paper's rows next to them, the boxes, and values for the prose.
 
     Args:
         centre: what :func:`read_centre` returns.
@@ -128,7 +128,7 @@ def centre_chapter(centre: pd.DataFrame, boxes: pd.DataFrame) -> Chapter:
 
 
 def centre_caption(values: dict[str, Value]) -> str:
-    """How many of the paper's rows lie below the centre, in a sentence.
+    """Say how many of the paper's rows lie below the centre, in a sentence.
 
     Args:
         values: of :func:`centre_chapter`.
@@ -141,7 +141,7 @@ def centre_caption(values: dict[str, Value]) -> str:
 
 
 def centre_tables(chapter: Chapter) -> list[Styler]:
-    """The paper's rows with the centre's among them, the centre on all published boxes, and what these are.
+    """Format the paper's rows with the centre's among them, the centre on all published boxes, and the boxes.
 
     Args:
         chapter: of :func:`centre_chapter`.

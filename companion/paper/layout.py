@@ -1,8 +1,7 @@
-"""The paper's Tables 1 to 3 as the paper prints them, method, "+ Ours" and gain, with ours beside each cell."""
+"""The paper's Tables 1 to 3 as the paper prints them, method, "+ Ours" and gain, with ours next to each cell."""
 
 from __future__ import annotations
 
-from html import escape
 from pathlib import Path
 from typing import Any
 
@@ -13,6 +12,7 @@ from sigcam_core.common.titles import METHOD_TITLES, METRIC_TITLES
 from ..show.names import QUANTITY_TITLES, UNIT_NAMES, data_set_title, network_title
 from ..show.results import decimals_of
 from ..show.shown import LOWER_IS_BETTER, leading_number
+from ..show.templates import render
 from .cells import JobOf, committed_cells, with_own
 
 UNDECIDED = "°"
@@ -26,13 +26,13 @@ Columns = dict[tuple[str, str], list[str]]
 
 
 def laid_out(table: str, results: Path, job_of: JobOf, own: pd.DataFrame | None = None) -> Any:
-    """One of the paper's tables with ours beside it, as a notebook shows it.
+    """One of the paper's tables with ours next to it, as a notebook shows it.
 
     Args:
         table: ``"Table 1"``, ``"Table 2"`` or ``"Table 3"``.
         results: folder of all that was measured.
         job_of: see :func:`companion.paper.cells.committed_cells`.
-        own: figures of runs on the paper's data and networks, see :func:`companion.paper.cells.with_own`.
+        own: values of runs on the paper's data and networks, see :func:`companion.paper.cells.with_own`.
     """
     from IPython.display import HTML  # comes with the notebooks, which other users of the package need not have
 
@@ -43,9 +43,9 @@ def laid_out(table: str, results: Path, job_of: JobOf, own: pd.DataFrame | None 
 
 
 def paper_layout(cells: pd.DataFrame, table: str) -> str:
-    """Table 1 or 2 as HTML, one part a data set: rows are methods and "+ Ours", columns networks and metrics.
+    """Table 1 or 2 as HTML, one part per data set: rows are methods and "+ Ours", columns networks and metrics.
 
-    What was measured here stands in the last columns, or, where each network was measured, beside each.
+    What was measured here stands in the last columns, or, where each network was measured, next to each.
 
     Args:
         cells: of :func:`companion.paper.cells.paper_cells`.
@@ -80,7 +80,7 @@ def _where(part: pd.DataFrame) -> str:
 
 
 def _columns(part: pd.DataFrame, column: str, heading: str, metrics: list[str], methods: list[str]) -> Columns:
-    """One column a metric: for each method the figure of softmax, then that of sigmoid with its gain."""
+    """One column per metric: for each method the value of softmax, then that of sigmoid with its gain."""
     found = {}
     for metric in metrics:
         rows = part[part["metric"] == metric]
@@ -112,28 +112,25 @@ def _text(row: dict[Any, Any] | None, column: str, digits: int) -> str:
 
 
 def _html(columns: Columns, labels: list[str], caption: str, corner: str = "method") -> str:
-    """A table whose headings are in two rows, and whose best values are bold."""
+    """Write a table with headings in two rows and the best values in bold."""
     groups: dict[str, int] = {}
     for group, _ in columns:
         groups[group] = groups.get(group, 0) + 1
-    above = "".join(f'<th scope="colgroup" colspan="{count}">{escape(group)}</th>' for group, count in groups.items())
-    below = "".join(f'<th scope="col">{escape(name)}</th>' for _, name in columns)
     best = [_best(texts, name) for (_, name), texts in columns.items()]
-    body = []
+    rows = []
     for row, label in enumerate(labels):
         cells = []
         for place, texts in enumerate(columns.values()):
-            value, bracket, gain = escape(texts[row]).partition(" (")
-            text = f"{value} <br><small>({gain}</small>" if bracket else value  # narrow, so that ours is in sight
-            cells.append(f"<td>{f'<strong>{text}</strong>' if row in best[place] else text}</td>")
-        body.append(f'<tr><th scope="row">{escape(label)}</th>{"".join(cells)}</tr>')
-    head = f'<tr><th scope="col" rowspan="2">{corner}</th>{above}</tr><tr>{below}</tr>'
-    table = f"<table><caption>{escape(caption)}</caption><thead>{head}</thead><tbody>{''.join(body)}</tbody></table>"
-    return f'<div class="scrolls paper-layout" tabindex="0">{table}</div>'
+            value, _, gain = texts[row].partition(" (")
+            cells.append({"value": value, "gain": gain, "is_best": row in best[place]})
+        rows.append((label, cells))
+    names = [name for _, name in columns]
+    path = Path(__file__).with_name("layout.html")
+    return render(path, caption=caption, corner=corner, groups=groups, names=names, rows=rows)
 
 
 def _best(texts: list[str], name: str) -> list[int]:
-    """The rows of a column whose value is the best; none where all are equal, or where no way is better."""
+    """Find the rows that hold a column's best value; none where all are equal or neither direction is better."""
     if not name.endswith(("↓", "↑")):
         return []
     values = [leading_number(text) for text in texts]
@@ -145,7 +142,7 @@ def _best(texts: list[str], name: str) -> list[int]:
 
 
 def paper_layout_of_overhead(cells: pd.DataFrame) -> str:
-    """Table 3 as HTML: one row a network, one head, two heads and their ratio, the paper's and ours.
+    """Table 3 as HTML: one row per network, one head, two heads and their ratio, the paper's and ours.
 
     Args:
         cells: of :func:`companion.paper.cells.paper_cells`.

@@ -1,4 +1,4 @@
-"""The figures that the paper prints, to compare with."""
+"""The values that the paper prints, to compare with."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ def paper_table(table: str) -> pd.DataFrame:
         table: ``"table1_wsol"``, ``"table2_fidelity"`` or ``"table3_overhead"``.
 
     Returns:
-        One row a line of the table, figures in % (in Table 3 as the column ``unit`` says); empty cells are NaN.
+        One row per line of the table, figures in % (in Table 3 as the column ``unit`` says); empty cells are NaN.
 
     Raises:
         SigcamError: for an unknown table.

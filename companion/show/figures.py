@@ -33,7 +33,7 @@ def invariance_figure(
     """Above, maps of one image under heads that softmax cannot tell apart; below, their class probabilities.
 
     Args:
-        panels: the image and one map a head.
+        panels: the image and one map per head.
         probabilities: for each head, the probabilities of ``classes``.
         classes: names of the classes shown.
     """
@@ -64,7 +64,7 @@ def invariance_figure(
 
 @in_style
 def training_figure(histories: Mapping[str, pd.DataFrame]) -> Figure:
-    """Loss and validation accuracy a network, by epoch.
+    """Plot loss and validation accuracy per network, by epoch.
 
     Args:
         histories: for each run, columns ``epoch``, ``loss``, ``val_top1``.
@@ -87,7 +87,7 @@ def training_figure(histories: Mapping[str, pd.DataFrame]) -> Figure:
 
 @in_style
 def difference_figure(differences: pd.DataFrame, metrics: Sequence[str]) -> Figure:
-    """Sigmoid minus softmax with 95 % intervals, one panel a metric, one row a network and method.
+    """Sigmoid minus softmax with 95 % intervals, one panel per metric, one row per network and method.
 
     Args:
         differences: what :func:`sigcam_core.summarise.tables.head_differences` returns.
@@ -165,7 +165,7 @@ def coverage_figure(table: pd.DataFrame) -> Figure:
 
 @in_style
 def matched_coverage_figure(points: pd.DataFrame) -> Figure:
-    """Average drop where every map keeps the same share of the image, one panel a network, one curve a map.
+    """Average drop where every map keeps the same share of the image, one panel per network, one curve per map.
 
     Args:
         points: what :func:`sigcam_core.summarise.tables.matched_coverage` returns.
@@ -208,7 +208,7 @@ def matched_coverage_figure(points: pd.DataFrame) -> Figure:
 
 @in_style
 def overhead_figure(table: pd.DataFrame) -> Figure:
-    """Dual branch over baseline, one bar a network and quantity.
+    """Dual branch over baseline, one bar per network and quantity.
 
     Args:
         table: columns ``network, quantity, ratio``.
@@ -225,7 +225,7 @@ def overhead_figure(table: pd.DataFrame) -> Figure:
 
 @in_style
 def gains_figure(cells: pd.DataFrame) -> Figure:
-    """Our gain against the paper's, one panel a metric, one mark a cell, with our interval where there is one.
+    """Our gain against the paper's, one panel per metric, one mark per cell, with our interval where there is one.
 
     Args:
         cells: columns ``metric, method, dataset, paper_gain, our_gain, gain_low, gain_high``, in points.

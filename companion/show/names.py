@@ -21,7 +21,7 @@ DATA_SET_TITLES = {
     "stanford-cars": "Stanford Cars",
     "tiny_imagenet": "Tiny-ImageNet",
 }
-"""Of data sets, by this project's names and by those of the paper's tables."""
+"""Titles of data sets, by this project's names and by those of the paper's tables."""
 NETWORK_TITLES = {
     "vgg16": "VGG-16",
     "vgg16_mlp": "VGG-16, MLP head",
@@ -33,14 +33,14 @@ NETWORK_TITLES = {
     "small_cnn": "small CNN, GAP head",
     "small_cnn_mlp": "small CNN, MLP head",
 }
-"""Of networks; evidence adds the kind of head to a name, ``-gap`` or ``-mlp``."""
+"""Titles of networks; evidence adds the kind of head to a name, ``-gap`` or ``-mlp``."""
 HEAD_OF_NETWORK = {"gap": "GAP head", "mlp": "MLP head"}
 QUANTITY_TITLES = {
     "training_time": "training time",
     "inference_time_with_cam": "inference with a map",
     "parameters": "parameters",
 }
-"""Of the rows of Table 3."""
+"""Titles of Table 3's rows."""
 SCALAR_TITLES = {
     "logit": "logit",
     "centred": "centred logit",
@@ -53,17 +53,17 @@ SCALAR_TITLES = {
     "random weights": "random weights",
     "random positive weights": "random positive weights",
 }
-"""Of what a map explains, and of maps that explain nothing (:mod:`companion.controls.maps`)."""
-UNIT_NAMES = {"h": "h", "ms": "ms an image", "M": "million"}
+"""Titles of what a map explains, and of maps that explain nothing (:mod:`companion.controls.maps`)."""
+UNIT_NAMES = {"h": "h", "ms": "ms per image", "M": "million"}
 
 
 def data_set_title(name: str) -> str:
-    """A data set as people write it; a name that is not in the table as it is."""
+    """Write a data set's name as people do; a name that is not in the table stays as it is."""
     return DATA_SET_TITLES.get(name, name)
 
 
 def network_title(name: str) -> str:
-    """A network as people write it, whatever a seed or the kind of head adds to its name.
+    """Write a network's name as people do, whatever a seed or the kind of head adds to it.
 
     >>> network_title("small_cnn-mlp"), network_title("vgg16, seed 1"), network_title("efficientnet_lite0-gap")
     ('small CNN, MLP head', 'VGG-16, seed 1', 'EfficientNet-Lite0')
@@ -78,7 +78,7 @@ def network_title(name: str) -> str:
 
 
 def in_markdown(name: str) -> str:
-    """A name from a manifest as text in Markdown: nothing in it is markup, a tag, a formula or a new line.
+    """Escape a name from a manifest for Markdown: nothing in it is markup, a tag, a formula or a new line.
 
     >>> in_markdown("tabby, tabby cat"), in_markdown("<b>*x*")
     ('tabby, tabby cat', '&#60;b&#62;&#42;x&#42;')

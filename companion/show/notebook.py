@@ -66,7 +66,7 @@ def check_parameters(namespace: Mapping[str, Any], **allowed: Collection[Any]) -
 
 
 def _written(annotation: Any) -> str:
-    """An annotation as it is written. After ``from __future__ import annotations`` in any cell, it is text already."""
+    """Write an annotation as source text, which it is already after ``from __future__ import annotations``."""
     return annotation if isinstance(annotation, str) else inspect.formatannotation(annotation)
 
 
@@ -106,7 +106,7 @@ def _check(name: str, value: Any, kind: str, allowed: Collection[Any] | None) ->
 
 
 def bold(sentence: str) -> Any:
-    """The sentence that opens a page, as a notebook shows it and the book at the top of the page.
+    """Show the sentence that opens a page, in the notebook and at the top of the book's page.
 
     Args:
         sentence: plain text, or Markdown.

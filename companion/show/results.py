@@ -1,4 +1,4 @@
-"""What was measured on real data and committed, as the book shows it: with its intervals, beside the paper's."""
+"""What was measured on real data and committed, as the book shows it: with its intervals, next to the paper's."""
 
 from __future__ import annotations
 
@@ -29,10 +29,12 @@ ORIGIN_NAMES = {
     "pretrained": "ImageNet head",
 }
 
-SHORT_ORIGINS = {"restricted": "ImageNet's head", "probe": "linear probe", "finetune": "fine-tuned"}
-"""Of those that stand beside the name of a data set; others go without saying."""
+SHORT_ORIGINS = {"restricted": "ImageNet's head", "probe": "linear probe"}
+"""Origins that are named next to a data set; others are left unsaid."""
+TRAINED_WHOLE = {"finetune": "fine-tuned", "scratch": "from scratch"}
+"""Of those whose network is another than the usual one, and stands beside the name of a data set too."""
 OWN_NETWORKS = ("small_cnn", "small_cnn_mlp")
-"""Networks of the generated images, whose name beside these says nothing more."""
+"""Networks of the generated images, whose name adds nothing to these."""
 OPTIMIZERS = {"adamw": "AdamW", "sgd": "SGD"}
 AT_OPTIMUM = "softmax optimum"
 """Name of the compared softmax head of a crossed measurement that was solved, and not trained by a recipe."""
@@ -46,7 +48,7 @@ class Measured:
         name: of the experiment, one of :data:`companion.experiments.EXPERIMENTS`.
         tables: by name, those that :func:`companion.measure.publish` wrote. Figures are in %, differences in
             points, and ``low`` and ``high`` end 95 % bootstrap intervals over images.
-        record: the experiment, its networks, and the provenance of every station.
+        record: the experiment, its networks, and the provenance of every stage.
     """
 
     name: str
@@ -74,8 +76,8 @@ class Measured:
     @property
     def _origin(self) -> str:
         experiment = self.record["experiment"]
-        if experiment["origin"] == "scratch" and experiment["backbone"] not in OWN_NETWORKS:
-            return f"{network_title(experiment['backbone'])}, from scratch"
+        if experiment["origin"] in TRAINED_WHOLE and experiment["backbone"] not in OWN_NETWORKS:
+            return f"{network_title(experiment['backbone'])}, {TRAINED_WHOLE[experiment['origin']]}"
         return SHORT_ORIGINS.get(experiment["origin"], "")
 
     @property
@@ -87,12 +89,18 @@ class Measured:
         return f"by {OPTIMIZERS.get(recipe['optimizer'], recipe['optimizer'])}" if recipe else ""
 
     @property
+    def command(self) -> str:
+        """What measures it."""
+        weights = self.record["experiment"].get("weights", "")
+        return f"python -m companion publish {self.name}" + (f" --weights {weights}" if weights else "")
+
+    @property
     def _dataset(self) -> str:
         return data_set_title(self.record["experiment"]["dataset"])
 
 
 def results_folder(results: str, usual: Path = MEASURED) -> Path:
-    """The folder of what was measured that a notebook's parameter ``results`` names; empty means the usual one.
+    """Resolve the folder of measurements that a notebook's parameter ``results`` names; empty means the default.
 
     Args:
         results: as it was written; ``~`` is the home folder.
@@ -102,7 +110,7 @@ def results_folder(results: str, usual: Path = MEASURED) -> Path:
 
 
 def read_measured(folder: Path, names: Sequence[str]) -> dict[str, Measured]:
-    """The experiments that were measured, among those named and in their order.
+    """Read the experiments that were measured, among those named and in their order.
 
     Args:
         folder: of all that was measured, such as :data:`MEASURED`.
@@ -122,13 +130,13 @@ def read_measured(folder: Path, names: Sequence[str]) -> dict[str, Measured]:
 
 
 def usual_rows(table: pd.DataFrame) -> pd.DataFrame:
-    """The rows of the standard protocol, or those that the softmax branch scores, whichever the table tells apart."""
+    """Select the rows of the standard protocol, or those that the softmax branch scores, whichever applies."""
     variant = next(column for column in USUAL_VARIANT if column in table)
     return table[table[variant] == USUAL_VARIANT[variant]]
 
 
 def figures_with_intervals(table: pd.DataFrame, metrics: Sequence[str], keys: Sequence[str]) -> pd.DataFrame:
-    """One row a network, method and head, one column a metric, such as ``61.20 [60.31, 62.14]``.
+    """One row per network, method and head, one column per metric, such as ``61.20 [60.31, 62.14]``.
 
     Args:
         table: long, with columns ``metric, low, high`` and ``value`` (%) or ``difference`` (points).
@@ -136,8 +144,8 @@ def figures_with_intervals(table: pd.DataFrame, metrics: Sequence[str], keys: Se
         keys: columns that tell rows apart.
 
     Returns:
-        The keys, then text, one column a metric, with no more digits than :func:`decimals_of` leaves; differences carry
-        their sign. A figure that rests on fewer images than others of the table says on how many.
+        The keys, then text, one column per metric, with no more digits than :func:`decimals_of` leaves; differences
+        carry their sign. A value that rests on fewer images than others of the table says on how many.
     """
     column = "value" if "value" in table else "difference"
     there = [metric for metric in metrics if metric in set(table["metric"])]
@@ -161,7 +169,7 @@ def figures_with_intervals(table: pd.DataFrame, metrics: Sequence[str], keys: Se
 
 
 def decimals_of(low: pd.Series[float], high: pd.Series[float]) -> int:
-    """How many decimals figures deserve: the last digit stands for about a tenth of their intervals' half width.
+    """Say how many decimals values deserve: the last digit stands for about a tenth of their intervals' half width.
 
     Args:
         low: ends of the intervals of one column of figures.
@@ -181,8 +189,8 @@ def read_overhead(folder: Path) -> dict[str, Overhead]:
         folder: of the files that :func:`companion.studies.overhead.publish_overhead` writes.
 
     Returns:
-        By ``"cpu"`` and ``"cuda"``: rows of :func:`sigcam_core.evaluate.overhead.overhead_rows`; ms an image and
-        forward passes a network; the record.
+        By ``"cpu"`` and ``"cuda"``: rows of :func:`sigcam_core.evaluate.overhead.overhead_rows`; ms per image and
+        forward passes per network; the record.
 
     Raises:
         SigcamError: if there are none.
@@ -203,7 +211,7 @@ def read_overhead(folder: Path) -> dict[str, Overhead]:
 def flat_measured(
     measured: Mapping[str, Measured], overhead: Mapping[str, Overhead]
 ) -> tuple[dict[str, Value], dict[str, str]]:
-    """The figures under flat names for the book's prose, such as ``NAME_cam_sigmoid_gt_loc``.
+    """Flatten the values to names for the book's prose, such as ``NAME_cam_sigmoid_gt_loc``.
 
     Args:
         measured: what :func:`read_measured` gives.

@@ -1,4 +1,4 @@
-"""The summary: what notebooks save for the book, and the headline figures at the end of a run.
+"""The summary: what notebooks save for the book, and the headline values at the end of a run.
 
 Values, tables and figures of one run lie in ``summary/`` of the work dir. What was measured and is committed lies in
 ``results/`` of the project (:mod:`companion.show.results`).
@@ -6,6 +6,7 @@ Values, tables and figures of one run lie in ``summary/`` of the work dir. What 
 
 from __future__ import annotations
 
+import io
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -85,6 +86,13 @@ def save_table(work_dir: Path, name: str, table: pd.DataFrame) -> Path:
     return write_csv(work_dir / SUMMARY / f"{name}.csv", table)
 
 
+def svg_of(figure: Figure) -> str:
+    """Draw a figure as SVG; the same drawing has the same bytes, since it carries no date."""
+    buffer = io.StringIO()
+    figure.savefig(buffer, format="svg", bbox_inches="tight", metadata={"Date": None})
+    return buffer.getvalue()
+
+
 def save_figure(work_dir: Path, name: str, figure: Figure, has_photographs: bool = False) -> Path:
     """Save a figure as PNG of 150 dots per inch in the summary, and as SVG, which pages of the book show.
 
@@ -100,18 +108,16 @@ def save_figure(work_dir: Path, name: str, figure: Figure, has_photographs: bool
     path = work_dir / SUMMARY / f"{name}.png"
     if not has_photographs:
         drawing = path.with_suffix(".svg")
-        # No date: the same drawing has the same bytes.
-        options = {"bbox_inches": "tight", "metadata": {"Date": None}}
-        write_atomically(drawing, lambda temporary: figure.savefig(temporary, **options))
+        write_atomically(drawing, lambda temporary: temporary.write_text(svg_of(figure), encoding="utf-8"))
     return write_atomically(path, lambda temporary: figure.savefig(temporary, dpi=150, bbox_inches="tight"))
 
 
 def flat_values(table: pd.DataFrame, columns: Sequence[str]) -> dict[str, Value]:
-    """The figures of a table under flat names such as ``gap_cam_softmax_pxap``, for the book's prose.
+    """Flatten a table's values to names for the book's prose, such as ``gap_cam_softmax_pxap``.
 
     Args:
         table: with columns ``network`` (whose last part names the head), ``method``, and ``head`` or ``metric``.
-        columns: the figures; those that the table lacks or that are missing in a row are left out.
+        columns: the values; those that the table lacks or that are missing in a row are left out.
     """
     values: dict[str, Value] = {}
     for row in table.to_dict("records"):
@@ -136,7 +142,7 @@ HEADLINE = (
 
 
 def print_headline(work_dir: Path) -> None:
-    """Print the headline figures of a run, and where its book is.
+    """Print the headline values of a run, and where its book is.
 
     Args:
         work_dir: folder of everything that was made.

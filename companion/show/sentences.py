@@ -11,7 +11,7 @@ from .shown import sentence_list
 
 
 def sides(differences: pd.DataFrame, metric: str, lower_is_better: bool = False) -> tuple[int, int, int]:
-    """How many rows of paired differences are better, worse, and not told from none.
+    """Count the rows of paired differences that are better, worse, and not distinguishable from zero.
 
     Args:
         differences: with columns ``metric, low, high``.
@@ -25,7 +25,7 @@ def sides(differences: pd.DataFrame, metric: str, lower_is_better: bool = False)
 
 
 def count_words(counts: tuple[int, int, int], words: tuple[str, str, str]) -> str:
-    """Counts with their words, those that are not zero.
+    """Write counts with their words, those that are not zero.
 
     >>> count_words((2, 0, 1), ("higher", "lower", "undecided"))
     'higher in 2 and undecided in 1 of 3 rows'

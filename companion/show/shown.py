@@ -19,7 +19,7 @@ from sigcam_core.common.titles import METHOD_TITLES, METRIC_TITLES
 from sigcam_core.summarise.csv import csv_text
 
 from .names import QUANTITY_TITLES, SCALAR_TITLES, UNIT_NAMES, data_set_title, network_title
-from .saved import save_figure
+from .saved import save_figure, svg_of
 
 TREATMENTS = ("signed", "truncated")
 CELL_NAMES = {
@@ -40,7 +40,7 @@ DOTS_PER_INCH = 150  # of pictures that hold photographs, twice what a page show
 
 
 def _method_title(name: str) -> str:
-    """A method as people write it; what is cut or shifted stands behind a comma."""
+    """Write a method's name as people do; what is cut or shifted comes after a comma."""
     plain, comma, rest = name.rpartition(", ")
     if rest not in TREATMENTS:
         plain, comma, rest = name, "", ""
@@ -48,7 +48,7 @@ def _method_title(name: str) -> str:
 
 
 def written(table: pd.DataFrame) -> pd.DataFrame:
-    """A table with names as people write them, in its cells and its headings."""
+    """Write the names in a table's cells and headings as people do."""
     cells = {name: table[name].map(how, na_action="ignore") for name, how in CELL_NAMES.items() if name in table}
     titles = METRIC_TITLES | HEADINGS
     return table.assign(**cells).rename(columns=lambda name: titles.get(name, name.replace("_", " ")))
@@ -57,7 +57,7 @@ def written(table: pd.DataFrame) -> pd.DataFrame:
 def show(
     table: pd.DataFrame, caption: str, decimals: int = 2, *, wrap: bool = False, best: Iterable[str] = ()
 ) -> Styler:
-    """A table for a notebook: figures to ``decimals`` places, a dash where there is none, narrow enough for a page.
+    """Format a table for a notebook: ``decimals`` places, a dash for missing values, narrow enough for a page.
 
     Args:
         table: names in its cells and headings are written as people write them.
@@ -83,7 +83,7 @@ def show(
 
 
 def leading_number(cell: object) -> float:
-    """The number that a cell starts with, such as 61.2 of ``61.2 [60.3, 62.1]``; NaN where it starts with none.
+    """Read the number that a cell starts with, such as 61.2 of ``61.2 [60.3, 62.1]``; NaN where it has none.
 
     >>> leading_number("61.2 [60.3, 62.1]"), leading_number(3), leading_number("–")
     (61.2, 3.0, nan)
@@ -101,7 +101,7 @@ def _is_best(column: pd.Series[Any], metric: str) -> list[bool]:
 
 
 def csv_link(table: pd.DataFrame, name: str) -> str:
-    """A link that saves a table as CSV: the file lies in the link, so that it needs no server."""
+    """Link to a table as CSV; the file is in the link, so that it needs no server."""
     data = base64.b64encode(csv_text(table).encode()).decode()
     return f'<a class="csv" download="{escape(name)}.csv" href="data:text/csv;base64,{data}">CSV</a>'
 
@@ -147,18 +147,11 @@ def show_figure(work_dir: Path, name: str, figure: Figure, alt: str) -> None:
         fail(f"figure {name} needs words for those who do not see it, and {alt!r} says too little.")
     has_photographs = any(axes.images for axes in figure.axes)
     save_figure(work_dir, name, figure, has_photographs)
-    mime, content = ("image/jpeg", _jpeg(figure)) if has_photographs else ("image/svg+xml", _svg(figure))
+    mime, content = ("image/jpeg", _jpeg(figure)) if has_photographs else ("image/svg+xml", svg_of(figure))
     width = round(96 * figure.get_figwidth())  # in pixels of the page
     metadata = {mime: {"alt": alt, "width": width} if has_photographs else {"alt": alt}}
     display({mime: content, "text/plain": alt}, metadata=metadata, raw=True)  # type: ignore[no-untyped-call]
     plt.close(figure)
-
-
-def _svg(figure: Figure) -> str:
-    buffer = io.StringIO()
-    # No date: the same drawing has the same bytes.
-    figure.savefig(buffer, format="svg", bbox_inches="tight", metadata={"Date": None})
-    return buffer.getvalue()
 
 
 def _jpeg(figure: Figure) -> str:

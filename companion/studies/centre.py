@@ -64,7 +64,7 @@ def _parameters(dataset: str, work_dir: Path) -> Any:
 
 
 def centre_table(manifest: Manifest, resamples: int) -> pd.DataFrame:
-    """Every figure of the centre on some images, with its 95 % bootstrap interval over them.
+    """Compute every value of the centre on some images, with its 95 % bootstrap interval over them.
 
     Args:
         manifest: images with one box or more each.
@@ -80,7 +80,7 @@ def centre_table(manifest: Manifest, resamples: int) -> pd.DataFrame:
 
 
 def boxes_row(manifest: Manifest) -> dict[str, float]:
-    """What there is to know of some images' boxes before a map is judged by them.
+    """Summarise some images' boxes before any map is scored with them.
 
     Args:
         manifest: images with one box or more each.

@@ -28,7 +28,7 @@ FREEZING_RECIPES = {"eval": "crops", "official": "crops-official-freezing"}
 
 
 def compare_freezing(run: Run, report: Report) -> pd.DataFrame:
-    """The official freezing minus evaluation mode, on the same views: values of both branches.
+    """Compare the official freezing with evaluation mode on the same views: values of both branches.
 
     Args:
         run: which network; its sigmoid recipe is replaced by those of :data:`FREEZING_RECIPES`.

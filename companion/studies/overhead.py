@@ -22,7 +22,7 @@ from sigcam_core.summarise.csv import write_csv
 from ..experiments import PAPER_BACKBONES
 
 HEAD_TRAINING_EPOCHS = 10  # of the official recipe for the sigmoid head
-BATCH_SIZE = 8  # images a pass
+BATCH_SIZE = 8  # images per pass
 REPEATS = 31  # pairs of passes that take turns; medians are kept
 RESAMPLES = 10_000  # of the bootstrap over pairs
 
@@ -30,12 +30,12 @@ RESAMPLES = 10_000  # of the bootstrap over pairs
 def publish_overhead(folder: Path, report: Report, batch_size: int = BATCH_SIZE, repeats: int = REPEATS) -> None:
     """Measure one head and two, on the GPU where there is one; all in one process, since times are compared.
 
-    Weights are random: they decide no time.
+    Weights are random: they do not affect timing.
 
     Args:
-        folder: for ``DEVICE.csv`` (Table 3), ``DEVICE_head_training.csv`` (ms an image) and ``DEVICE.json``.
+        folder: for ``DEVICE.csv`` (Table 3), ``DEVICE_head_training.csv`` (ms per image) and ``DEVICE.json``.
         report: called with a line before each network.
-        batch_size: images a pass; a step of training takes twice as many.
+        batch_size: images per pass; a step of training takes twice as many.
         repeats: pairs of passes to take the median of.
     """
     device = best_device()
@@ -57,7 +57,7 @@ def publish_overhead(folder: Path, report: Report, batch_size: int = BATCH_SIZE,
 
 
 def with_ends(row: dict[str, Any], measured: dict[str, Any]) -> dict[str, Any]:
-    """A row of Table 3 with ``low`` and ``high``, which end the 95 % interval of its ratio.
+    """Give a row of Table 3 with ``low`` and ``high``, which end the 95 % interval of its ratio.
 
     Times are drawn in their pairs, so that what else the machine did falls on both; a ratio of parameters is exact.
 

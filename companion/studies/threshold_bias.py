@@ -8,12 +8,12 @@ crossed controls, or else whose evidence, is in the work dir, and writes ``bias.
 What this project makes of it:
 
 - Figures at the threshold that is best on the test set stay the protocol's, to be compared with those of others. Their
-  percentile intervals cover too seldom in small data sets, since figure and resamples lean the same way.
-- Paired differences of such figures need no correction: the biases of two maps partly cancel, and the percentile
+  percentile intervals cover too seldom in small data sets, since value and resamples lean the same way.
+- Paired differences of such values need no correction: the biases of two maps partly cancel, and the percentile
   interval covers more than it says on photographs, hardly less on a hundred generated images. Subtracting the bias that
-  the bootstrap estimates brings a figure nearer to the truth, but does not mend its interval, and makes that of a
+  the bootstrap estimates brings a value nearer to the truth, but does not correct its interval, and makes that of a
   difference cover less, since corrections add noise of their own. So nothing is corrected.
-- Conclusions rest on thresholds that were chosen on held-out images. Such a figure is a mean over images and has no
+- Conclusions rest on thresholds that were chosen on held-out images. Such a value is a mean over images and has no
   bias about its target, and nothing of it was tuned on the test images. The plain percentile interval of MaxBoxAccV2
   and of its differences covers about as it says, a little less for 100 images. It covers too seldom, as any bootstrap
   of a mean does, where few images decide: where a map hits nearly all or two maps differ on a handful. And it is about
@@ -49,11 +49,11 @@ from sigcam_core.summarise.csv import write_csv
 from ..controls.study import located_pairs
 
 METHODS = ("cam", "layercam")
-"""Of evidence whose two heads are compared. They differ much in the first, and by truncation, little in the second."""
+"""Methods whose two heads are compared: these differ much in the first, and, by truncation, little in the second."""
 SIZES = (100, 300, 1000)
 """Images of the data sets that are drawn, as far as the evidence has so many."""
 COLUMNS = ["quantity", "metric", "estimator", "target", "N", "bias", "bootstrap_bias", "coverage", "mean_width"]
-"""Of the table of one simulation."""
+"""Columns of one simulation's table."""
 ROUNDING = 1e-9  # points; an interval without width holds what equals it but for rounding
 Estimates = dict[str, tuple[FloatArray, FloatArray, FloatArray]]
 """By estimator, point estimates, lower and upper ends, of S data sets each."""
@@ -123,7 +123,7 @@ def _pairs_of_evidence(run: Run) -> dict[str, Pair]:
 
 
 def _packed(rows: pd.DataFrame) -> NDArray[np.uint8]:
-    """The hits of one head's maps, one an image that has boxes, in the order that all heads share."""
+    """Pack the hits of one head's maps, one per image that has boxes, in the order that all heads share."""
     best_iou = rows.sort_values("image_id")["best_iou_multi"].dropna()
     if best_iou.empty:
         fail("no image of this evidence has a box: evaluate a data set that has boxes.")
@@ -181,7 +181,7 @@ def simulate(
 def _draws(
     first: NDArray[np.uint8], second: NDArray[np.uint8], num_images: int, simulation: Simulation
 ) -> Iterator[tuple[list[Statistics], list[Statistics]]]:
-    """Of each data set and map, figure and resamples (1 + B,), and the truth (1,): at the best and held-out thresholds.
+    """Draw each data set's and map's value and resamples (1 + B,), and the truth (1,), at best and held-out thresholds.
 
     All data sets share the draws of their bootstrap, by position: images fall on positions at random.
     """
@@ -206,13 +206,13 @@ def estimates(values: FloatArray) -> Estimates:
 
     With b the mean of the resamples minus the figure, which estimates its bias:
 
-    - ``percentile``: the figure; percentiles 2.5 and 97.5 of the resamples.
+    - ``percentile``: the value; percentiles 2.5 and 97.5 of the resamples.
     - ``centred``: the figure; the same, moved by -b, so that it stands about the figure.
     - ``corrected``: the figure minus b; the same, moved by -2 b, so that it stands about the corrected figure.
     - ``basic``: the figure minus b; the percentiles mirrored at the figure.
 
     Args:
-        values: (S, 1 + B) figure and resamples.
+        values: (S, 1 + B) value and resamples.
 
     >>> {name: point.tolist() for name, (point, _, _) in estimates(np.array([[10.0, 11.0, 13.0]])).items()}
     {'percentile': [10.0], 'centred': [10.0], 'corrected': [8.0], 'basic': [8.0]}

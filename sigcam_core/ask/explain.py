@@ -26,7 +26,7 @@ from ..summarise.drawing import Panel, panel_grid, to_pictures
 from .photo import photo_manifest
 
 MOST_LIKELY = 5
-"""Classes that are told."""
+"""Number of classes in the answer."""
 MANY_NAMES = 8  # that a sentence lists
 
 
@@ -71,7 +71,7 @@ class Answer:
 
 @torch.no_grad()
 def explain_photo(photo: Path, picture: Path, question: Question = Question()) -> Answer:  # is frozen
-    """Draw the map of a class beside a photo, and say what the network sees.
+    """Draw the map of a class next to a photo, and say what the network sees.
 
     Args:
         photo: image file, which is never written; it is shown upright, squashed to the square that the network takes.
@@ -113,7 +113,7 @@ def explain_photo(photo: Path, picture: Path, question: Question = Question()) -
 
 
 def _network(question: Question) -> tuple[DualBranch, tuple[str, ...]]:
-    """The network and the names of its classes."""
+    """Build the network, and list the names of its classes."""
     if question.model in SHIPPED_HEADS:
         dual, card = shipped_dual(question.model)
         return dual, tuple(card["class_names"])
@@ -122,12 +122,13 @@ def _network(question: Question) -> tuple[DualBranch, tuple[str, ...]]:
         fail(f"{question.model} has no trained sigmoid head: explain the softmax head, or choose --model {shipped}.")
     from torchvision.models import ResNet50_Weights
 
-    dual = DualBranch.from_classifier(build(question.model, IMAGENET_CLASSES, pretrained=True), IMAGENET_CLASSES)
+    classifier = build(question.model, IMAGENET_CLASSES, pretrained=True)
+    dual = DualBranch.of_known(question.model, classifier, IMAGENET_CLASSES)
     return dual, tuple(ResNet50_Weights.DEFAULT.meta["categories"])
 
 
 def find_class(wanted: str, names: Sequence[str]) -> int:
-    """The class that a name, a part of one, or an index stands for.
+    """Find the class that a name, a part of one, or an index stands for.
 
     Args:
         wanted: as the user wrote it; capitals do not matter.

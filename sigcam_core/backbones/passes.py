@@ -11,14 +11,14 @@ from torch import Tensor, nn
 from ..common.progress import Report
 
 TOLERANCE = 1e-4
-"""Of the largest number a pass gives. Compiled kernels add up in another order, which leaves about 1e-6."""
+"""Share of a pass's largest number. Compiled kernels add up in another order, which leaves about 1e-6."""
 MANY_PASSES = 4000
 """Images. Compilation takes about as long as a thousand of them."""
 
 AT_ONCE = 8
 """Images that a compiled pass takes. It is as fast with 8 as with 32, and fewer are filled up at the end of a batch."""
 
-COMPILED, PLAIN = "compiled", "plain"
+COMPILED, PLAIN, BFLOAT16 = "compiled", "plain", "bfloat16"
 
 
 @dataclass(frozen=True, eq=False)
@@ -39,10 +39,10 @@ class Pass:
 
 
 def fast_pass(network: nn.Module, images: Tensor, num_passes: int, report: Report = lambda _: None) -> Pass:
-    """The network's pass without gradients, compiled with frozen weights where a compiler is found and passes are many.
+    """Choose the pass without gradients: compiled with frozen weights where there is a compiler and passes are many.
 
     Compiled and plain numbers are compared on the images given; where they differ by more than :data:`TOLERANCE`, where
-    compilation fails, and where torch is told not to compile, the plain pass is used and a line says so.
+    compilation fails, and where torch is set not to compile, the plain pass is used and a line says so.
 
     Args:
         network: in evaluation mode; it gives one tensor whose first axis is the images'.
@@ -62,7 +62,7 @@ def fast_pass(network: nn.Module, images: Tensor, num_passes: int, report: Repor
     full = len(images)
     compiled = torch.compile(network, dynamic=False)
     if compiled is network or dynamo.disable:  # by TORCHDYNAMO_DISABLE, or by TORCH_COMPILE_DISABLE
-        report("forward passes are not compiled: torch is told not to")
+        report("forward passes are not compiled: torch is set not to")
         return plain
 
     @torch.no_grad()
@@ -105,6 +105,32 @@ class FastBackbone(nn.Module):
         self.network = network
         self.passes = fast_pass(network, images, num_passes, report)
 
+    @property
+    def kind(self) -> str:
+        """Of its passes."""
+        return self.passes.kind
+
     def forward(self, images: Tensor) -> Tensor:
-        """What the network gives of images (B, 3, H, W), without gradients."""
+        """Run the network on images (B, 3, H, W), without gradients."""
         return self.passes(images)
+
+
+class InBfloat16(nn.Module):
+    """A frozen backbone whose products are of bfloat16 numbers, good to the 256th part, and whose sums are float32's.
+
+    Args:
+        network: in evaluation mode.
+    """
+
+    kind = BFLOAT16
+
+    def __init__(self, network: nn.Module) -> None:
+        super().__init__()
+        self.network = network
+
+    @torch.no_grad()
+    def forward(self, images: Tensor) -> Tensor:
+        """Compute what the network gives of images (B, 3, H, W), without gradients, in the type of its weights."""
+        with torch.autocast(images.device.type, torch.bfloat16):
+            features = self.network(images)
+        return features.to(next(self.network.parameters()).dtype)  # type: ignore[no-any-return]

@@ -1,7 +1,7 @@
 """Class activation maps: what a head says of each place of the image.
 
 A method is one function and one entry of a table. Maps are made here and judged elsewhere: a batch carries boxes and
-masks along for those who judge, and nothing in this room looks at them.
+masks along for those who judge, and nothing in this module looks at them.
 """
 
 import lazy_loader

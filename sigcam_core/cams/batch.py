@@ -35,6 +35,7 @@ class MapBatch:
         masks: N uint8 arrays (S, S) at that size, ``None`` for an image that has none; ``None`` where none has.
         num_perturbed: how many of the images, the first, get insertion and deletion.
         perturbation_steps: of these curves.
+        explained: (N,) bool, which images are explained for fidelity; ``None`` for all.
     """
 
     dual: DualBranch
@@ -49,6 +50,7 @@ class MapBatch:
     masks: Sequence[NDArray[np.uint8] | None] | None = None
     num_perturbed: int = 0
     perturbation_steps: int = 10
+    explained: Tensor | None = None
 
     @cached_property
     def distinct(self) -> tuple[Tensor, Tensor]:
@@ -78,7 +80,7 @@ def predict(dual: DualBranch, features: Tensor, num_classes: int) -> tuple[dict[
 def maps_of_labels_and_predictions(
     dual: DualBranch, images: Tensor, features: Tensor, labels: Tensor, predicted: Tensor, options: MapOptions
 ) -> tuple[Tensor, Tensor]:
-    """Maps (N, R, h, w) of the labels, and of the predicted classes, which are the same where the prediction is right.
+    """Compute maps (N, R, h, w) of the labels and of the predicted classes, equal where the prediction is right.
 
     Args:
         dual: the network.

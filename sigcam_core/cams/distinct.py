@@ -13,7 +13,7 @@ SAME_MAP_TOLERANCE = 1e-5  # of a map's range; rounding in float32 leaves about 
 
 
 def distinct_maps(maps: Tensor) -> tuple[Tensor, Tensor]:
-    """The P distinct maps among N x R, by :func:`same_as_earlier`, on the device of the maps.
+    """Find the P distinct maps among N x R, by :func:`same_as_earlier`, on the device of the maps.
 
     Args:
         maps: (N, R, h, w), before normalisation.

@@ -42,7 +42,7 @@ class MapOptions:
             Oh and Noh 2025 do; ``True`` for both heads; ``False`` for neither.
         gradcam_plus_plus_eps: see :func:`sigcam_core.cams.methods.gradcam_plus_plus`; 0 is the published equation.
         autocast: type of the backbone's passes under :class:`torch.autocast`; ``None`` leaves them as they are.
-        batch_size: masked images a pass, for methods that take more passes.
+        batch_size: masked images per pass, for methods that take more passes.
         scalar: what is explained, a name from :data:`sigcam_core.cams.scalars.SCALARS`.
         contrast: how the scalars of Finer-CAM compare classes.
 
@@ -78,12 +78,12 @@ class MapOptions:
         return tuple((head, method) for head in self.heads for method in self.methods)
 
     def truncates(self, head: str) -> bool:
-        """Whether negative weights of a head are cut."""
+        """Say whether negative weights of a head are cut."""
         return head == "sigmoid" if self.evidence_only == "paper" else bool(self.evidence_only)
 
 
 def methods_of(head: nn.Module) -> tuple[str, ...]:
-    """The paper's methods that a head allows: all, or all but ``"cam"`` where the head is not GAP + linear."""
+    """List the paper's methods that a head allows: all, or all but ``"cam"`` where the head is not GAP + linear."""
     return _methods_allowed(linear_head_weight(head))
 
 
@@ -105,7 +105,7 @@ def cam_maps(
     scalar: str = "logit",
     contrast: Contrast = DEFAULT_CONTRAST,
 ) -> dict[tuple[str, str], Tensor]:
-    """Maps of every head and method from one forward pass of the backbone.
+    """Compute the maps of every head and method from one forward pass of the backbone.
 
     Args:
         dual: the network, a :class:`~sigcam_core.dual.branch.DualBranch`, or what PyTorch wraps around one.
@@ -120,7 +120,7 @@ def cam_maps(
         autocast: run the backbone under :class:`torch.autocast` with this type, float16 or bfloat16. Heads and maps
             keep the heads' precision, here and inside a caller's autocast: gradients behind global average pooling
             are too small for float16.
-        batch_size: masked images a pass of Score-CAM.
+        batch_size: masked images per pass of Score-CAM.
         scalar: what is explained, a name from :data:`sigcam_core.cams.scalars.SCALARS`: by default the class's logit,
             as the methods were published. The sigmoid head's ``"log_odds"`` is its logit.
         contrast: strength and number of classes of ``"finer"`` and ``"finer_weighted"``.
@@ -168,11 +168,11 @@ def _checked_classes(dual: DualBranch, features: Tensor, class_idx: Tensor | int
     try:
         class_idx = torch.as_tensor(class_idx, device=features.device)
     except (RuntimeError, TypeError, ValueError):
-        fail(f"class_idx must be one class, or one class an image, got {class_idx!r}.")
+        fail(f"class_idx must be one class, or one class per image, got {class_idx!r}.")
     if class_idx.ndim == 0:
         class_idx = class_idx.expand(len(features))
     if class_idx.shape != features.shape[:1]:
-        fail(f"class_idx must have shape ({len(features)},), one class an image, got {tuple(class_idx.shape)}.")
+        fail(f"class_idx must have shape ({len(features)},), one class per image, got {tuple(class_idx.shape)}.")
     check_class_idx(class_idx, _num_classes(dual, features) if weight is None else len(weight))
     return class_idx
 
@@ -191,7 +191,7 @@ def maps_from_features(
     images: Tensor | None = None,
     weights: Mapping[str, Tensor | None] | None = None,
 ) -> dict[tuple[str, str], Tensor]:
-    """The maps of :func:`cam_maps` from what ``dual.extract`` gave, for whoever has the features already.
+    """Compute the maps of :func:`cam_maps` from the features that ``dual.extract`` gave.
 
     Args:
         dual: the network.
@@ -238,7 +238,7 @@ def _maps_of_head(
     class_idx: Tensor,
     options: MapOptions,
 ) -> dict[tuple[str, str], Tensor]:
-    """Maps of one head, whose weights (C, K) are given where it is linear, by all methods that need no further pass."""
+    """Compute maps of one head by all methods without further passes; ``weight`` (C, K) is given where it is linear."""
     head = dual.head(head_name)
     methods = {name: CAM_METHODS[name] for name in options.methods if CAM_METHODS[name].needs != "passes"}
     if feature_maps.dtype in AUTOCAST_TYPES:
@@ -297,7 +297,7 @@ def _combined_weights(
 
 
 def _score(head: nn.Module, head_name: str, features: Tensor, class_idx: Tensor, options: MapOptions) -> Score:
-    """A head's scalar of masked images. They are compared with the classes nearest in the whole image."""
+    """Score masked images by a head's scalar; they are compared with the classes nearest in the whole image."""
     scalar, contrast = scalar_of_head(options.scalar, head_name), options.contrast
     compared: Tensor | None = None
     if SCALARS[scalar].needs == "contrast":

@@ -44,7 +44,7 @@ DEFAULT_CONTRAST = Contrast()
 
 
 def logit(logits: Tensor, class_idx: Tensor) -> Tensor:
-    r"""The class's logit :math:`l_k`, which CAM and its family explain: a is one-hot.
+    r"""Select the class's logit :math:`l_k`, which CAM and its family explain: a is one-hot.
 
     Args:
         logits: (N, C).
@@ -60,7 +60,7 @@ def logit(logits: Tensor, class_idx: Tensor) -> Tensor:
 
 
 def centred(logits: Tensor, class_idx: Tensor) -> Tensor:
-    r"""The logit less the mean of all logits, as by centred weights: a is one-hot less 1/C.
+    r"""Subtract the mean of all logits from the class's, as centred weights do: a is one-hot less 1/C.
 
     Args:
         logits: (N, C).
@@ -180,7 +180,7 @@ def scalar_of_head(name: str, head: str) -> str:
 
 
 def nearest_classes(logits: Tensor, class_idx: Tensor, num_classes: int) -> Tensor:
-    """The classes whose logits are nearest to the class's own (Zhang et al. 2025), nearest first.
+    """Find the classes whose logits are nearest to the class's own (Zhang et al. 2025), nearest first.
 
     Args:
         logits: (N, C).
@@ -205,7 +205,7 @@ def scalar_values(
     contrast: Contrast = DEFAULT_CONTRAST,
     compared: Tensor | None = None,
 ) -> Tensor:
-    """A scalar of N images.
+    """Compute a scalar of N images.
 
     Args:
         name: of the scalar.

@@ -39,7 +39,7 @@ def scorecam(
         images: (N, 3, H, W) normalised images.
         maps: (N, K, h, w), their feature maps.
         scores: what is scored, by head, ``"softmax"``, ``"sigmoid"`` or both.
-        batch_size: masked images a pass.
+        batch_size: masked images per pass.
         autocast: see :meth:`sigcam_core.dual.branch.DualBranch.extract`.
 
     Returns:
@@ -79,7 +79,7 @@ def scorecam(
 
 
 def _masks(maps: Tensor, images: Tensor) -> Tensor:
-    """Maps (M, h, w) as masks (M, 1, H, W) in [0, 1]."""
+    """Convert maps (M, h, w) to masks (M, 1, H, W) in [0, 1]."""
     masks = interpolate(maps[:, None].to(images.dtype), images.shape[2:], mode="bilinear", align_corners=False)
     low = masks.amin(dim=(2, 3), keepdim=True)
     span = masks.amax(dim=(2, 3), keepdim=True) - low

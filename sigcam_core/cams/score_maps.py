@@ -118,7 +118,7 @@ def correlation_of_resized(maps: Array, others: Array, size: int | Sequence[int]
 
 
 def _checked(maps: Array) -> Tensor:
-    """The maps as a tensor, if they are (N, h, w) with at least one pixel each."""
+    """Return the maps as a tensor, if they are (N, h, w) with at least one pixel each."""
     tensor = to_tensor(maps)
     if tensor.ndim != 3 or 0 in tensor.shape[1:]:
         fail(f"maps must have shape (N, height, width), got {tuple(tensor.shape)}: give each at least one pixel.")
@@ -138,13 +138,13 @@ def _sides(size: int | Sequence[int]) -> tuple[int, int]:
 
 
 def _varies(maps: Tensor) -> Tensor:
-    """Which of the maps (N, h, w) are finite and not constant, (N,)."""
+    """Say which of the maps (N, h, w) are finite and not constant, (N,)."""
     flat = maps.flatten(1)  # (N, h w)
     return flat.isfinite().all(dim=1) & (flat.amax(dim=1) > flat.amin(dim=1))
 
 
 def _resized(maps: Tensor, kept: Tensor, size: tuple[int, int]) -> Tensor:
-    """The maps that are kept (N,), resized to (N, H, W) in float64; zeros in place of the others."""
+    """Resize the maps that are kept (N,) to (N, H, W) in float64; the others become zeros."""
     # Bicubic interpolation is linear along each axis: two small products of matrices, ten times faster than
     # interpolating in two dimensions.
     rows, columns = (_bicubic_weights(old, new, maps.device) for old, new in zip(maps.shape[1:], size, strict=True))
@@ -156,6 +156,6 @@ def _resized(maps: Tensor, kept: Tensor, size: tuple[int, int]) -> Tensor:
 @torch.inference_mode(mode=False)  # what is kept must serve callers in any mode
 @torch.no_grad()
 def _bicubic_weights(old: int, new: int, device: torch.device) -> Tensor:
-    """What each of ``old`` values adds to each of ``new`` interpolated ones, (new, old)."""
+    """Compute what each of ``old`` values adds to each of ``new`` interpolated ones, (new, old)."""
     each = torch.eye(old, dtype=widest_float(device), device=device)[:, None, :, None]
     return interpolate(each, size=(new, 1), mode="bicubic", align_corners=False)[:, 0, :, 0].T.contiguous()

@@ -1,4 +1,4 @@
-"""What more than one room refuses: class indices, score maps and masks. Checked once, in the public function."""
+"""What more than one module refuses: class indices, score maps and masks. Checked once, in the public function."""
 
 from __future__ import annotations
 
@@ -57,7 +57,7 @@ def check_score_maps(score_maps: Array) -> Tensor:
 
 
 def to_tensor(values: Any) -> Tensor:
-    """A tensor as it is; anything else, such as a NumPy array or nested lists, as a tensor on the CPU.
+    """Return a tensor as it is; convert anything else, such as an array or nested lists, to a tensor on the CPU.
 
     Arrays that PyTorch does not take as they are (mirrored, read-only, or in the byte order of other machines) are
     copied.

@@ -11,7 +11,7 @@ from torch import Tensor, nn
 
 
 def digest_of(facts: object) -> str:
-    """A digest of plain values: numbers, words, lists and dictionaries of them.
+    """Compute a digest of plain values: numbers, words, lists and dictionaries of them.
 
     >>> digest_of({"seed": 0}) == digest_of({"seed": 1})
     False
@@ -20,7 +20,7 @@ def digest_of(facts: object) -> str:
 
 
 def digest_of_weights(network: nn.Module) -> str:
-    """A digest of the names and numbers of all parameters and buffers, wherever they lie.
+    """Compute a digest of the names and numbers of all parameters and buffers, whatever their device.
 
     >>> layer = nn.Linear(2, 1)
     >>> before = digest_of_weights(layer)
@@ -33,7 +33,7 @@ def digest_of_weights(network: nn.Module) -> str:
 
 
 def digest_of_tensors(tensors: Mapping[str, Tensor]) -> str:
-    """A digest of the names and numbers of tensors, in their order, wherever they lie."""
+    """Compute a digest of the names and numbers of tensors, in their order, whatever their device."""
     content = hashlib.sha256()
     for name, tensor in tensors.items():
         content.update(name.encode())

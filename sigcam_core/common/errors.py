@@ -19,7 +19,7 @@ class SigcamError(ValueError):
     """A mistake in the input. Its message says what was wrong, where, and what to do."""
 
     def _render_traceback_(self) -> list[str]:
-        """What IPython shows: the sentence alone, since the stack is of no use to who made the mistake."""
+        """Show the message alone in IPython: the stack is of no use to the person who made the mistake."""
         return [f"SigcamError: {self}"]
 
 

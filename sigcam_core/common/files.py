@@ -39,7 +39,7 @@ def sha256_of_file(path: Path) -> str:
 
 @contextmanager
 def atomic_path(path: Path | str) -> Iterator[Path]:
-    """Yield a temporary path beside ``path`` that replaces it once the block succeeds.
+    """Yield a temporary path next to ``path`` that replaces it once the block succeeds.
 
     A killed or failed block leaves ``path`` as it was, and so does a power cut: the bytes are on the disk before their
     name is. There is no half-written result. What killed writers have left behind is removed after a day.
@@ -123,7 +123,7 @@ def write_atomically(path: Path | str, write: Callable[[Path], Any]) -> Path:
 
 
 def write_with_record(path: Path, write: Callable[[Path], Any], record: Callable[[str], Any]) -> Path:
-    """Write a file and, before it gets its name, the JSON beside it that says what it is.
+    """Write a file and, before it gets its name, the JSON next to it that says what it is.
 
     So a file that is there has its record, wherever the process was stopped.
 

@@ -10,7 +10,7 @@ from torch import Tensor
 
 @lru_cache(maxsize=64)
 def widest_float(device: torch.device) -> torch.dtype:
-    """The widest float type of a device: float64, or float32 where there is none, as on Apple's GPUs.
+    """Return the widest float type of a device: float64, or float32 where there is none, as on Apple's GPUs.
 
     >>> widest_float(torch.device("cpu"))
     torch.float64
@@ -23,7 +23,7 @@ def widest_float(device: torch.device) -> torch.dtype:
 
 
 def widened(values: Tensor) -> Tensor:
-    """The values in the widest float type of their device, as :func:`widest_float` says.
+    """Convert values to the widest float type of their device, as :func:`widest_float` says.
 
     >>> widened(torch.tensor([1])).dtype
     torch.float64

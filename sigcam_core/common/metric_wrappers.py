@@ -1,6 +1,6 @@
 """What the wrappers of torchmetrics do not know of a metric: whose counts it may share, and what belongs to its maps.
 
-Either would change figures without a word.
+Either would change values without a word.
 """
 
 from __future__ import annotations
@@ -34,7 +34,7 @@ def set_apart(metric: Metric, **options: Any) -> None:
 def check_redrawn(*arguments: object) -> None:
     """Refuse arguments of an update that :class:`torchmetrics.wrappers.BootStrapper` would tear apart.
 
-    It draws images anew along the first axis of every tensor, but passes an array on as it is and looks for tensors
+    It redraws images along the first axis of every tensor, but passes an array on as it is and looks for tensors
     inside a list. Maps and boxes then no longer belong together. The numbers do not tell, so the caller is asked.
 
     Args:
@@ -51,6 +51,6 @@ def check_redrawn(*arguments: object) -> None:
         frame = frame.f_back
         if frame.f_code is redraws:
             fail(
-                "BootStrapper draws images anew in tensors alone, and arrays and lists would no longer belong to their "
+                "BootStrapper redraws images in tensors alone, and arrays and lists would no longer belong to their "
                 "maps: pass tensors only, and boxes as one tensor (N, M, 4) in which rows of -1 stand for no box."
             )

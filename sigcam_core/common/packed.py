@@ -38,17 +38,17 @@ Arrow's own errors come under several names, and pandas trips over its notes in 
 
 
 def is_packed(kind: pa.DataType) -> bool:
-    """Whether a type is that of packed columns."""
+    """Say whether a type is that of packed columns."""
     return bool(kind == PACKED)
 
 
 def pack(rows: Sequence[NDArray[Any] | None]) -> list[bytes | None]:
-    """The rows of a column, from whole numbers of 0 to 65,535; ``None`` stays missing."""
+    """Pack the rows of a column, whole numbers from 0 to 65,535; ``None`` stays missing."""
     return [None if row is None else row.astype(NUMBER).tobytes() for row in rows]
 
 
 def unpack(column: pd.Series[Any], count: int) -> NDArray[np.uint16]:
-    """The numbers (N, count) of a column without missing rows.
+    """Unpack the numbers (N, count) of a column without missing rows.
 
     Raises:
         SigcamError: if a row has another number of them.

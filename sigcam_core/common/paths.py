@@ -9,7 +9,7 @@ from .errors import fail
 
 
 def user_path(text: str | os.PathLike[str]) -> Path:
-    """A path with ``~`` and ``~name`` replaced by the home folder, as a shell does it for most arguments, not for all.
+    """Expand ``~`` and ``~name`` to the home folder, as a shell does for most but not all arguments.
 
     Args:
         text: as it was written, such as ``~/photo.jpg``, which no shell expands behind ``--config work_dir=``.

@@ -20,7 +20,7 @@ REFRESHES_PER_SECOND = 4
 
 
 def print_to_stderr(line: str) -> None:
-    """The default progress report: one line, shown at once."""
+    """Print one line of progress at once: the default report."""
     print(line, file=sys.stderr, flush=True)
 
 

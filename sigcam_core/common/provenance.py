@@ -1,4 +1,4 @@
-"""Every result file has a JSON file beside it that says where its numbers come from."""
+"""Every result file has a JSON file next to it that says where its numbers come from."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ RECORDED_PACKAGES = ("torch", "torchvision", "torchmetrics", "timm", "numpy", "o
 
 
 def git_commit(folder: Path | None = None) -> str:
-    """The commit of the source tree that this code runs from, with ``+dirty`` where it was edited.
+    """Return the commit of the source tree that this code runs from, with ``+dirty`` where it was edited.
 
     ``unknown`` for an installation without a git checkout.
     """
@@ -39,7 +39,7 @@ def git_commit(folder: Path | None = None) -> str:
 
 
 def device_name(device: torch.device | str) -> str:
-    """A name that a reader can compare with their own machine: the GPU's, or the CPU's with its cores."""
+    """Name the device so that readers can compare it with theirs: the GPU, or the CPU and its cores."""
     if str(device).startswith("cuda"):
         import torch  # whoever writes a table on a CPU need not wait for it
 

@@ -1,10 +1,10 @@
 """The bootstrap over images: weights that say how often each image is drawn.
 
 Every statistic takes weights W (B, N): row b says how often each image is drawn in resample b. A row of ones gives
-the figure itself. Whatever is compared shares the draws, so that its difference is paired.
+the value itself. Whatever is compared shares the draws, so that its difference is paired.
 
-Where a figure rests on some of the images, those that have a mask say, their columns of W are its weights. A resample
-that draws none of them has no such figure; it is NaN there, and the interval is of the other resamples.
+Where a value rests on some of the images, those that have a mask say, their columns of W are its weights. A resample
+that draws none of them has no such value; it is NaN there, and the interval is of the other resamples.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ from .errors import fail
 FloatArray = NDArray[np.float64]
 NUMBERS_AT_ONCE = 2**20
 WEIGHTS_AT_ONCE = 2**23
-"""Of some resamples of many images, 64 MB; a thousand of 50,000 images would take 400."""
+"""Weights of some resamples of many images, 64 MB; a thousand of 50,000 images would take 400."""
 Statistics = dict[str, FloatArray]
 """By name of the metric, its value in each of B resamples (B,)."""
 
@@ -53,7 +53,7 @@ def _fill(weights: NDArray[Any], seed: int) -> None:
 
 @lru_cache(maxsize=1)
 def figure_and_resamples(num_images: int, resamples: int, seed: int) -> FloatArray:
-    """Weights (1 + resamples, N): ones, which give the figure itself, then :func:`bootstrap_weights`.
+    """Draw weights (1 + resamples, N): ones, which give the value itself, then :func:`bootstrap_weights`.
 
     The last are kept, not to be written to, since a table asks for the same ones for each of its rows.
     """
@@ -63,7 +63,7 @@ def figure_and_resamples(num_images: int, resamples: int, seed: int) -> FloatArr
 
 
 def some_resamples_at_a_time(num_images: int, resamples: int, seed: int) -> Iterator[FloatArray]:
-    """The rows of :func:`figure_and_resamples`, in as many parts as memory asks for.
+    """Yield the rows of :func:`figure_and_resamples`, in as many parts as memory asks for.
 
     Args:
         num_images: N.
@@ -84,7 +84,7 @@ def some_resamples_at_a_time(num_images: int, resamples: int, seed: int) -> Iter
 
 @lru_cache(maxsize=1)
 def _counts(num_images: int, resamples: int, seed: int) -> NDArray[np.uint16]:
-    """The same whole, in a quarter of the memory: nobody draws an image 65,536 times. Not to be written to."""
+    """Draw the same as a whole in a quarter of the memory, read-only: nobody draws an image 65,536 times."""
     counts = np.ones((1 + resamples, num_images), np.uint16)
     _fill(counts[1:], seed)
     counts.flags.writeable = False
@@ -92,10 +92,10 @@ def _counts(num_images: int, resamples: int, seed: int) -> NDArray[np.uint16]:
 
 
 def drawn_images(weights: FloatArray) -> FloatArray:
-    """How many images each resample draws, (B,): by this a sum becomes a mean, which is NaN where none is drawn.
+    """Say how many images each resample draws, (B,): by this a sum becomes a mean, which is NaN where none is drawn.
 
     Args:
-        weights: (B, N) of those images that the figure rests on.
+        weights: (B, N) of those images that the value rests on.
 
     >>> drawn_images(np.array([[2.0, 1.0], [0.0, 0.0]]))
     array([ 3., nan])
@@ -105,15 +105,15 @@ def drawn_images(weights: FloatArray) -> FloatArray:
 
 
 def interval(values: FloatArray) -> tuple[float, float]:
-    """Ends of the 95 % interval of resampled values (B,): their percentiles 2.5 and 97.5.
+    """Compute the ends of the 95 % interval of resampled values (B,): their percentiles 2.5 and 97.5.
 
-    Resamples without the figure, NaN, are left out.
+    Resamples without the value, NaN, are left out.
 
     Raises:
-        SigcamError: if no resample has the figure.
+        SigcamError: if no resample has the value.
     """
     there = values[~np.isnan(values)]
     if len(there) == 0:
-        fail(f"not one of {len(values)} resamples draws an image that this figure rests on: draw more resamples.")
+        fail(f"not one of {len(values)} resamples draws an image that this value rests on: draw more resamples.")
     low, high = np.percentile(there, [2.5, 97.5])
     return float(low), float(high)

@@ -6,7 +6,7 @@ import hashlib
 
 
 def derived_seed(seed: int, *purpose: str | int) -> int:
-    """A seed below 2**63 for one purpose of a run.
+    """Derive a seed below 2**63 for one purpose of a run.
 
     Training that was stopped goes on with the same orders, crops and dropout masks without having kept a generator.
 

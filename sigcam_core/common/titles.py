@@ -18,6 +18,9 @@ WSOL_TITLES = {
     "top1_loc": "Top-1 Loc",
     "gt_loc": "GT-Loc",
     "maxboxacc_v2": "MaxBoxAccV2",
+    "maxboxacc_v2_outer": "V2, outer contours",
+    "boxacc_v2_otsu": "V2, Otsu's threshold",
+    "boxacc_v2_half": "V2, upper half of the pixels",
     "pxap": "PxAP",
 }
 POINTING_TITLES = {

@@ -1,4 +1,4 @@
-"""The dual-branch network: a frozen softmax classifier with a sigmoid head beside its own (Oh and Noh 2025, Section 4).
+"""The dual-branch network: a frozen softmax classifier with a second, sigmoid head (Oh and Noh 2025, Section 4).
 
 The two branches, the loss of the second head, and the heads that ship. No maps, no training loop.
 """

@@ -200,7 +200,7 @@ class DualBranch(nn.Module):
         return next(self.softmax_head.parameters()).dtype
 
     def head(self, name: str) -> nn.Module:
-        """The head called ``"softmax"`` or ``"sigmoid"``.
+        """Return the head called ``"softmax"`` or ``"sigmoid"``.
 
         Raises:
             SigcamError: for another name, or ``"softmax"`` where the classifier is for several labels at once.
@@ -216,14 +216,14 @@ class DualBranch(nn.Module):
     def linear_weights(self) -> dict[str, Tensor | None]:
         """Weights (C, K) of each head, in its own precision; ``None`` where it is not pooling and one linear layer.
 
-        Whoever needs them more than once keeps the answer: what hooks make of weights is computed anew for each.
+        Whoever needs them more than once keeps the answer: what hooks make of weights is computed again for each.
         """
         with torch.autocast(next(self.softmax_head.parameters()).device.type, enabled=False):
             return {"softmax": linear_head_weight(self.softmax_head), "sigmoid": linear_head_weight(self.sigmoid_head)}
 
     @torch.no_grad()
     def extract(self, images: Tensor, autocast: torch.dtype | None = None) -> Tensor:
-        """What the heads take, for normalised images (N, 3, H, W), without gradients.
+        """Compute what the heads take, for normalised images (N, 3, H, W), without gradients.
 
         Args:
             images: the images; of another float type than the backbone's weights, they are converted to it.
@@ -271,7 +271,7 @@ class DualBranch(nn.Module):
         return images if mixes else images.to(parameter.dtype)
 
     def feature_maps(self, features: Tensor) -> Tensor:
-        """The maps (N, K, h, w) in what :meth:`extract` gave, or in the gradient of a logit with respect to it.
+        """Take the maps (N, K, h, w) from the output of :meth:`extract`, or from a logit's gradient with respect to it.
 
         Raises:
             SigcamError: if the features are neither maps nor what ``to_maps`` can make maps of.
@@ -293,7 +293,7 @@ class DualBranch(nn.Module):
 
 
 def dual_branch_of(network: object) -> DualBranch:
-    """The dual branch in what PyTorch wraps around one, such as ``DataParallel`` or ``torch.compile``.
+    """Unwrap the dual branch from PyTorch's wrappers, such as ``DataParallel`` or ``torch.compile``.
 
     Raises:
         SigcamError: for any other network, such as a classifier that was not split.
@@ -319,7 +319,7 @@ def _check_num_classes(classes: int, num_classes: int | None) -> None:
 
 
 def _format_of(model: nn.Module, given: InputFormat | None, channels: int) -> InputFormat | None:
-    """The format that is given, or that a classifier says, of as many channels as it takes."""
+    """Return the given format, or the one that a classifier states, if it has as many channels as it takes."""
     if given is not None and given.channels != channels:
         fail(
             f"{type(model).__name__} takes images of {channels} channels, but input_format has {given.channels} means: "

@@ -36,7 +36,7 @@ def linear_head_bias(head: nn.Module) -> Tensor | None:
 
 
 def linear_layer(head: nn.Module) -> nn.Linear | None:
-    """The linear layer of a head that is global average pooling and one linear layer, else ``None``."""
+    """Find the linear layer of a head that is global average pooling and one linear layer, else ``None``."""
     modules = [module for name, module in head.named_modules() if "parametrizations" not in name]
     leaves = [module for module in modules if isinstance(module, nn.Linear) or not list(module.children())]
     inner = [module for module in modules if module not in leaves]
@@ -51,7 +51,7 @@ def linear_layer(head: nn.Module) -> nn.Linear | None:
 
 
 def _is_plain_linear(layer: nn.Module) -> bool:
-    """Whether a layer is PyTorch's own, which a parametrisation gives a class of its own."""
+    """Say whether a layer is PyTorch's own, which a parametrisation gives a class of its own."""
     return type(layer) is nn.Linear or (isinstance(layer, nn.Linear) and hasattr(layer, "parametrizations"))
 
 

@@ -15,7 +15,7 @@ from ..common.errors import fail
 def class_balanced_bce(logits: Tensor, labels: Tensor, pos_weight: float | None = None) -> Tensor:
     """Class-balanced binary cross-entropy: one-vs-rest with the positive term weighted by C - 1.
 
-    With one positive and C - 1 negatives a row, the weight makes both sides count the same (Oh and Noh 2025).
+    With one positive and C - 1 negatives per row, the weight makes both sides count the same (Oh and Noh 2025).
 
     Args:
         logits: (N, C) scores before the sigmoid.

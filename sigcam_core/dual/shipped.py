@@ -24,7 +24,7 @@ WEIGHTS = Path(__file__).resolve().parent / "weights"
 
 
 def shipped_card(name: str) -> dict[str, Any]:
-    """The card of a shipped head: its classes, recipe, accuracy, data and provenance.
+    """Load the card of a shipped head: its classes, recipe, accuracy, data and provenance.
 
     Raises:
         SigcamError: for an unknown name.
@@ -39,7 +39,7 @@ def shipped_card(name: str) -> dict[str, Any]:
 
 
 def shipped_dual(name: str) -> tuple[DualBranch, dict[str, Any]]:
-    """A dual-branch network with a shipped sigmoid head, and the head's card.
+    """Load a dual-branch network with a shipped sigmoid head, and the head's card.
 
     The backbone is a published ImageNet network, and the softmax head its own, of whose 1,000 classes those of the card
     are kept.

@@ -22,7 +22,7 @@ import pyarrow as pa
 import torch
 from torch import Tensor
 
-from ..backbones.passes import FastBackbone
+from ..backbones.passes import FastBackbone, InBfloat16
 from ..cams.batch import MapBatch, maps_of_labels_and_predictions, predict
 from ..cams.maps import MapOptions, methods_of
 from ..common.digests import digest_of, digest_of_weights
@@ -31,6 +31,7 @@ from ..common.families import MetricFamily
 from ..common.files import write_atomically
 from ..common.paths import user_path
 from ..common.progress import Report, print_to_stderr, progress_bar
+from ..common.seeds import derived_seed
 from ..dual.branch import HEADS, DualBranch, dual_branch_of
 from ..localization.evidence import LOCALIZATION
 from ..localization.protocol import MAP_SIZE
@@ -53,11 +54,13 @@ class EvaluationOptions:
         methods: names from :data:`sigcam_core.cams.methods.CAM_METHODS`, or one name; ``None`` takes those of the
             paper that the head allows.
         heads: the heads to evaluate.
-        batch_size: images a batch, and a forward pass. More than 32 at 224 pixels gains nothing on a CPU and costs
+        batch_size: images per batch, and a forward pass. More than 32 at 224 pixels gains nothing on a CPU and costs
             memory.
-        with_fidelity: without it, only localisation and pointing are measured, in one pass an image.
+        with_fidelity: without it, only localisation and pointing are measured, in one pass per image.
         perturbation_images: how many images get insertion and deletion, the first in the order of the manifest.
         perturbation_steps: of these curves. Ten give points at 10, 20, ... % of the pixels, which tables show.
+        explained_images: how many images get fidelity, drawn at random by a fixed seed; ``None`` for all.
+        in_bfloat16: run the backbone on bfloat16 numbers, a third of the time on a CPU that has instructions for them.
 
     Raises:
         SigcamError: for counts out of range, or perturbation without fidelity.
@@ -69,11 +72,15 @@ class EvaluationOptions:
     with_fidelity: bool = True
     perturbation_images: int = 0
     perturbation_steps: int = 10
+    explained_images: int | None = None
+    in_bfloat16: bool = False
 
     def __post_init__(self) -> None:
         images, steps = self.perturbation_images, self.perturbation_steps
         if images < 0 or steps < 1:
             fail(f"cannot perturb {images} images in {steps} steps: give at least 0 and 1.")
+        if self.explained_images is not None and (self.explained_images < 1 or not self.with_fidelity):
+            fail(f"cannot explain {self.explained_images} images: give at least 1, and leave with_fidelity on.")
         if images and not self.with_fidelity:
             fail("insertion and deletion are part of fidelity: leave with_fidelity on, or perturb 0 images.")
 
@@ -93,8 +100,8 @@ def evaluate(
     """Write the evidence of a network on a split: one Parquet row an image, head and method.
 
     Localisation and pointing use the map of the image's label, as the protocols do; fidelity uses the map of the
-    class that the softmax branch predicts. Rows are kept shard by shard in a folder beside ``path``, so memory does not
-    grow with the data set, and a run that was stopped goes on. An image with M distinct maps costs 1 + M forward
+    class that the softmax branch predicts. Rows are kept shard by shard in a folder next to ``path``, so memory does
+    not grow with the data set, and a run that was stopped goes on. An image with M distinct maps costs 1 + M forward
     passes, and (2 S - 1) M more where it is perturbed in S steps.
 
     Args:
@@ -130,8 +137,8 @@ def evaluate_shards(
 ) -> list[Path]:
     """Measure the shards of a split that fall to one process; what is there already is not measured again.
 
-    Shards are whole batches, the same whoever measures them, so that several processes on one kind of machine write
-    what one alone does, bit by bit.
+    Shards are whole batches, the same whichever process measures them, so that several processes on one kind of machine
+    write what one alone does, bit by bit.
 
     Args:
         dual: see :func:`evaluate`, as for all up to ``network``.
@@ -171,7 +178,7 @@ def evaluate_shards(
 def _digest(
     dual: DualBranch, manifest: Manifest, network: str, options: EvaluationOptions, map_options: MapOptions
 ) -> str:
-    """Of all that decides the rows."""
+    """Compute a digest of everything that affects the rows."""
     ids = digest_of(manifest.table["image_id"].astype(str).tolist())
     facts = asdict(options) | {"methods": list(map_options.methods), "heads": list(map_options.heads)}
     return digest_of(
@@ -189,7 +196,7 @@ def _digest(
 def _made_fast(
     dual: DualBranch, manifest: Manifest, options: EvaluationOptions, map_options: MapOptions, report: Report
 ) -> tuple[DualBranch, str]:
-    """The network with a backbone that is compiled where the passes of the whole split, by all processes, are many.
+    """Compile the network's backbone where the passes of the whole split, by all processes, are many.
 
     Returns:
         The network, and whether its passes are ``"compiled"`` or ``"plain"``.
@@ -200,9 +207,9 @@ def _made_fast(
     ((_, images, _),) = image_batches(first, len(first), dual.input_format, memory_budget=0)
     images = images.to(next(dual.parameters()).device, memory_format=torch.channels_last)
     passes = len(manifest) * (1 + len(map_options.rows) * options.with_fidelity)
-    backbone = FastBackbone(dual.backbone, images, passes, report)
+    backbone = InBfloat16(dual.backbone) if options.in_bfloat16 else FastBackbone(dual.backbone, images, passes, report)
     fast = DualBranch(backbone, dual.softmax_head, dual.sigmoid_head, dual.to_maps, dual.known_format)
-    return fast, backbone.passes.kind
+    return fast, backbone.kind
 
 
 def _measure_shard(
@@ -214,9 +221,10 @@ def _measure_shard(
     map_options: MapOptions,
     advance: Callable[[int], None],
 ) -> pa.Table:
-    """The rows of the images of a shard."""
+    """Measure the images of a shard."""
     families = FAMILIES if options.with_fidelity else (LOCALIZATION, POINTING)
     device = next(dual.parameters()).device
+    explained = sample_of(len(manifest), options.explained_images)
     own = manifest.take(list(shard))
     tables: list[pa.Table] = []
     begun: deque[Callable[[], pa.Table]] = deque()
@@ -227,7 +235,8 @@ def _measure_shard(
             part = own.take(indices.tolist())
             images = images.to(device, memory_format=torch.channels_last)
             num_perturbed = min(len(images), max(0, options.perturbation_images - done))
-            batch = _batch(dual, images, labels.to(device), part, map_options, options, num_perturbed)
+            chosen = None if explained is None else explained[done : done + len(images)]
+            batch = _batch(dual, images, labels.to(device), part, map_options, options, num_perturbed, chosen)
             begun.append(_begin_table(batch, part, network, families, beside))
             if len(begun) > BATCHES_BEHIND:
                 tables.append(begun.popleft()())
@@ -245,6 +254,7 @@ def _batch(
     map_options: MapOptions,
     options: EvaluationOptions,
     num_perturbed: int,
+    explained: Tensor | None,
 ) -> MapBatch:
     """One pass of the backbone over N images, and all maps that they are judged by."""
     features = dual.extract(images)
@@ -264,13 +274,28 @@ def _batch(
         masks=known_masks(part, MAP_SIZE),
         num_perturbed=num_perturbed,
         perturbation_steps=options.perturbation_steps,
+        explained=explained,
     )
+
+
+def sample_of(num_images: int, count: int | None) -> Tensor | None:
+    """Which of the images of a split (N,) are in a sample of so many; ``None`` where all are.
+
+    >>> int(sample_of(10, 4).sum()), sample_of(10, 10)
+    (4, None)
+    """
+    if count is None or count >= num_images:
+        return None
+    generator = torch.Generator().manual_seed(derived_seed(0, "explained images"))
+    chosen = torch.zeros(num_images, dtype=torch.bool)
+    chosen[torch.randperm(num_images, generator=generator)[:count]] = True
+    return chosen
 
 
 def _begin_table(
     batch: MapBatch, part: Manifest, network: str, families: Sequence[MetricFamily], beside: ThreadPoolExecutor
 ) -> Callable[[], pa.Table]:
-    """Make the passes of a batch, while ``beside`` measures what takes none.
+    """Make the passes of a batch, while ``beside``, a second thread, measures what takes none.
 
     Returns:
         What waits for that too, and puts the table together.
@@ -285,7 +310,7 @@ def _columns_of(batch: MapBatch, families: Sequence[MetricFamily]) -> dict[str, 
 
 
 def _table_of(batch: MapBatch, part: Manifest, network: str, columns: Mapping[str, Any]) -> pa.Table:
-    """The rows of the evidence: N images x R maps, image-major; what was not measured is missing."""
+    """Build the rows of the evidence: N images x R maps, image-major; what was not measured is missing."""
     rows, count = batch.options.rows, len(part)
     table = {
         "network": [network] * (count * len(rows)),

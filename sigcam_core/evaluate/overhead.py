@@ -19,24 +19,24 @@ from ..split.split import split_pooling
 
 
 def count_parameters(*modules: nn.Module) -> int:
-    """Number of parameters of all ``modules``."""
+    """Count the parameters of all ``modules``."""
     return sum(parameter.numel() for module in modules for parameter in module.parameters())
 
 
 def measure_overhead(dual: DualBranch, batch_size: int = 8, repeats: int = 15, seed: int = 0) -> dict[str, Any]:
-    """Parameters, and time of a forward pass with one map an image, for the classifier and for the dual branch.
+    """Parameters, and time of a forward pass with one map per image, for the classifier and for the dual branch.
 
     The map is CAM where the head allows it, else Grad-CAM. The two networks take turns, so that whatever else the
     machine does falls on both; times are medians.
 
     Args:
         dual: the network, on the device to measure.
-        batch_size: images a pass.
+        batch_size: images per pass.
         repeats: pairs of passes.
         seed: of the random images.
 
     Returns:
-        ``parameters`` and ``inference_time_with_cam`` (ms an image), each as (baseline, dual branch), and
+        ``parameters`` and ``inference_time_with_cam`` (ms per image), each as (baseline, dual branch), and
         ``inference_ratio``, the median of the paired ratios, which are ``inference_ratios``.
 
     Raises:
@@ -83,13 +83,13 @@ def measure_head_training(
 
     Args:
         dual: the network, on the device to measure. Its sigmoid head is left as it was.
-        batch_size: images a step.
-        epochs: of the training that is reckoned.
+        batch_size: images per step.
+        epochs: of the training that is estimated.
         repeats: rounds.
         seed: of the random images.
 
     Returns:
-        ``forward_pass``, ``on_the_fly`` and ``cached`` (ms an image), medians; ``on_the_fly_passes`` and
+        ``forward_pass``, ``on_the_fly`` and ``cached`` (ms per image), medians; ``on_the_fly_passes`` and
         ``cached_passes``, medians of the ratios to the forward pass of the same round.
 
     Raises:
@@ -133,7 +133,7 @@ def measure_head_training(
 
 
 def overhead_rows(network: str, measured: dict[str, Any]) -> list[dict[str, Any]]:
-    """Rows of Table 3 in the paper's units: parameters in millions, inference in ms an image, training in hours."""
+    """Rows of Table 3 in the paper's units: parameters in millions, inference in ms per image, training in hours."""
     units = {"training_time": ("h", 1 / 3600), "inference_time_with_cam": ("ms", 1.0), "parameters": ("M", 1e-6)}
     rows = []
     for quantity, (unit, scale) in units.items():

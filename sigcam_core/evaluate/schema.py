@@ -1,4 +1,4 @@
-"""The evidence: one row an image, head and method, with the columns of every family of metrics."""
+"""The evidence: one row per image, head and method, with the columns of every family of metrics."""
 
 from __future__ import annotations
 
@@ -39,8 +39,8 @@ def read_evidence(*paths: Path) -> pd.DataFrame:
     """Read evidence files into one table.
 
     Returns:
-        One row an image, head and method, with the columns of :data:`SCHEMA`; what was not measured is missing.
-        Columns of many numbers a row are read by :func:`sigcam_core.common.packed.unpack`.
+        One row per image, head and method, with the columns of :data:`SCHEMA`; what was not measured is missing.
+        Columns of many numbers per row are read by :func:`sigcam_core.common.packed.unpack`.
 
     Raises:
         SigcamError: if a file is missing, is not evidence, or was written by a version with other columns.

@@ -1,7 +1,7 @@
 """Evidence in shards: files of some thousand images, which processes measure side by side and one of them gathers.
 
-The record beside a shard has the digest of all that decides its rows; a file of another digest, or one that was
-altered, is measured anew.
+The record next to a shard has the digest of everything that affects its rows; a file of another digest, or one that was
+altered, is measured again.
 """
 
 from __future__ import annotations
@@ -61,7 +61,7 @@ def folder_of_shards(path: Path) -> Path:
 
 
 def shards_of(folder: Path, num_images: int, shard_size: int, part: Part = ALONE) -> list[Shard]:
-    """The shards of a split that fall to one part, every ``part.of``-th, so that parts end at about the same time.
+    """List the shards of one part of a split, every ``part.of``-th, so that parts end at about the same time.
 
     >>> [shard.images for shard in shards_of(Path(), 10, 4, Part(1, 2))]
     [range(0, 4), range(8, 10)]
@@ -88,12 +88,12 @@ def write_shard(path: Path, table: pa.Table, digest: str, seconds: float, passes
 
 
 def is_whole(path: Path, digest: str) -> bool:
-    """Whether a shard is there, of this digest, with all its bytes as they were written."""
+    """Say whether a shard is there, of this digest, with all its bytes as they were written."""
     if not path.exists() or not path.with_suffix(".json").exists():
         return False
     try:
         record = read_object(path.with_suffix(".json"))
-    except SigcamError:  # half of one: the shard is measured anew
+    except SigcamError:  # half of one: the shard is measured again
         return False
     return bool(record.get("digest") == digest and record.get("sha256") == sha256_of_file(path))
 
@@ -105,7 +105,7 @@ def gather(shards: Sequence[Path], path: Path) -> Path:
 
 
 def facts_of(shards: Sequence[Path]) -> dict[str, float | str]:
-    """How many seconds some shards took, of all processes together, and how the network was run."""
+    """Say how many seconds some shards took, of all processes together, and how the network was run."""
     records = [read_object(shard.with_suffix(".json")) for shard in shards]
     passes = sorted({record["passes"] for record in records})
     return {"seconds": sum(record["seconds"] for record in records), "passes": ", ".join(passes)}

@@ -6,6 +6,7 @@ since they take some twenty times the passes.
 
 from __future__ import annotations
 
+from dataclasses import replace
 from functools import partial
 from typing import Any
 
@@ -18,7 +19,7 @@ from torch import Tensor
 from ..cams.batch import MapBatch
 from ..cams.score_maps import normalize_maps
 from ..common.errors import check_choice, fail
-from ..common.families import MetricFamily
+from ..common.families import MetricFamily, Need
 from ..common.resampling import FloatArray, Statistics
 from ..common.titles import FIDELITY_TITLES, PERTURBATION_METRICS, PERTURBATION_TITLES
 from ..dual.branch import HEADS, DualBranch
@@ -27,14 +28,17 @@ from .perturbation import deletion_auc, insertion_auc, perturbation_curves
 from .scores import adcc, relative_drop, softmax_of_class
 
 SCORERS = HEADS
-"""Branches whose softmax may give the scores. The authors' earlier code scores sigmoid maps by the sigmoid branch
-and all others by the softmax branch."""
+"""Branches whose softmax may give the scores."""
+OWN = "own_branch"
+"""Each map by its own branch, as the authors' earlier code does."""
 COLUMNS = (
     ("coverage", pa.float32()),
     ("coherency", pa.float32()),
     *((f"{kind}_score_{scorer}", pa.float64()) for scorer in SCORERS for kind in ("image", "explained")),
 )
 
+EXPLAINED = Need("fidelity", "coverage")
+"""An evaluation may explain a sample of the images alone, since that is most of its passes."""
 PERTURBATION_COLUMNS = (
     ("insertion_auc", pa.float32()),
     ("deletion_auc", pa.float32()),
@@ -45,7 +49,9 @@ PERTURBATION_COLUMNS = (
 
 
 def measure(batch: MapBatch) -> dict[str, Any]:
-    """The columns of N x R maps of the predicted classes, image-major."""
+    """Measure the columns of N x R maps of the predicted classes, image-major; None where an image is not explained."""
+    if batch.explained is not None:
+        return _of_sample(batch, batch.explained)
     image_scores = {scorer: softmax_of_class(batch.logits[scorer], batch.predicted) for scorer in SCORERS}
     maps = MapsToScore(batch.images, batch.predicted, batch.predicted_maps, batch.options.rows, batch.distinct)
     explained = score_distinct_maps(batch.dual, maps, batch.options.batch_size, batch.options)
@@ -58,14 +64,27 @@ def measure(batch: MapBatch) -> dict[str, Any]:
     }
 
 
+def _of_sample(batch: MapBatch, explained: Tensor) -> dict[str, Any]:
+    """Measure the columns of a batch of which some images (N,) alone are explained."""
+    count = len(batch.options.rows)
+    values = {name: np.full((len(batch.images), count), np.nan) for name, _ in COLUMNS}
+    if bool(explained.any()):
+        own = {name: getattr(batch, name)[explained] for name in ("images", "labels", "predicted", "predicted_maps")}
+        logits = {head: one[explained] for head, one in batch.logits.items()}
+        measured = measure(replace(batch, **own, logits=logits, explained=None))
+        for name, column in measured.items():
+            values[name][explained.cpu().numpy()] = column.reshape(-1, count)
+    return {name: pa.array(column.ravel(), from_pandas=True) for name, column in values.items()}  # NaN is missing
+
+
 def fidelity_statistics(rows: pd.DataFrame, weights: FloatArray, scorer: str = "softmax") -> Statistics:
     """Fidelity figures in % of one network, method and head (Chattopadhay et al. 2018; Poppi et al. 2021).
 
     Args:
-        rows: evidence, one row an image.
+        rows: evidence, one row per image.
         weights: (B, N) resampling weights.
         scorer: the branch whose softmax gives the scores on the image and on the explained image, one of
-            :data:`SCORERS`.
+            :data:`SCORERS`; or :data:`OWN`, for that of the rows' head.
 
     Returns:
         ``average_drop``, ``increase_in_confidence``, ``coverage`` (mean of the maps, which ADCC calls complexity),
@@ -74,8 +93,14 @@ def fidelity_statistics(rows: pd.DataFrame, weights: FloatArray, scorer: str = "
     Raises:
         SigcamError: for an unknown scorer, or evidence without fidelity.
     """
-    check_choice("scorer", scorer, SCORERS)
-    if rows["coverage"].isna().any():
+    check_choice("scorer", scorer, (*SCORERS, OWN))
+    if scorer == OWN:
+        heads = rows["head"].unique()
+        if len(heads) != 1:
+            fail(f"the rows are of {len(heads)} heads, and have no scorer of their own: pass those of one head.")
+        scorer = str(heads[0])
+    rows, weights = EXPLAINED.restrict(rows, weights)
+    if rows.empty:
         fail("this evidence has no fidelity: evaluate with_fidelity, to make a table of it.")
     count = weights.sum(axis=1)
     y = rows[f"image_score_{scorer}"].to_numpy()
@@ -91,7 +116,7 @@ def fidelity_statistics(rows: pd.DataFrame, weights: FloatArray, scorer: str = "
 
 
 def measure_perturbation(batch: MapBatch) -> dict[str, list[Any]]:
-    """Insertion and deletion of N x R maps, image-major, each distinct map once; None after the first images."""
+    """Compute insertion and deletion of N x R maps, image-major, distinct maps once; None after the first images."""
     first = batch.num_perturbed
     owners, rank = batch.distinct
     owners, rank = owners[owners[:, 0] < first], rank[:first]  # image by image, so that numbers stay
@@ -126,7 +151,7 @@ def perturbation_statistics(rows: pd.DataFrame, weights: FloatArray) -> Statisti
     """Areas under the insertion and deletion curves in % of one network, method and head (Petsiuk et al. 2018).
 
     Args:
-        rows: evidence, one row an image, of images that were perturbed.
+        rows: evidence, one row per image, of images that were perturbed.
         weights: (B, N) resampling weights.
 
     Returns:
@@ -142,8 +167,9 @@ FIDELITY = MetricFamily(
     measure,
     fidelity_statistics,
     FIDELITY_TITLES,
+    needs=dict.fromkeys(FIDELITY_TITLES, EXPLAINED),
     variant="scorer",
-    variants=SCORERS,
+    variants=(*SCORERS, OWN),
     makes_passes=True,
 )
 PERTURBATION = MetricFamily(

@@ -139,7 +139,7 @@ def _maps_of_explained(
     places: tuple[Tensor, Tensor, Tensor],
     options: MapOptions,
 ) -> Tensor:
-    """Maps (M, h, w) of explained images by the row that each belongs to, from features that are there.
+    """Compute maps (M, h, w) of explained images, each by the row that it belongs to, from existing features.
 
     Args:
         dual: the network.

@@ -42,7 +42,7 @@ def perturbation_curves(
     batch_size: int = 32,
     image_scores: Tensor | None = None,
 ) -> PerturbationCurves:
-    """Deletion and insertion curves of RISE (Petsiuk et al. 2018, Section 4.3).
+    """Compute the deletion and insertion curves of RISE (Petsiuk et al. 2018, Section 4.3).
 
     The two curves share their end points, so a map costs 2 S - 1 forward passes, and one more where the scores of
     the images are not given.
@@ -60,7 +60,7 @@ def perturbation_curves(
 
     Raises:
         SigcamError: if maps do not fit the images or hold NaN, the baseline does not fit, there are no images, a
-            count is below 1, or ``score`` gives anything but one probability an image.
+            count is below 1, or ``score`` gives anything but one probability per image.
     """
     ranks, counts = _ranks_and_counts(images, score_maps, steps, batch_size)  # (N, H W), (S + 1,)
     filling = _filling(images, baseline)
@@ -143,7 +143,7 @@ def _filling(images: Tensor, baseline: Tensor | None) -> Tensor:
 
 
 def _checked_ranking_maps(images: Tensor, score_maps: Array) -> Tensor:
-    """The maps on the images' device, if they can rank the pixels of the images.
+    """Return the maps on the images' device, if they can rank the pixels of the images.
 
     Raises:
         SigcamError: if there are no images, or maps do not fit them or hold NaN or infinity.
@@ -158,7 +158,7 @@ def _checked_ranking_maps(images: Tensor, score_maps: Array) -> Tensor:
 
 
 def _checked_scores(scores: Tensor, count: int) -> Tensor:
-    """The scores in the widest float type, if they are probabilities (count,).
+    """Return the scores in the widest float type, if they are probabilities (count,).
 
     Raises:
         SigcamError: if they are not.

@@ -41,7 +41,7 @@ def average_drop(image_scores: Array, explained_scores: Array) -> float:
 
 
 def relative_drop(image_scores: Scores, explained_scores: Scores) -> Scores:
-    """The drop max(0, Y - O) / Y of each image (N,), a fraction of its score; tensors or arrays, taken as checked."""
+    """Compute the drop max(0, Y - O) / Y of each image (N,), a fraction of its score; inputs are taken as checked."""
     drop: Scores = (image_scores - explained_scores).clip(min=0) / image_scores
     return drop
 
@@ -59,7 +59,7 @@ def increase_in_confidence(image_scores: Array, explained_scores: Array) -> floa
 
 
 def coverage(score_maps: Array) -> Tensor:
-    """The share of the image that each map keeps: its mean. Poppi et al. 2021 call it complexity.
+    """Compute the share of the image that each map keeps, its mean; Poppi et al. 2021 call it complexity.
 
     Args:
         score_maps: (N, H, W) in [0, 1].
@@ -80,7 +80,7 @@ def coverage(score_maps: Array) -> Tensor:
 
 
 def coherency(score_maps: Array, explained_score_maps: Array) -> Tensor:
-    """How alike the maps of an image and of its explained image are: (1 + correlation) / 2 (Poppi et al. 2021).
+    """Compare the maps of an image and of its explained image: (1 + correlation) / 2 (Poppi et al. 2021).
 
     Pearson's correlation over pixels does not change when a map is stretched. Where it is undefined, because one of
     the two maps is constant, coherency is 0: in the authors' code, too, a map that cannot be stretched gives 0.
@@ -133,7 +133,7 @@ def adcc(coherency: Array, complexity: Array, average_drop: Array) -> Tensor:
     """ADCC: the harmonic mean of coherency, 1 - complexity and 1 - average drop (Poppi et al. 2021).
 
     The definition is of one image. For a data set, put in the means over its images, as our tables do: the harmonic
-    mean of an image is 0 as soon as one term is, and the mean of such figures is mostly a count of those images.
+    mean of an image is 0 as soon as one term is, and the mean of such values is mostly a count of those images.
 
     Args:
         coherency: (...) fractions in [0, 1], higher is better.
@@ -173,12 +173,12 @@ def explain_images(images: Tensor, score_maps: Array) -> Tensor:
     """
     score_maps = to_tensor(score_maps)
     if images.ndim != 4 or score_maps.shape != (images.shape[0], *images.shape[2:]):
-        fail(f"score maps {tuple(score_maps.shape)} do not fit images {tuple(images.shape)}: one map a pixel.")
+        fail(f"score maps {tuple(score_maps.shape)} do not fit images {tuple(images.shape)}: one map per pixel.")
     return images * check_score_maps(score_maps)[:, None].to(images)
 
 
 def class_scores(logits: Array, class_idx: Array) -> Tensor:
-    """Softmax probabilities (N,) of one class an image, in float64, from logits (N, C).
+    """Compute softmax probabilities (N,) of one class per image, in float64, from logits (N, C).
 
     Raises:
         SigcamError: if a class is out of range or not a whole number.

@@ -34,7 +34,7 @@ as the squares that matter are among those that 8 bits tell apart; GT-Loc, at on
 
 
 def centre_map(size: int = MAP_SIZE, deviation: float = DEVIATION) -> NDArray[np.float64]:
-    """A Gaussian in the centre of a square map, stretched to [0, 1].
+    """Draw a Gaussian in the centre of a square map, stretched to [0, 1].
 
     Args:
         size: side of the map, pixels.
@@ -73,7 +73,7 @@ def centre_box_accuracy(
 
     Args:
         boxes: for each of N images, (M, 4) ground-truth boxes scaled to the map, M >= 1.
-        weights: (B, N) resampling weights; left out, the figures themselves, B = 1.
+        weights: (B, N) resampling weights; left out, the values themselves, B = 1.
         protocol: GT-Loc against ``"standard"`` any box, or ``"paper"`` the first box only.
         size: side of the map, pixels.
         deviation: of the map, in sides of it.

@@ -13,7 +13,7 @@ Function = TypeVar("Function", bound=Callable[..., Any])
 def compiled(function: Function) -> Function:
     """Compile a function at its first call, to run without the interpreter's lock.
 
-    In a read-only installation whose user has no folder for a cache either, it is compiled anew in each process; numba
+    In a read-only installation whose user has no folder for a cache either, it is compiled again in each process; numba
     would refuse to import the module.
     """
     try:

@@ -21,6 +21,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from .compiled import compiled
+from .filled import fill_holes
 
 BoxArray = NDArray[np.int64]
 
@@ -57,6 +58,23 @@ def iou_by_level(
     for level in np.flatnonzero(~is_clear).tolist():
         largest[level] = largest_contour_box(gray, level)
     return multi, *iou_of_each(largest, boxes)
+
+
+def outer_iou_by_level(gray: NDArray[np.uint8], boxes: BoxArray) -> NDArray[np.float64]:
+    """Best IoU of outer contours alone, OpenCV's RETR_EXTERNAL: no boundary of a hole, and nothing that lies in one.
+
+    Args:
+        gray: (H, W) 8-bit map.
+        boxes: (M, 4) ground-truth boxes, as for :func:`iou_by_level`.
+
+    Returns:
+        (255,) for every level from 0 to 254.
+    """
+    pixels = _sorted_pixels(fill_holes(gray), (gray.shape[1] + 1).bit_length())
+    best, num_objects, _, _ = _sweep(pixels, _OBJECTS, boxes, np.empty(0, dtype=np.int64))
+    nothing = iou_of_each(np.zeros((1, 4), dtype=np.int64), boxes)[0]
+    curve: NDArray[np.float64] = np.where(num_objects > 0, best, nothing)
+    return curve
 
 
 def largest_contour_box(gray: NDArray[np.uint8], level: int) -> BoxArray:
@@ -315,7 +333,7 @@ def _best_iou(pixels: Any, kind: Any, boxes: Any, live: Any, corners: Any, iou: 
 
 @compiled
 def _largest_region(live: Any, corners: Any, area: Any, num_holes: Any) -> Any:
-    """The object of greatest area, and whether it is so for certain.
+    """Find the object of greatest area, and whether it is certainly the greatest.
 
     What holes add to the area of a contour is not known, but no contour is larger than its box.
     """

@@ -21,7 +21,7 @@ from ..common.packed import PACKED, is_packed, pack, unpack
 from ..common.resampling import FloatArray, Statistics, drawn_images
 from ..common.titles import WSOL_TITLES
 from .contours import NUM_LEVELS, BoxArray
-from .hits import hit_rates, in_ten_thousandths, max_box_acc, pack_hits
+from .hits import drawn_hit_rates, in_ten_thousandths, max_box_acc, mean_box_acc, pack_hits
 from .protocol import (
     FIRST_THRESHOLD_OF_LEVEL,
     GT_LOC_IOU,
@@ -33,11 +33,17 @@ from .protocol import (
     iou_curves,
     pixel_average_precision,
     score_histograms,
+    to_gray,
 )
+from .thresholds import LEVEL_RULES
 
 COLUMNS = (
     # Best IoU of any contour at each of the 255 gray levels that thresholds cut at, in 1/10,000.
     ("best_iou_multi", PACKED),
+    # The same of outer contours alone, where boundaries of holes are no boxes.
+    ("best_iou_outer", PACKED),
+    # Best IoU of any contour at the gray level that a rule gives this map without any box.
+    *((f"best_iou_{rule}", pa.float32()) for rule in LEVEL_RULES),
     # IoU of GT-Loc's box with any ground-truth box, and with the first.
     ("gt_loc_iou_any", pa.float32()),
     ("gt_loc_iou_first", pa.float32()),
@@ -46,13 +52,20 @@ COLUMNS = (
     ("background_histogram", PACKED),
 )
 BOXES, MASKS = Need("boxes", "best_iou_multi"), Need("masks", "object_histogram")
-BOX_METRICS = ("top1_loc", "gt_loc", *(f"maxboxacc@{percentage}" for percentage in IOU_PERCENTAGES), "maxboxacc_v2")
+BOX_METRICS = (
+    "top1_loc",
+    "gt_loc",
+    *(f"maxboxacc@{percentage}" for percentage in IOU_PERCENTAGES),
+    "maxboxacc_v2",
+    "maxboxacc_v2_outer",
+    *(f"boxacc_v2_{rule}" for rule in LEVEL_RULES),
+)
 MeasureMaps = Callable[[Tensor, BoxArray, NDArray[np.uint8] | None], list[dict[str, Any]]]
 """From an image's maps, boxes and mask to the quantities of each map."""
 
 
 def measure(batch: MapBatch) -> dict[str, list[Any]]:
-    """The columns of N x R maps of the labels, image-major; None where an image has no boxes or no mask."""
+    """Compute the columns of N x R maps of the labels, image-major; None for images without boxes or without mask."""
     columns = measure_once(batch, same_as_earlier(batch.label_maps), _measure_maps, [name for name, _ in COLUMNS])
     return columns | {name: pack(columns[name]) for name, kind in COLUMNS if is_packed(kind)}
 
@@ -87,9 +100,9 @@ def _measure_maps(maps: Tensor, boxes: BoxArray, mask: NDArray[np.uint8] | None)
 
 
 def measure_map(score_map: NDArray[np.float64], boxes: BoxArray, mask: NDArray[np.uint8] | None) -> dict[str, Any]:
-    """The raw localisation quantities of one map: IoU curve at 255 gray levels, GT-Loc IoU, PxAP histograms.
+    """Measure one map: IoUs at 255 gray levels and at its own, GT-Loc IoU, PxAP histograms.
 
-    The curve is in 1/10,000, see :func:`sigcam_core.localization.hits.in_ten_thousandths`.
+    The curves are in 1/10,000, see :func:`sigcam_core.localization.hits.in_ten_thousandths`.
 
     Args:
         score_map: (H, W) stretched to [0, 1].
@@ -98,8 +111,11 @@ def measure_map(score_map: NDArray[np.float64], boxes: BoxArray, mask: NDArray[n
     """
     values: dict[str, Any] = {}
     if len(boxes):
-        curves = iou_curves(score_map, boxes)  # (1000,) each
-        values["best_iou_multi"] = in_ten_thousandths(curves["multi"][FIRST_THRESHOLD_OF_LEVEL])
+        curves = iou_curves(score_map, boxes, with_outer=True)  # (1000,) each
+        by_level = {kind: curves[kind][FIRST_THRESHOLD_OF_LEVEL] for kind in ("multi", "outer")}  # (255,) each
+        values |= {f"best_iou_{kind}": in_ten_thousandths(curve) for kind, curve in by_level.items()}
+        gray = to_gray(score_map)
+        values |= {f"best_iou_{name}": by_level["multi"][rule(gray)] for name, rule in LEVEL_RULES.items()}
         values["gt_loc_iou_any"] = curves["largest"][GT_LOC_THRESHOLD_INDEX]
         values["gt_loc_iou_first"] = curves["largest_first"][GT_LOC_THRESHOLD_INDEX]
     if mask is not None:
@@ -111,15 +127,16 @@ def wsol_statistics(rows: pd.DataFrame, weights: FloatArray, protocol: str = "st
     """Localisation figures in % of one network, method and head (Choe et al. 2020).
 
     Args:
-        rows: evidence, one row an image.
+        rows: evidence, one row per image.
         weights: (B, N) resampling weights.
         protocol: GT-Loc and Top-1 Loc against ``"standard"`` any box, or ``"paper"`` the first box only, as the
             official code of Oh and Noh 2025 does.
 
     Returns:
-        Each metric as (B,): ``top1_cls`` of all images; ``top1_loc``, ``gt_loc``, ``maxboxacc@30/50/70`` and
-        ``maxboxacc_v2`` of those that have boxes, ``pxap`` of those that have a mask, where there are such. NaN in a
-        resample that draws none of them, or no object pixel.
+        Each metric as (B,): ``top1_cls`` of all images; ``top1_loc``, ``gt_loc``, ``maxboxacc@30/50/70``,
+        ``maxboxacc_v2``, ``maxboxacc_v2_outer`` by outer contours alone, and ``boxacc_v2_otsu`` and ``boxacc_v2_half``
+        at each map's own threshold, of those that have boxes; ``pxap`` of those that have a mask, where there are such.
+        NaN in a resample that draws none of them, or no object pixel.
 
     Raises:
         SigcamError: for an unknown protocol, or masks of which none has an object pixel.
@@ -144,7 +161,7 @@ def _is_correct(rows: pd.DataFrame) -> FloatArray:
 
 
 def _box_figures(rows: pd.DataFrame, weights: FloatArray, protocol: str) -> Statistics:
-    """The figures of images that have boxes."""
+    """Compute the values of images that have boxes."""
     count = drawn_images(weights)
     column = "gt_loc_iou_any" if protocol == "standard" else "gt_loc_iou_first"
     located = (rows[column].to_numpy() >= np.float32(GT_LOC_IOU)).astype(np.float64)
@@ -153,13 +170,12 @@ def _box_figures(rows: pd.DataFrame, weights: FloatArray, protocol: str) -> Stat
         "gt_loc": 100 * (weights @ located) / count,
     }
     # At the 255 levels: the maximum over 1,000 thresholds meets no other.
-    hits = pack_hits(unpack(rows["best_iou_multi"], NUM_LEVELS))
-    drawn = np.isfinite(count)
-    if drawn.all():
-        return statistics | max_box_acc(hit_rates(hits, weights))
-    rates = np.full((len(weights), len(IOU_PERCENTAGES), NUM_LEVELS), np.nan)
-    rates[drawn] = hit_rates(hits, weights[drawn])
-    return statistics | max_box_acc(rates)
+    multi, outer = (pack_hits(unpack(rows[f"best_iou_{kind}"], NUM_LEVELS)) for kind in ("multi", "outer"))
+    statistics |= max_box_acc(drawn_hit_rates(multi, weights))
+    statistics["maxboxacc_v2_outer"] = max_box_acc(drawn_hit_rates(outer, weights))["maxboxacc_v2"]
+    for rule in LEVEL_RULES:
+        statistics[f"boxacc_v2_{rule}"] = mean_box_acc(rows[f"best_iou_{rule}"].to_numpy(np.float32), weights)
+    return statistics
 
 
 LOCALIZATION = MetricFamily(

@@ -12,7 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ..common.errors import fail
-from ..common.resampling import FloatArray, Statistics
+from ..common.resampling import FloatArray, Statistics, drawn_images
 from .contours import NUM_LEVELS
 from .protocol import IOU_PERCENTAGES
 
@@ -20,7 +20,7 @@ NUM_BITS = len(IOU_PERCENTAGES) * NUM_LEVELS
 NUM_BYTES = -(-NUM_BITS // 8)
 NAMES = (*(f"maxboxacc@{percentage}" for percentage in IOU_PERCENTAGES), "maxboxacc_v2")
 HELD_OUT = "_held_out"
-"""What is added to the name of a figure whose thresholds were chosen on other images."""
+"""Suffix to the name of a value whose thresholds were chosen on other images."""
 IMAGES_AT_ONCE = 1024
 WHOLE_IN_FLOAT32 = 2**24  # up to here, sums of whole numbers are exact in float32
 ROUNDING = 1e-6  # of 10,000 times a float64 ratio; unequal ratios of pixel counts differ there by 1e-5 at least
@@ -42,7 +42,7 @@ def in_ten_thousandths(iou: NDArray[np.float64]) -> NDArray[np.uint16]:
 
 
 def pack_hits(best_iou: NDArray[np.floating[Any] | np.uint16]) -> NDArray[np.uint8]:
-    """Whether the best box passes IoU .3, .5 and .7, at each gray level, in bits.
+    """Say whether the best box passes IoU .3, .5 and .7, at each gray level, in bits.
 
     Args:
         best_iou: (..., 255) best IoU at the gray levels; or 10,000 times as much in whole numbers, as in the column
@@ -72,7 +72,7 @@ def pack_hits(best_iou: NDArray[np.floating[Any] | np.uint16]) -> NDArray[np.uin
 
 
 def unpack_hits(packed: NDArray[np.uint8]) -> NDArray[np.bool_]:
-    """The hits (..., 3, 255) of what :func:`pack_hits` gave: by IoU .3, .5 and .7, then by gray level.
+    """Unpack the hits (..., 3, 255) from :func:`pack_hits`: by IoU .3, .5 and .7, then by gray level.
 
     Raises:
         SigcamError: if ``packed`` is not (..., 96) bytes.
@@ -87,7 +87,7 @@ def hit_rates(packed: NDArray[np.uint8], weights: FloatArray) -> FloatArray:
     """BoxAcc in % at every IoU and gray level, in each of B resamples.
 
     Counts of images are exact: whole weights are multiplied in float32, where sums of whole numbers below 2^24 are,
-    and added up in float64; other weights are multiplied in float64. Images are taken by the thousand, so that beside
+    and added up in float64; other weights are multiplied in float64. Images are taken by the thousand, so that next to
     the arguments and the result, 10,000 images in 1,001 resamples take some 20 MB.
 
     Args:
@@ -116,6 +116,35 @@ def hit_rates(packed: NDArray[np.uint8], weights: FloatArray) -> FloatArray:
     return rates.reshape(-1, len(IOU_PERCENTAGES), NUM_LEVELS)
 
 
+def drawn_hit_rates(packed: NDArray[np.uint8], weights: FloatArray) -> FloatArray:
+    """:func:`hit_rates` (B, 3, 255), NaN in a resample that draws none of the images."""
+    is_drawn = weights.sum(axis=1) > 0
+    if is_drawn.all():  # or all weights would be copied
+        return hit_rates(packed, weights)
+    rates = np.full((len(weights), len(IOU_PERCENTAGES), NUM_LEVELS), np.nan)
+    rates[is_drawn] = hit_rates(packed, weights[is_drawn])
+    return rates
+
+
+def mean_box_acc(best_iou: NDArray[np.float32], weights: FloatArray) -> FloatArray:
+    """BoxAcc where each map has one threshold of its own: the mean over IoU .3, .5 and .7, in each of B resamples.
+
+    Args:
+        best_iou: (N,) best IoU of each map at its threshold, in float32.
+        weights: (B, N) resampling weights.
+
+    Returns:
+        (B,) in %; NaN in a resample that draws none of the images.
+
+    >>> mean_box_acc(np.array([0.4, 0.8], dtype=np.float32), np.ones((1, 2))).round(1)
+    array([66.7])
+    """
+    limits = np.array(IOU_PERCENTAGES, dtype=np.float32) / np.float32(100)
+    passed = (best_iou[:, None] >= limits).sum(axis=1).astype(np.float64)  # (N,) of the three; sums are exact
+    values: FloatArray = 100 * (weights @ passed) / (len(limits) * drawn_images(weights))
+    return values
+
+
 def max_box_acc(rates: FloatArray) -> Statistics:
     """MaxBoxAcc: each IoU at the gray level that is best for these very images.
 
@@ -129,7 +158,7 @@ def max_box_acc(rates: FloatArray) -> Statistics:
 
 
 def best_levels(rates: FloatArray) -> NDArray[np.int64]:
-    """The gray level at which each IoU is passed most often, the lowest of ties.
+    """Find the gray level at which each IoU is passed most often, the lowest of ties.
 
     Level k stands for the thresholds of the protocol with floor(255 tau) = k, the first of which is
     ``THRESHOLDS[FIRST_THRESHOLD_OF_LEVEL[k]]`` of :mod:`sigcam_core.localization.protocol`.
@@ -164,6 +193,6 @@ def box_acc_at(rates: FloatArray, levels: NDArray[np.int64]) -> Statistics:
 
 
 def _named(accuracies: FloatArray) -> Statistics:
-    """The accuracies (..., 3) of the three IoUs by name, and their mean."""
+    """Name the accuracies (..., 3) of the three IoUs, and add their mean."""
     each = [accuracies[..., index] for index in range(len(IOU_PERCENTAGES))]
     return dict(zip(NAMES, [*each, np.mean(each, axis=0)], strict=True))

@@ -16,7 +16,7 @@ from .protocol import MAP_SIZE
 
 
 def labelled_boxes(boxes: BoxArray, image_size: tuple[int, int], size: int = MAP_SIZE) -> BoxArray:
-    """The boxes that the protocol finds in maps of the labelled pixels, one map a box.
+    """Compute the boxes that the protocol finds in maps of the labelled pixels, one map per box.
 
     A box covers the pixels x0 to x1 and y0 to y1 of its image, both ends included, and every pixel of the map that one
     of them reaches.

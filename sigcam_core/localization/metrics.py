@@ -5,8 +5,8 @@ not grow with the data set. What they do for one map is in :mod:`sigcam_core.loc
 
 In a :class:`torchmetrics.MetricCollection` metrics of different options count for themselves. Intervals come from
 evidence (:func:`sigcam_core.summarise.tables.table_with_intervals`), whose draws all maps share. The wrapper of
-torchmetrics works too if it gets tensors alone, since it draws nothing else anew: boxes in one tensor (N, M, 4), in
-which rows of four -1 stand for no box. It cannot stack figures that have names, so its copies are asked:
+torchmetrics works too if it gets tensors alone, since it redraws nothing else: boxes in one tensor (N, M, 4), in
+which rows of four -1 stand for no box. It cannot stack values that have names, so its copies are asked:
 
 >>> from torch.nn.utils.rnn import pad_sequence
 >>> from torchmetrics.wrappers import BootStrapper
@@ -44,6 +44,7 @@ from .protocol import (
     best_iou_per_threshold,
     check_boxes,
     check_masks,
+    curve_name,
     gt_loc_iou,
     iou_curves,
     pixel_average_precision,
@@ -60,6 +61,11 @@ class MaxBoxAcc(Metric):
 
     Args:
         multi_contour: take the best contour (V2), or only the largest.
+        with_holes: let boundaries of holes count as boxes, as the protocol does; without, OpenCV's RETR_EXTERNAL takes
+            the place of its RETR_TREE.
+
+    Raises:
+        SigcamError: if holes are left out of the largest contour.
 
     >>> metric = MaxBoxAcc()
     >>> score_map = torch.zeros(1, 32, 32)
@@ -73,13 +79,13 @@ class MaxBoxAcc(Metric):
     hits: Tensor
     num_images: Tensor
 
-    def __init__(self, multi_contour: bool = True, **kwargs: Any) -> None:
+    def __init__(self, multi_contour: bool = True, with_holes: bool = True, **kwargs: Any) -> None:
         super().__init__(**kwargs)
-        self.multi_contour = multi_contour
+        self.curve = curve_name(multi_contour, with_holes)
         shape = (len(IOU_PERCENTAGES), len(THRESHOLDS))
         self.add_state("hits", torch.zeros(shape, dtype=torch.int64), dist_reduce_fx="sum")
         self.add_state("num_images", torch.tensor(0), dist_reduce_fx="sum")
-        set_apart(self, multi_contour=bool(multi_contour))
+        set_apart(self, multi_contour=bool(multi_contour), with_holes=bool(with_holes))
 
     def update(self, score_maps: Array, boxes: Boxes) -> None:
         """Add score maps (N, H, W) in [0, 1] and, for each, its ground-truth boxes (M, 4) at the maps' size.
@@ -95,8 +101,9 @@ class MaxBoxAcc(Metric):
         checked_boxes = check_boxes(boxes, maps.shape)
         if not checked_boxes:
             return
-        curves = over_cores(partial(iou_curves, with_largest=not self.multi_contour), maps, checked_boxes)
-        best_iou = np.stack([curve["multi" if self.multi_contour else "largest"] for curve in curves])
+        find = partial(iou_curves, with_largest=self.curve == "largest", with_outer=self.curve == "outer")
+        curves = over_cores(find, maps, checked_boxes)
+        best_iou = np.stack([curve[self.curve] for curve in curves])
         hits = np.stack([(best_iou >= percentage / 100).sum(axis=0) for percentage in IOU_PERCENTAGES])
         self.hits += torch.from_numpy(hits).to(self.hits.device)
         self.num_images += len(maps)

@@ -16,7 +16,7 @@ from torch import Tensor
 from ..common.checks import BACKGROUND, IGNORE, OBJECT, check_object_value, check_score_maps, to_tensor
 from ..common.errors import fail
 from .compiled import compiled
-from .contours import NUM_LEVELS, BoxArray, iou_by_level, iou_of_each, largest_contour_box
+from .contours import NUM_LEVELS, BoxArray, iou_by_level, iou_of_each, largest_contour_box, outer_iou_by_level
 
 MAP_SIZE = 224  # pixels; the protocol of Choe et al. 2020 scores maps, boxes and masks at this size
 THRESHOLDS: NDArray[np.float64] = np.arange(0.0, 1.0, 0.001)
@@ -38,7 +38,7 @@ Boxes = Sequence[Tensor | BoxArray] | Tensor
 
 
 def iou_curves(
-    score_map: NDArray[np.floating[Any]], boxes: BoxArray, with_largest: bool = True
+    score_map: NDArray[np.floating[Any]], boxes: BoxArray, with_largest: bool = True, with_outer: bool = False
 ) -> dict[str, NDArray[np.float64]]:
     """IoU with the ground truth at all 1,000 thresholds, for every way of choosing boxes.
 
@@ -46,19 +46,23 @@ def iou_curves(
         score_map: (H, W) scores in [0, 1].
         boxes: (M, 4) ground-truth boxes at the size of the map.
         with_largest: give the curves of the largest contour too.
+        with_outer: give the curve of outer contours alone too.
 
     Returns:
         ``multi``: best IoU of any contour with any box; ``largest``: of the largest contour with any box;
-        ``largest_first``: of the largest contour with the first box. Each (1000,).
+        ``largest_first``: of the largest contour with the first box; ``outer``: best IoU of any outer contour with any
+        box, where boundaries of holes and what lies in holes do not count. Each (1000,).
     """
-    gray = to_gray(score_map)
-    curves = iou_by_level(gray, np.ascontiguousarray(boxes), with_largest)
+    gray, boxes = to_gray(score_map), np.ascontiguousarray(boxes)
+    curves = dict(zip(("multi", "largest", "largest_first"), iou_by_level(gray, boxes, with_largest), strict=False))
+    if with_outer:
+        curves["outer"] = outer_iou_by_level(gray, boxes)
     levels = levels_of(gray)
-    return {name: curve[levels] for name, curve in zip(("multi", "largest", "largest_first"), curves, strict=False)}
+    return {name: curve[levels] for name, curve in curves.items()}
 
 
 def gt_loc_box(score_map: NDArray[np.floating[Any]]) -> NDArray[np.int64]:
-    """The box that GT-Loc judges: that of the largest contour at tau = .2 (Choe et al. 2020).
+    """Find the box that GT-Loc judges: that of the largest contour at tau = .2 (Choe et al. 2020).
 
     Args:
         score_map: (H, W) scores in [0, 1].
@@ -90,19 +94,22 @@ def gt_loc_iou(score_map: NDArray[np.floating[Any]], boxes: BoxArray) -> tuple[f
 
 
 def to_gray(score_map: NDArray[np.floating[Any]]) -> NDArray[np.uint8]:
-    """A map (H, W) of scores in [0, 1] in 8 bits (H, W), rounded down as the protocol does."""
+    """Convert a map (H, W) of scores in [0, 1] to 8 bits (H, W), rounded down as the protocol does."""
     gray: NDArray[np.uint8] = np.ascontiguousarray((score_map * 255).astype(np.uint8))
     return gray
 
 
 def levels_of(gray: NDArray[np.uint8]) -> NDArray[np.int64]:
-    """The gray level (1000,) that each threshold cuts a map at."""
+    """Return the gray level (1000,) at which each threshold cuts a map."""
     levels: NDArray[np.int64] = (THRESHOLDS * gray.max()).astype(np.int64)
     return levels
 
 
 def best_iou_per_threshold(
-    score_map: Tensor | NDArray[np.floating[Any]], boxes: Tensor | BoxArray, multi_contour: bool = True
+    score_map: Tensor | NDArray[np.floating[Any]],
+    boxes: Tensor | BoxArray,
+    multi_contour: bool = True,
+    with_holes: bool = True,
 ) -> NDArray[np.float64]:
     """Best IoU with any ground-truth box at tau = 0, .001, ..., .999 (Choe et al. 2020, Section 3.2).
 
@@ -110,20 +117,34 @@ def best_iou_per_threshold(
         score_map: (H, W) scores in [0, 1].
         boxes: (M, 4) ground-truth boxes x0, y0, x1, y1 at the size of the map, M >= 1.
         multi_contour: take the best contour (MaxBoxAccV2), or only the largest (MaxBoxAcc as first published).
+        with_holes: let boundaries of holes count as boxes, as the protocol does; of several contours alone.
 
     Returns:
         (1000,) best IoU.
 
     Raises:
-        SigcamError: if the map is not two-dimensional, leaves [0, 1] or holds NaN, or a box is malformed.
+        SigcamError: if the map is not two-dimensional, leaves [0, 1] or holds NaN, a box is malformed, or holes are
+            left out of the largest contour.
     """
     checked_map = check_score_maps(to_tensor(score_map)[None])[0].numpy(force=True)
     checked_boxes = check_boxes([boxes], checked_map.shape)[0]
-    return iou_curves(checked_map, checked_boxes, not multi_contour)["multi" if multi_contour else "largest"]
+    curve = curve_name(multi_contour, with_holes)
+    return iou_curves(checked_map, checked_boxes, curve == "largest", curve == "outer")[curve]
+
+
+def curve_name(multi_contour: bool, with_holes: bool) -> str:
+    """Which of the curves of :func:`iou_curves` a way of choosing boxes is.
+
+    Raises:
+        SigcamError: if holes are left out of the largest contour.
+    """
+    if not multi_contour and not with_holes:
+        fail("the largest contour is found with holes as the protocol does: leave with_holes on, or multi_contour.")
+    return "multi" if multi_contour and with_holes else "outer" if multi_contour else "largest"
 
 
 def score_histograms(score_map: NDArray[np.floating[Any]], mask: NDArray[np.uint8]) -> NDArray[np.int64]:
-    """Counts of object and of background pixels a score bin, ignored pixels left out.
+    """Count object and background pixels per score bin, without ignored pixels.
 
     Args:
         score_map: (H, W) scores in [0, 1].

@@ -1,7 +1,7 @@
 """Whether a map belongs to its class: the pointing game, energy pointing, and grid pointing.
 
 Raw maps come in, not stretched ones, since these games ask about the sign of the evidence. Grids of images are chosen,
-composed and scored here; who loads the images is another room's business.
+composed and scored here; loading the images is another module's business.
 """
 
 import lazy_loader

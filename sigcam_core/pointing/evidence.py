@@ -37,7 +37,7 @@ NEEDS = {
 
 
 def measure(batch: MapBatch) -> dict[str, list[Any]]:
-    """The columns of N x R raw maps of the labels, image-major; None where an image has no box, or no masked object."""
+    """Compute the columns of N x R raw maps of the labels, image-major; None without a box, or a masked object."""
     return measure_once(batch, same_up_to_scale(batch.label_maps), _measure_resized, [name for name, _ in COLUMNS])
 
 
@@ -46,7 +46,7 @@ def _measure_resized(maps: Tensor, boxes: BoxArray, mask: NDArray[np.uint8] | No
 
 
 def measure_maps(maps: Tensor, boxes: BoxArray, mask: NDArray[np.uint8] | None) -> list[dict[str, Any]]:
-    """The raw quantities of several maps of one image.
+    """Measure the raw quantities of several maps of one image.
 
     Args:
         maps: (R, H, W) raw maps at the size of boxes and mask.
@@ -71,7 +71,7 @@ def pointing_statistics(rows: pd.DataFrame, weights: FloatArray) -> Statistics:
     """Class specificity in % of one network, method and head (Zhang et al. 2018; Wang et al. 2020).
 
     Args:
-        rows: evidence, one row an image.
+        rows: evidence, one row per image.
         weights: (B, N) resampling weights.
 
     Returns:

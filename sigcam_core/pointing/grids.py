@@ -4,7 +4,7 @@ The grid pointing game of Boehle et al. 2021 and Rao et al. 2022 (GridPG): image
 side by side, n x n of different classes, and the network sees the grid as one image. The boxes are exact and small,
 no other cell holds the class, and a map that knows no class scores 1 / n^2.
 
-The backbone runs once a grid; any number of heads and weights is scored from what it gives.
+The backbone runs once per grid; any number of heads and weights is scored from what it gives.
 """
 
 from __future__ import annotations
@@ -127,7 +127,7 @@ def compose_grids(images: Array, n: int) -> Tensor:
 
 
 def batches_of_rows(grids: Tensor, batch_size: int) -> list[Tensor]:
-    """Which images each batch of grids takes, as :func:`sigcam_core.prepare.images.image_batches` wants to know.
+    """Say which images each batch of grids takes, as :func:`sigcam_core.prepare.images.image_batches` wants to know.
 
     Args:
         grids: (G, n*n) rows of a manifest, as :func:`choose_grids` gives them.
@@ -161,7 +161,7 @@ def grid_batches(batches: Iterable[tuple[Tensor, Tensor, Tensor]], n: int) -> It
 
 @torch.no_grad()
 def grid_features(dual: DualBranch, images: Tensor) -> Tensor:
-    """What the backbone gives for grids, by one pass, if the network takes images of that size.
+    """Run the backbone on grids in one pass, if the network takes images of that size.
 
     Args:
         dual: the network.
@@ -192,7 +192,7 @@ def grid_features(dual: DualBranch, images: Tensor) -> Tensor:
 def grid_shares(
     features: Array, weight_rows: Sequence[Array] | Array, classes: Array, truncated: Sequence[bool] | Array
 ) -> Tensor:
-    """The grid pointing game of class activation maps, for any number of linear heads from one pass.
+    """Play the grid pointing game with class activation maps, for any number of linear heads from one pass.
 
     Args:
         features: (G, K, h, w) feature maps of grids; h and w are multiples of n.
@@ -227,7 +227,7 @@ def grid_shares(
 
 
 def grid_shares_of_maps(dual: DualBranch, features: Tensor, classes: Tensor, options: MapOptions) -> Tensor:
-    """The grid pointing game of any head and method that needs no further pass of the backbone.
+    """Play the grid pointing game with any head and method that needs no further pass of the backbone.
 
     Args:
         dual: the network.
@@ -253,6 +253,6 @@ def _side(classes: Tensor) -> int:
     """n, of classes (G, n*n)."""
     n = math.isqrt(classes.shape[-1])
     if classes.ndim != 2 or n * n != classes.shape[1]:
-        fail(f"classes of grids must have shape (G, n*n), one a cell, got {tuple(classes.shape)}.")
+        fail(f"classes of grids must have shape (G, n*n), one per cell, got {tuple(classes.shape)}.")
     check_grid_size(n)
     return n

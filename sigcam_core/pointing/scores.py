@@ -1,6 +1,6 @@
 """What the pointing games ask of raw maps: where a maximum lies, and which share of the positive energy lies where.
 
-Functions alone, without torchmetrics: whoever measures maps one by one does not wait for it to be loaded. The metrics
+Functions alone, without torchmetrics: code that measures maps one by one does not wait for it to be loaded. The metrics
 that add them up are in :mod:`sigcam_core.pointing.metrics`. What is float64 here is float32 on a device without
 float64, such as Apple's GPUs.
 """
@@ -23,7 +23,7 @@ TOLERANCE = 15  # pixels around the maximum, as published
 
 
 def pointing_hits(maps: Array, boxes: Boxes, tolerance: float = TOLERANCE) -> Tensor:
-    """Whether the maximum of each map lies in one of its boxes, or within ``tolerance`` of one (Zhang et al. 2018).
+    """Say whether the maximum of each map lies in one of its boxes, or within ``tolerance`` of one (Zhang et al. 2018).
 
     The first of equal maxima counts, row by row. A constant map points nowhere and misses.
 
@@ -53,7 +53,7 @@ def pointing_hits(maps: Array, boxes: Boxes, tolerance: float = TOLERANCE) -> Te
     place = flat.argmax(dim=1)  # (N,)
     points = torch.stack([place % maps.shape[2], place // maps.shape[2]], dim=1)  # (N, 2) x, y
     owner, corners = _all_boxes(checked, maps.device)
-    point = points[owner]  # (B, 2), one a box
+    point = points[owner]  # (B, 2), one per box
     # How far a point lies beyond a box along x and y; 0 within.
     beyond = widened(torch.maximum(corners[:, :2] - point, point - corners[:, 2:]).clamp_min(0))
     is_near = (beyond.square().sum(dim=1) <= tolerance**2).long()
@@ -100,22 +100,88 @@ def cell_shares(maps: Array, n: int) -> Tensor:
     >>> cell_shares(torch.ones(1, 4, 6, 6), n=2)
     tensor([[0.2500, 0.2500, 0.2500, 0.2500]], dtype=torch.float64)
     """
-    check_grid_size(n)
-    maps = to_tensor(maps)
-    if maps.ndim != 4 or maps.shape[1] != n * n:
-        fail(f"maps of grids must have shape (G, {n * n}, height, width), one map a cell, got {tuple(maps.shape)}.")
-    height, width = maps.shape[2:]
-    if height < n or width < n or height % n or width % n:
-        fail(f"maps of {height} x {width} cannot be cut into {n} x {n} cells: their sides must be multiples of {n}.")
-    positive = widened(maps).clamp_min(0).reshape(len(maps), n * n, n, height // n, n, width // n)
-    sums = positive.sum(dim=(3, 5)).flatten(2)  # (G, map, cell)
+    sums = _in_cells(maps, n).clamp_min(0).sum(dim=3)  # (G, map, cell)
     total = sums.sum(dim=2)
     shares: Tensor = sums.diagonal(dim1=1, dim2=2) / total.where(total > 0, 1.0)
     return shares
 
 
+def top_shares(maps: Array, n: int) -> Tensor:
+    """Share of each class's highest 1 / n^2 pixels that lies in its own cell: grid pointing that knows no zero.
+
+    :func:`cell_shares` counts what is above zero, so that it depends on where a map's zero lies, which neither a
+    softmax nor a threshold fixes. The order of the pixels does not: whatever is added to a map, and whatever positive
+    number it is multiplied by, this share stays. A map that knows no class scores 1 / n^2.
+
+    Args:
+        maps: (G, n*n, h, w), as for :func:`cell_shares`.
+        n: cells along each side.
+
+    Returns:
+        (G, n*n) float64 in [0, 1]. Of pixels that tie for the last places, each counts for the same part.
+
+    Raises:
+        SigcamError: if the shape does not fit.
+
+    >>> maps = torch.zeros(1, 4, 2, 4)
+    >>> maps[0, 0, 0] = torch.tensor([5.0, 1.0, 3.0, 0.0])  # its highest two pixels lie in cells 0 and 1
+    >>> top_shares(maps, n=2)
+    tensor([[0.5000, 0.2500, 0.2500, 0.2500]], dtype=torch.float64)
+    """
+    cells = _in_cells(maps, n)  # (G, map, cell, pixel)
+    num_kept = cells.shape[3]
+    flat = cells.flatten(2)
+    last = flat.topk(num_kept, dim=2).values[..., -1:, None]  # the value of the last place
+    above, tied = (cells > last).sum(dim=3).double(), (cells == last).sum(dim=3).double()  # (G, map, cell)
+    left = num_kept - above.sum(dim=2, keepdim=True)
+    kept = above + tied * left / tied.sum(dim=2, keepdim=True)
+    shares: Tensor = kept.diagonal(dim1=1, dim2=2) / num_kept
+    return shares
+
+
+def named_cells(maps: Array, n: int) -> Tensor:
+    """Whether the cell in which a map's mean is greatest is that of its class; it knows no zero either.
+
+    Args:
+        maps: (G, n*n, h, w), as for :func:`cell_shares`.
+        n: cells along each side.
+
+    Returns:
+        (G, n*n) float64: 1 or 0, and 1 / m where m cells tie for the greatest mean and the class's own is among them.
+
+    Raises:
+        SigcamError: if the shape does not fit.
+
+    >>> maps = torch.zeros(1, 4, 2, 2)
+    >>> maps[0, 0] = torch.tensor([[-1.0, -2.0], [-3.0, -4.0]])
+    >>> named_cells(maps, n=2)
+    tensor([[1.0000, 0.2500, 0.2500, 0.2500]], dtype=torch.float64)
+    """
+    means = _in_cells(maps, n).mean(dim=3)  # (G, map, cell)
+    is_greatest = (means == means.amax(dim=2, keepdim=True)).double()
+    shares: Tensor = (is_greatest / is_greatest.sum(dim=2, keepdim=True)).diagonal(dim1=1, dim2=2)
+    return shares
+
+
+def _in_cells(maps: Array, n: int) -> Tensor:
+    """Cut maps (G, n*n, h, w) into the pixels (G, map, cell, h w / n^2) of the cells of a grid, widened.
+
+    Raises:
+        SigcamError: if the shape does not fit.
+    """
+    check_grid_size(n)
+    maps = to_tensor(maps)
+    if maps.ndim != 4 or maps.shape[1] != n * n:
+        fail(f"maps of grids must have shape (G, {n * n}, height, width), one map per cell, got {tuple(maps.shape)}.")
+    height, width = maps.shape[2:]
+    if height < n or width < n or height % n or width % n:
+        fail(f"maps of {height} x {width} cannot be cut into {n} x {n} cells: their sides must be multiples of {n}.")
+    cells = widened(maps).reshape(len(maps), n * n, n, height // n, n, width // n)
+    return cells.permute(0, 1, 2, 4, 3, 5).reshape(len(maps), n * n, n * n, -1)
+
+
 def boxes_to_masks(boxes: Sequence[BoxArray], shape: tuple[int, int]) -> Tensor:
-    """The union of each image's boxes as a mask.
+    """Draw the union of each image's boxes as a mask.
 
     Args:
         boxes: N arrays (M, 4) x0, y0, x1, y1, inclusive pixels.
@@ -158,7 +224,7 @@ def check_grid_size(n: int) -> None:
 
 
 def _all_boxes(boxes: Sequence[BoxArray], device: torch.device) -> tuple[Tensor, Tensor]:
-    """The boxes of all images in a row: image of each (B,), and corners (B, 4)."""
+    """Stack the boxes of all images: image of each (B,), and corners (B, 4)."""
     counts = torch.tensor([len(image_boxes) for image_boxes in boxes])
     corners = torch.cat([torch.from_numpy(image_boxes) for image_boxes in boxes])
     return torch.arange(len(boxes)).repeat_interleave(counts).to(device), corners.to(device)

@@ -1,5 +1,5 @@
-"""First station: what is in a data set, and its images as networks take them.
+"""Stage 1: what is in a data set, and its images as networks take them.
 
-Manifests, decoding, augmented views. The other half of this station is the package ``data_scripts``, which makes
+Manifests, decoding, augmented views. The other half of this stage is the package ``data_scripts``, which makes
 manifests; everything after reads them.
 """

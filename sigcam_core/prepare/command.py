@@ -1,4 +1,4 @@
-"""The first station as the command that it is: ``python -m data_scripts``, in a process of its own.
+"""The first stage as the command that it is: ``python -m data_scripts``, in a process of its own.
 
 ``data_scripts`` and ``companion`` build on this package, so this package does not import them.
 """
@@ -22,7 +22,7 @@ def command_of(package: str, arguments: Sequence[str]) -> tuple[list[str], dict[
     """``python -m package`` with these arguments, and the environment in which it is found.
 
     Args:
-        package: that lies beside this one, ``data_scripts`` or ``companion``.
+        package: that lies next to this one, ``data_scripts`` or ``companion``.
         arguments: of its command.
 
     Raises:
@@ -31,7 +31,7 @@ def command_of(package: str, arguments: Sequence[str]) -> tuple[list[str], dict[
     if not (PROJECT / package / "__main__.py").is_file():
         asked = " ".join(["python -m", package, *arguments[:1]])
         fail(f"package {package} is not beside {PROJECT / 'sigcam_core'}: run `{asked}` in a checkout of the project.")
-    # The path finds the package beside this one, installed or not; -P keeps out what lies in the current folder.
+    # The path finds the package next to this one, installed or not; -P keeps out what lies in the current folder.
     paths = os.pathsep.join(filter(None, [str(PROJECT), os.environ.get("PYTHONPATH")]))
     return [sys.executable, "-P", "-m", package, *arguments], {**os.environ, "PYTHONPATH": paths}
 

@@ -1,6 +1,6 @@
 """What the files of a data set hold: a checksum of each image and mask, by which one that was replaced is noticed.
 
-``files.parquet`` beside the manifest has one row a file:
+``files.parquet`` next to the manifest has one row per file:
 
 ==========  =====  =======================================================
 column      type   meaning
@@ -43,7 +43,7 @@ class FileRecord(NamedTuple):
 
 
 def files_named(root: Path, table: pd.DataFrame) -> list[str]:
-    """The files that the rows of a manifest name, each once: those of every column whose first text is a file's name.
+    """List the files that a manifest's rows name, each once: all columns whose first text is a file's name.
 
     Args:
         root: folder that they are relative to.
@@ -79,7 +79,7 @@ def record_files(root: Path, table: pd.DataFrame) -> str:
 
 
 def recorded_files(root: Path) -> dict[str, FileRecord]:
-    """What was recorded of the files below ``root``; nothing for a data set that was prepared before files were.
+    """Read what was recorded of the files below ``root``; nothing for a data set prepared before files were recorded.
 
     Raises:
         SigcamError: if the record cannot be read.
@@ -117,7 +117,7 @@ def refuse_replaced(root: Path, name: str) -> None:
 
 
 def marks_of_files(root: Path, names: Iterable[str]) -> list[list[str | int]]:
-    """What tells a file from another of its name: its checksum if it was recorded, else its size and date.
+    """Mark each file by its recorded checksum, or else by its size and date.
 
     Args:
         root: folder of the manifest.

@@ -1,9 +1,10 @@
 """Files of images and masks, decoded to 8 bits: what is taken, what is refused, and by what rule pixels are made.
 
-Files are taken in the formats of :data:`FORMATS`, told by their first bytes and not by their names; of an animation or
-a file of several pages, the first. Their pixels become 8-bit RGB, or what else of :data:`CHANNELS` a network takes:
+Files are taken in the formats of :data:`FORMATS`, recognised by their first bytes and not by their names; of an
+animation or a file of several pages, the first. Their pixels become 8-bit RGB, or what else of :data:`CHANNELS` a
+network takes:
 
-- 16 bits a channel: the upper 8, floor(v / 256). That takes 0..65535 to 0..255, and returns 8-bit values exactly that
+- 16 bits per channel: the upper 8, floor(v / 256). That takes 0..65535 to 0..255, and returns 8-bit values exactly that
   were stored in 16 bits, be it as 257 v or as 256 v. 12 bits of a TIFF: likewise, floor(v / 16).
 - Numbers whose range the file does not tell (floats, signed or 32-bit ones) are refused, never guessed.
 - Transparent pixels lie on :data:`BACKGROUND`: round(alpha c + (1 - alpha) 255), alpha in [0, 1]. What an invisible
@@ -91,7 +92,7 @@ _TURNS = {
 def decode_image(
     path: Path, size: int, upright: bool = False, channels: int = 3, remedy: str = ""
 ) -> npt.NDArray[np.uint8]:
-    """An image, squashed to a square by antialiased bilinear interpolation.
+    """Decode an image, squashed to a square by antialiased bilinear interpolation.
 
     Args:
         path: of the file.
@@ -132,7 +133,7 @@ def check_channels(channels: int) -> None:
 
 
 def decode_values(path: Path) -> npt.NDArray[np.uint8]:
-    """The numbers that a mask stores, whatever its bits a pixel; colours become gray, and transparency is no matter.
+    """Decode the numbers that a mask stores, at any bit depth; colours become gray, and transparency is dropped.
 
     Args:
         path: of the file.
@@ -151,7 +152,7 @@ def decode_values(path: Path) -> npt.NDArray[np.uint8]:
             return np.array(image.convert("L"))
         numbers = np.array(image)
         if not np.isin(numbers, np.arange(256)).all():
-            fail(f"mask {path} holds numbers other than 0, 1, ..., 255: save it with 8 bits a pixel.")
+            fail(f"mask {path} holds numbers other than 0, 1, ..., 255: save it with 8 bits per pixel.")
         return numbers.astype(np.uint8)
 
 
@@ -175,7 +176,7 @@ def image_size(source: Path | bytes, name: str, remedy: str, *, upright: bool = 
 
 @contextmanager
 def _opened(source: Path | bytes, name: str, remedy: str) -> Iterator[ImageFile]:
-    """An image whose header is read and whose pixels are not; damage found while it is open is told in a sentence."""
+    """Open an image: its header is read, its pixels are not; damage found while it is open becomes an error message."""
     try:
         if isinstance(source, Path) and not stat.S_ISREG(source.stat().st_mode):
             fail(f"{name} is a folder, a pipe or a device, not a file: {remedy}.")
@@ -200,9 +201,9 @@ def _opened(source: Path | bytes, name: str, remedy: str) -> Iterator[ImageFile]
 
 
 def _refuse(source: Path | bytes, name: str, reason: str, remedy: str) -> NoReturn:
-    """Say that a file cannot be read. One that a link leads to is the user's own: preparing again does not mend it."""
+    """Say that a file cannot be read. One that a link leads to is the user's: preparing again does not repair it."""
     if remedy == PREPARE_AGAIN and isinstance(source, Path) and (own := source.resolve()) != source.absolute():
-        name, remedy = name.replace(str(source), str(own)), f"delete it or save it anew, and {PREPARE_AGAIN}"
+        name, remedy = name.replace(str(source), str(own)), f"delete it or save it again, and {PREPARE_AGAIN}"
     fail(f"{name} cannot be read ({reason}): {remedy}.")
 
 
@@ -241,9 +242,9 @@ def _orientation(image: ImageFile) -> int:
 
 
 def _eight_bits(image: ImageFile, path: Path) -> Image.Image:
-    """The pixels in 8 bits a channel, as gray, RGB or RGBA, not turned; what is transparent is still so."""
+    """Convert pixels to 8 bits per channel, as gray, RGB or RGBA, not turned; what is transparent stays so."""
     if image.mode in _NO_RANGE and not (image.mode == "I" and isinstance(image, PngImageFile)):
-        fail(f"image {path} holds {_NO_RANGE[image.mode]}: convert it to gray or RGB of 8 or 16 bits a channel first.")
+        fail(f"image {path} holds {_NO_RANGE[image.mode]}: convert it to gray or RGB of 8 or 16 bits per channel.")
     if image.mode.startswith("I"):
         return _upper_bits(image)
     image.load()
@@ -256,7 +257,7 @@ def _eight_bits(image: ImageFile, path: Path) -> Image.Image:
 
 
 def _opaque(picture: Image.Image) -> Image.Image:
-    """A picture on :data:`BACKGROUND` where it is transparent."""
+    """Put a picture on :data:`BACKGROUND` where it is transparent."""
     if picture.mode != "RGBA":
         return picture
     canvas = Image.new("RGB", picture.size, BACKGROUND)
@@ -265,7 +266,7 @@ def _opaque(picture: Image.Image) -> Image.Image:
 
 
 def _upper_bits(image: ImageFile) -> Image.Image:
-    """The upper 8 bits of 16-bit grays, as gray or RGBA."""
+    """Take the upper 8 bits of 16-bit grays, as gray or RGBA."""
     bits, negative = 16, False
     if isinstance(image, TiffImageFile):
         bits = max(image.tag_v2.get(BITSPERSAMPLE, (16,)))

@@ -81,7 +81,7 @@ def load_masks(manifest: Manifest, size: int, column: str = "mask", values: Sequ
 def known_masks(
     manifest: Manifest, size: int, column: str = "mask", values: Sequence[int] = MASK_VALUES
 ) -> list[npt.NDArray[np.uint8] | None]:
-    """The masks of :func:`load_masks` where not every image has one.
+    """Load the masks of :func:`load_masks` where not every image has one.
 
     Args:
         manifest: the N images.
@@ -117,7 +117,7 @@ def known_masks(
 
 
 def has_masks(manifest: Manifest) -> bool:
-    """Whether any image has a mask."""
+    """Say whether any image has a mask."""
     return bool(manifest.table["mask"].map(is_file_name).any())
 
 
@@ -155,7 +155,7 @@ def scale_boxes(
 
 
 def scaled_boxes(manifest: Manifest, size: int) -> list[npt.NDArray[np.int64]]:
-    """The boxes of every image, scaled by :func:`scale_boxes` from the original image's pixels.
+    """Scale the boxes of every image with :func:`scale_boxes` from the original image's pixels.
 
     Args:
         manifest: the N images.
@@ -234,7 +234,7 @@ def image_batches(
 
     Args:
         manifest: images to go through.
-        batch_size: images a batch; the last one may be smaller.
+        batch_size: images per batch; the last one may be smaller.
         form: side of the square input in pixels, and what :func:`normalize` takes, for each channel of the images.
         view: how the images are augmented; ``None`` shows them as they are.
         batches: rows in the manifest of each batch, int64 (B,), instead of all rows in their order.

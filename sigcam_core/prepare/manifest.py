@@ -1,6 +1,6 @@
 """Manifests: what is in a data set.
 
-A manifest is one Parquet file with one row an image, and ``manifest.json`` beside it:
+A manifest is one Parquet file with one row per image, and ``manifest.json`` next to it:
 
 =============  ================  ===========================================================================
 column         type              meaning
@@ -51,7 +51,7 @@ class Manifest:
 
     Attributes:
         name: name of the data set.
-        table: one row an image, columns as in the module's table, index 0 to N - 1.
+        table: one row per image, columns as in the module's table, index 0 to N - 1.
         class_names: the C names; ``table["label"]`` indexes them.
         root: folder that the paths are relative to.
         checksum: SHA-256 of the rows of the whole data set (a split keeps it).
@@ -82,7 +82,7 @@ class Manifest:
         return len(self.class_names)
 
     def split(self, name: str) -> Manifest:
-        """The rows of one split, in their order.
+        """Select the rows of one split, in their order.
 
         Args:
             name: ``train``, ``val`` or ``test``.
@@ -94,7 +94,7 @@ class Manifest:
         return self.take(np.flatnonzero(self.table["split"] == name))
 
     def take(self, rows: Sequence[int] | npt.NDArray[np.int64]) -> Manifest:
-        """The images at ``rows``, in that order; labels and checksum stay those of the whole data set.
+        """Take the images at ``rows``, in that order; labels and checksum stay those of the whole data set.
 
         Args:
             rows: (M,) positions in the table, from 0 to N - 1; the same one may come twice.
@@ -111,7 +111,7 @@ class Manifest:
         return replace(self, table=self.table.iloc[indices].reset_index(drop=True))
 
     def of_image(self, image_id: str) -> Manifest:
-        """The one image of that name.
+        """Select the one image of that name.
 
         Args:
             image_id: as in the table.
@@ -126,7 +126,7 @@ class Manifest:
         return self.take([names.index(image_id)])
 
     def locate(self, name: str | PurePath) -> Path:
-        """The file that a row names: every file of a data set is found here, so that none lies outside of its folder.
+        """Find the file that a row names, which must lie in the data set's folder; all files are found here.
 
         Links are followed, wherever they lead.
 
@@ -178,13 +178,13 @@ def write_manifest(
     class_names: Sequence[str],
     parameters: dict[str, Any] | None = None,
 ) -> Manifest:
-    """Check ``table`` and write it as a manifest, with ``manifest.json`` and a record of its files beside it.
+    """Check ``table`` and write it as a manifest, with ``manifest.json`` and a record of its files next to it.
 
     The Parquet file comes last: while it is missing, the data set is not ready.
 
     Args:
         path: Parquet file to write; image paths in ``table`` are relative to its folder.
-        table: one row an image. Paths may be :class:`pathlib.Path`, ids whole numbers, boxes arrays or tensors (M, 4);
+        table: one row per image. Paths may be :class:`pathlib.Path`, ids whole numbers, boxes arrays or tensors (M, 4);
             the manifest has text and lists instead.
         name: name of the data set.
         class_names: the C class names.
@@ -220,7 +220,7 @@ def read_manifest(path: Path | str) -> Manifest:
     """Read and check a manifest.
 
     Args:
-        path: the Parquet file; the JSON file of the same name lies beside it.
+        path: the Parquet file; the JSON file of the same name lies next to it.
 
     Raises:
         SigcamError: if the file or its JSON is missing or unreadable, a column is missing or of another type, an id
@@ -256,12 +256,12 @@ def read_manifest(path: Path | str) -> Manifest:
 
 
 def is_file_name(value: object) -> TypeGuard[str | PurePath]:
-    """Whether a cell of a table can name a file: text or a path."""
+    """Say whether a cell of a table can name a file: text or a path."""
     return isinstance(value, str | PurePath)
 
 
 def is_whole(value: object) -> bool:
-    """Whether a cell of a table is a whole number, stored as one."""
+    """Say whether a cell of a table is a whole number, stored as one."""
     return isinstance(value, int | np.integer) and not isinstance(value, bool)
 
 
@@ -281,7 +281,7 @@ def _plain(column: pd.Series[Any]) -> list[Any]:
 
 
 def _in_plain_types(table: pd.DataFrame) -> pd.DataFrame:
-    """A table whose ids and file names are text and whose boxes are lists of whole numbers, where that is plain."""
+    """Convert ids and file names to text and boxes to lists of whole numbers, where that is unambiguous."""
     plain = table.copy(deep=False)
     for column in table.columns:
         change = {"image_id": _id_as_text, "boxes": _whole_boxes}.get(str(column), _name_as_text)

@@ -28,7 +28,7 @@ Calls = dict[str, list[Call]]
 
 @torch.no_grad()
 def record_calls(network: nn.Module, images: Tensor) -> Calls:
-    """What every module of a network gives, in a pass over images (N, 3, H, W)."""
+    """Record what every module of a network gives, in a pass over images (N, 3, H, W)."""
     calls: Calls = {}
     begun: list[int] = []
     events = iter(range(1 << 62))
@@ -69,7 +69,7 @@ def _zeros(tensor: Tensor) -> Tensor:
 
 
 def mapped(function: Callable[[Tensor], Tensor], value: Any) -> Any:
-    """The same structure of tuples, lists and dictionaries with the function's results in place of its tensors.
+    """Map the tensors in a structure of tuples, lists and dictionaries through a function.
 
     >>> mapped(torch.neg, (torch.ones(1), {"a": torch.zeros(1), "b": None}))
     (tensor([-1.]), {'a': tensor([-0.]), 'b': None})
@@ -99,21 +99,21 @@ def tensors_of(value: Any) -> Iterator[Tensor]:
 
 
 def first_tensor(value: Any) -> Tensor | None:
-    """The first tensor in a structure, if there is one."""
+    """Find the first tensor in a structure, if there is one."""
     return next(tensors_of(value), None)
 
 
 def put_first(tensor: Tensor, value: Any) -> Any:
-    """The same structure with another first tensor."""
+    """Replace the first tensor in a structure."""
     left = [tensor]
     return mapped(lambda own: left.pop() if left else own, value)
 
 
 def is_before(calls: list[Call], cut: Call) -> bool:
-    """Whether a module was called, and each call was over when the other began."""
+    """Say whether a module was called, and each call was over when the other began."""
     return bool(calls) and all(call.end < cut.start for call in calls)
 
 
 def is_behind(calls: list[Call], cut: Call) -> bool:
-    """Whether a module was called, and each call began when the other was over."""
+    """Say whether a module was called, and each call began when the other was over."""
     return bool(calls) and all(call.start > cut.end for call in calls)

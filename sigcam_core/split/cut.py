@@ -120,7 +120,7 @@ class StandIn(nn.Module):
         """Draw nothing: the parameters are the other module's."""
 
     def forward(self, *_: Any, **__: Any) -> Any:
-        """What the module gave for the probe image, with zeros for its numbers, or with the features at the cut."""
+        """Return the module's output for the probe image, its numbers zeroed, or with the features at the cut."""
         outputs = self.passing.of_batch(self.recorded)
         return put_first(_FEATURES.get(), outputs) if self.gives_features else outputs
 
@@ -164,7 +164,7 @@ class Behind(nn.Module):
 
 
 def up_to(network: nn.Module, calls: Calls, cut: Call) -> tuple[UpTo, list[nn.Module]]:
-    """The network up to the output of one call, and the containers in it, which are copies.
+    """Copy the network up to the output of one call, and list the containers in it, which are copies.
 
     Modules that ran only behind the cut are not its own.
     """
@@ -192,7 +192,7 @@ def drop_unused(part: UpTo, containers: list[nn.Module], images: Tensor) -> None
 
 
 def behind(network: nn.Module, calls: Calls, cut: Call, picture: Tensor, constants: set[str]) -> Behind | None:
-    """The network from the output of one call on, or ``None`` if it also depends on something else before that.
+    """Copy the network behind the output of one call, or return ``None`` if it also depends on anything before it.
 
     Args:
         network: the network.
@@ -222,19 +222,19 @@ def behind(network: nn.Module, calls: Calls, cut: Call, picture: Tensor, constan
 
 
 def _is_at(own: list[Call], cut: Call) -> bool:
-    """Whether the call at the cut is one of this module, whatever it is called here."""
+    """Say whether the call at the cut is one of this module, whatever it is called here."""
     return any(call is cut for call in own)
 
 
 def _is_around(name: str, own: list[Call], calls: Calls, cut: Call) -> bool:
-    """Whether the call at the cut belongs to one of this module, or the module is a list of modules that ran."""
+    """Say whether the call at the cut belongs to one of this module, or the module is a list of modules that ran."""
     if own:
         return len(own) == 1 and own[0].start < cut.start and own[0].end > cut.end
     return any(other.startswith(f"{name}.") for other in calls)
 
 
 def _rebuilt(module: nn.Module, name: str, kept: Callable[[nn.Module, str], nn.Module]) -> nn.Module:
-    """The same module with other children, and tables of parameters and buffers of its own."""
+    """Copy a module with other children, and tables of parameters and buffers of its own."""
     copied = shallow_copy(module, ())
     for child_name, child in module._modules.items():
         path = f"{name}.{child_name}" if name else child_name
@@ -246,7 +246,7 @@ def _rebuilt(module: nn.Module, name: str, kept: Callable[[nn.Module, str], nn.M
 
 @torch.enable_grad()
 def _owns_what_it_needs(part: Behind, containers: list[nn.Module], features: Tensor) -> bool:
-    """Whether nothing that stands in for others has a part in the logits, however small."""
+    """Say whether nothing that stands in for others has a part in the logits, however small."""
     others: list[Tensor] = []
     part.passing.leaves = others
     try:

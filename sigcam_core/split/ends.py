@@ -1,6 +1,6 @@
 """The end of a network: the layer that gives its logits, and what is made of them behind it.
 
-Features, probabilities and logits are all rows of numbers. They are told apart by what the network makes of noise in
+Features, probabilities and logits are all rows of numbers. They are distinguished by what the network makes of noise in
 place of what its last layer gives: logits may become any number, probabilities stay in [0, 1], and what an activation
 lets through is never far below zero. Trained values tell nothing here: small logits may lie in [0, 1] by chance.
 """
@@ -34,7 +34,7 @@ RECTIFIED = 0.5
 
 @torch.no_grad()
 def without_probabilities(network: nn.Module, inputs: Tensor) -> tuple[nn.Module, bool]:
-    """A network without the layer of probabilities at its end, where it has one, and whether that is a sigmoid.
+    """Remove the layer of probabilities at a network's end, if it has one, and say whether it is a sigmoid.
 
     The layer is found by what it gives, which is what the network gives, so that any ``forward`` may call it. The
     network itself is left as it is: what holds the layer is copied, parameters are shared.
@@ -71,7 +71,7 @@ def without_probabilities(network: nn.Module, inputs: Tensor) -> tuple[nn.Module
 
 
 def _replaced(network: nn.Module, old: nn.Module, new: nn.Module) -> nn.Module:
-    """The same network with a module of it replaced: modules around it are shallow copies, all others its own."""
+    """Replace a module of a network: modules around it become shallow copies, all others are shared."""
     if network is old:
         return new
     children = {name: child and _replaced(child, old, new) for name, child in network._modules.items()}
@@ -119,7 +119,7 @@ def check_gives_logits(network: nn.Module, inputs: Tensor, model: nn.Module, num
 
 @torch.no_grad()
 def _swung(network: nn.Module, inputs: Tensor, layer: nn.Module | None, weight: nn.Parameter | None) -> Tensor:
-    """Outputs (3, C) for noise in place of what a layer gives, or of a matrix of weights: large, its negative, small.
+    """Compute outputs (3, C) for noise in place of a layer's output or a weight matrix: large, its negative, small.
 
     Where there is neither, the inputs are varied instead.
     """
@@ -145,7 +145,7 @@ def _noise(scale: float, like: Tensor, shape: tuple[int, ...]) -> Tensor:
 
 
 def _puts_noise(scale: float) -> Callable[[nn.Module, Any, Any], Any]:
-    """A hook that puts noise in place of what a layer gives, the same at all places.
+    """Make a hook that puts noise in place of a layer's output, the same at all places.
 
     Where it differed from place to place, the greatest over many of them would be positive for noise of either sign,
     as behind an activation.
@@ -164,7 +164,7 @@ def _puts_noise(scale: float) -> Callable[[nn.Module, Any, Any], Any]:
 
 
 def _add_up_to_one(outputs: Tensor) -> bool:
-    """Whether each row does."""
+    """Say whether each row does."""
     return bool((outputs.sum(dim=1) - 1).abs().max() < ROUNDING)
 
 
@@ -178,12 +178,12 @@ def _is_norm(layer: nn.Module) -> bool:
 
 
 def _gives_maps_of_classes(layer: nn.Module, classes: int) -> bool:
-    """Whether a layer is a convolution of single places to classes, as SqueezeNet's, whose ReLU comes behind it."""
+    """Say whether a layer is a convolution of single places to classes, as SqueezeNet's, whose ReLU comes behind it."""
     return isinstance(layer, nn.Conv2d) and layer.out_channels == classes and max(layer.kernel_size) == 1
 
 
 def _is_layer(module: nn.Module) -> bool:
-    """Whether a module is a norm, or has a matrix of weights, its own or one that a parametrisation makes."""
+    """Say whether a module is a norm, or has a matrix of weights, its own or one that a parametrisation makes."""
     if list(module.children()) and not hasattr(module, "parametrizations"):
         return False
     has_matrix = any(parameter.ndim > 1 for parameter in module.parameters())
@@ -192,7 +192,7 @@ def _is_layer(module: nn.Module) -> bool:
 
 @torch.enable_grad()
 def _last_layer(network: nn.Module, inputs: Tensor) -> tuple[nn.Module | None, int]:
-    """The layer called last on which the outputs depend, and the number of outputs."""
+    """Find the layer called last on which the outputs depend, and the number of outputs."""
     called: list[tuple[nn.Module, Tensor]] = []
 
     def note(layer: nn.Module, _: object, outputs: Any) -> None:
@@ -212,7 +212,7 @@ def _last_layer(network: nn.Module, inputs: Tensor) -> tuple[nn.Module | None, i
 
 
 def _weight_of_classes(network: nn.Module, inputs: Tensor, classes: int) -> nn.Parameter | None:
-    """A matrix (C, K) or (K, C) that belongs to no layer, whose row or column of a class makes that class's output."""
+    """Find a matrix (C, K) or (K, C) of no layer, whose row or column of a class makes that class's output."""
     containers = [m for name, m in network.named_modules() if "parametrizations" not in name and not _is_layer(m)]
     weights: list[nn.Parameter] = [own for container in containers for own in container.parameters(recurse=False)]
     for weight in weights:
@@ -223,7 +223,7 @@ def _weight_of_classes(network: nn.Module, inputs: Tensor, classes: int) -> nn.P
 
 @torch.enable_grad()
 def _is_of_classes(network: nn.Module, inputs: Tensor, weight: nn.Parameter, classes: int) -> bool:
-    """Whether the first output depends on the first row of a matrix (C, K), or column of (K, C), and on no other."""
+    """Say whether the first output depends on the first row of a matrix (C, K), or column of (K, C), alone."""
     was_trained = weight.requires_grad
     weight.requires_grad_(True)
     try:

@@ -48,7 +48,7 @@ class ChannelsFirst(nn.Module):
     """Feature maps (N, h, w, K) to (N, K, h, w)."""
 
     def forward(self, features: Tensor) -> Tensor:
-        """Maps (N, h, w, K) to (N, K, h, w) by other strides; nothing is copied."""
+        """Permute maps (N, h, w, K) to (N, K, h, w) by other strides; nothing is copied."""
         return features.permute(0, 3, 1, 2)
 
 
@@ -61,7 +61,7 @@ class Part(nn.Module):
         self.method = method
 
     def forward(self, inputs: Tensor) -> Tensor:
-        """What the method gives of images (N, 3, H, W), or of features."""
+        """Call the method on images (N, 3, H, W), or on features."""
         outputs: Tensor = getattr(self.network, self.method)(inputs)
         return outputs
 
@@ -90,13 +90,13 @@ class FirstToken(nn.Module):
 
 
 def shallow_copy(network: nn.Module, names: Collection[str], **replaced: nn.Module) -> nn.Module:
-    """The same network, parameters shared, with only the named children, some of them replaced."""
+    """Copy a network with only the named children, some of them replaced; parameters are shared."""
     copied = copy.copy(network)
     copied._modules = {name: replaced.get(name, child) for name, child in network._modules.items() if name in names}
     return copied
 
 
 def sequence(*modules: nn.Module) -> nn.Module:
-    """The modules in a row, as few as are needed."""
+    """Chain the modules, as few as are needed."""
     needed = [module for module in modules if not isinstance(module, nn.Identity)]
     return needed[0] if len(needed) == 1 else nn.Sequential(*needed)

@@ -41,14 +41,14 @@ def observed_splits(model: nn.Module, probe: Tensor) -> Iterator[Split]:
 
 
 def _cuts(calls: Calls) -> list[Call]:
-    """Calls of modules that ran once and gave maps (1, K, h, w) or tokens (1, L, K), the last first."""
+    """List the calls of modules that ran once and gave maps (1, K, h, w) or tokens (1, L, K), the last first."""
     once = [own[0] for name, own in _by_first_name(calls) if name and len(own) == 1]
     found = [call for call in once if (features := first_tensor(call.outputs)) is not None and _has_places(features)]
     return sorted(found, key=lambda call: -call.end)
 
 
 def _by_first_name(calls: Calls) -> list[tuple[str, list[Call]]]:
-    """The calls of each module once."""
+    """List the calls of each module once."""
     return [(name, own) for name, own in calls.items() if name == own[0].name]
 
 
@@ -82,7 +82,7 @@ def _splits_at(
 def _head_behind(
     model: nn.Module, calls: Calls, cut: Call, features: Tensor, probe: Tensor, expected: Tensor, constants: set[str]
 ) -> Behind | None:
-    """The part behind the cut, or ``None`` if the logits also depend on something else that is before it."""
+    """Build the part behind the cut, or return ``None`` if the logits also depend on something else before it."""
     picture = probe.new_zeros(()).expand(probe.shape)
     for kept in (set[str](), constants) if constants else (set[str](),):
         try:
@@ -96,7 +96,7 @@ def _head_behind(
 
 @torch.enable_grad()
 def _depends_on_places(head: nn.Module, features: Tensor, to_maps: nn.Module) -> bool:
-    """Whether a gradient of the logits reaches places of the maps, which that of a class token alone does not."""
+    """Say whether a gradient of the logits reaches places of the maps, which that of a class token alone does not."""
     leaf = features.detach().clone().requires_grad_()
     logits = head(leaf.clone())
     weights = torch.linspace(1, 2, logits.shape[1], dtype=logits.dtype, device=logits.device)
@@ -105,7 +105,7 @@ def _depends_on_places(head: nn.Module, features: Tensor, to_maps: nn.Module) ->
 
 
 def _classifier(model: nn.Module, calls: Calls, cut: Call, num_classes: int) -> list[nn.Module] | None:
-    """The dropouts and the one linear layer that are called behind the cut, or ``None`` where there are more."""
+    """Find the dropouts and the one linear layer called behind the cut, or return ``None`` where there are more."""
     modules = dict(model.named_modules())
     names = sorted((call.start, name) for name, own in _by_first_name(calls) for call in own if call.start > cut.end)
     called = [modules[name] for _, name in names]
@@ -116,7 +116,7 @@ def _classifier(model: nn.Module, calls: Calls, cut: Call, num_classes: int) -> 
 
 
 def _takes_another_size(model: nn.Module, before: nn.Module, head: Behind, probe: Tensor) -> bool:
-    """Whether the parts make up the network for images half as large again too."""
+    """Say whether the parts make up the network for images half as large again too."""
     larger = nn.functional.interpolate(probe, scale_factor=1.5, mode="nearest")
     head.takes_any_size = True
     try:

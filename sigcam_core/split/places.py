@@ -14,8 +14,8 @@ MOST_PREFIX_TOKENS = 8  # the class token, one of distillation, a few registers
 SPOTS = ((0.2, 0.7), (0.7, 0.2), (0.4, 0.9), (0.9, 0.4), (0.1, 0.4), (0.6, 0.1), (0.3, 0.3), (0.8, 0.8))
 """Places in the picture, in parts of its height and width, none of which a flip or a turn leaves where it is."""
 FOUND = 0.75
-"""Of the spots that are seen, how many must be seen in their place; of tokens in another order hardly any is."""
-LARGE = 6  # places a side from which on the neighbour of a place is near enough: layers look beyond their places
+"""Share of the visible spots that must be seen in their place; of tokens in another order hardly any is."""
+LARGE = 6  # places per side from which on the neighbour of a place is near enough: layers look beyond their places
 SEEN = 2.0
 """A spot is seen if it changes one place of the maps by more than so many times what it changes the average place."""
 
@@ -52,7 +52,7 @@ def _grids(tokens: int, calls: Calls, picture: Tensor) -> list[tuple[int, int]]:
 
 @torch.no_grad()
 def lie_in_place(features: nn.Module, to_maps: nn.Module, picture: Tensor) -> bool:
-    """Whether what changes in a spot of the picture changes the maps most in the place of that spot.
+    """Say whether what changes in a spot of the picture changes the maps most in the place of that spot.
 
     Some transformers sort their tokens in windows, or put tokens of other kinds behind the patches; laid out in rows,
     such tokens would make a map whose places mean nothing. A spot that changes all places alike, as it does where new

@@ -17,11 +17,11 @@ WRAPPERS = (nn.DataParallel, nn.parallel.DistributedDataParallel)
 USUAL = 3
 """Channels of most pictures."""
 SIDES = (28, 32, 48, 64, 96, 112, 128, 160, 192, 227, 240, 256, 288, 299, 320, 384, 448, 512)
-"""Sides of images that networks are made for, beside 224, tried for a network that fails on images of that side."""
+"""Sides of images that networks are made for, besides 224, tried for a network that fails on images of that side."""
 
 
 def unwrapped(model: nn.Module) -> nn.Module:
-    """The network inside what PyTorch wraps around networks: ``DataParallel``, its like, and ``torch.compile``.
+    """Unwrap a network from PyTorch's wrappers: ``DataParallel``, its like, and ``torch.compile``.
 
     >>> unwrapped(nn.DataParallel(nn.Identity()))
     Identity()
@@ -91,7 +91,7 @@ def _refuse_failed(model: nn.Module, probe: Tensor, error: Exception) -> NoRetur
 
 
 def _runs(model: nn.Module, images: Tensor) -> bool:
-    """Whether a network, in evaluation mode, takes images of this size."""
+    """Say whether a network, in evaluation mode, takes images of this size."""
     try:
         model(images)
     except Exception:  # a forward may raise anything
@@ -100,7 +100,7 @@ def _runs(model: nn.Module, images: Tensor) -> bool:
 
 
 def logits_of(outputs: Any) -> Any:
-    """The logits in what a classifier gives: itself, its ``logits``, or the first of a tuple.
+    """Find the logits in what a classifier returns: itself, its ``logits``, or the first of a tuple.
 
     >>> logits_of({"loss": None, "logits": torch.zeros(1, 2)}).shape
     torch.Size([1, 2])
@@ -113,7 +113,7 @@ def logits_of(outputs: Any) -> Any:
 
 
 def agree(logits: Any, expected: Tensor) -> bool:
-    """Whether what a part gives are the expected logits up to rounding; it may be anything."""
+    """Say whether what a part gives are the expected logits up to rounding; it may be anything."""
     if not isinstance(logits, Tensor) or logits.shape != expected.shape:
         return False
     tolerance = torch.finfo(expected.dtype).eps ** 0.75  # 6e-6 in float32; the same layers give the same numbers
@@ -185,14 +185,14 @@ def _noise(network: nn.Module, channels: int, size: tuple[int, int] | None = Non
 
 
 def _inwards(model: nn.Module) -> Iterator[nn.Module]:
-    """A network, its largest child, the largest of that one's, and so on."""
+    """Yield a network, its largest child, the largest of that one's, and so on."""
     yield model
     if children := [child for child in model.children() if any(True for _ in child.parameters())]:
         yield from _inwards(largest(children))
 
 
 def largest(modules: list[nn.Module]) -> nn.Module:
-    """The module with the most parameters."""
+    """Find the module with the most parameters."""
     return max(modules, key=lambda module: sum(parameter.numel() for parameter in module.parameters()))
 
 
@@ -232,7 +232,7 @@ def drawn_classifier(model: nn.Module, num_classes: int) -> Iterator[None]:
 
 
 def has_hooks(layer: nn.Module) -> bool:
-    """Whether something may change what a layer computes from its own ``weight``: hooks, or parametrisations."""
+    """Say whether something may change what a layer computes from its own ``weight``: hooks, or parametrisations."""
     return bool(layer._forward_pre_hooks or layer._forward_hooks or hasattr(layer, "parametrizations"))
 
 

@@ -69,7 +69,7 @@ def _splits_of_children(model: nn.Module, children: dict[str, nn.Module]) -> Ite
 
 
 def _splits_at_any_child(body: list[nn.Module], classifier: nn.Module) -> Iterator[Split]:
-    """The last few children, whatever they are, belong to the head: pooling of one's own, norms, activations."""
+    """Propose the last few children, whatever they are, as the head: custom pooling, norms, activations."""
     for count in range(1, min(MANY, len(body) - 1) + 1):
         kept, rest = body[:-count], body[-count:]
         for head in (nn.Sequential(*rest, nn.Flatten(1), classifier), nn.Sequential(*rest, classifier)):
@@ -77,7 +77,7 @@ def _splits_at_any_child(body: list[nn.Module], classifier: nn.Module) -> Iterat
 
 
 def _splits_of_wrapped(children: list[nn.Module], probe: Tensor) -> Iterator[Split]:
-    """A wrapper around a network that has most of its parameters, alone or behind what makes images ready for it."""
+    """Propose splits of a wrapper whose network has most of the parameters, alone or behind preprocessing."""
     if not any(True for child in children for _ in child.parameters()):
         return
     network = largest(children)

@@ -51,7 +51,7 @@ class CopyFeatures(nn.Module):
     """A copy of the features, for a head that would change them in place and leave the other head with the change."""
 
     def forward(self, features: Tensor) -> Tensor:
-        """The same numbers, in memory of their own."""
+        """Copy the features, so that they have memory of their own."""
         return features.clone()
 
 
@@ -92,7 +92,7 @@ def _expected_logits(model: nn.Module, probe: Tensor) -> Tensor:
 
 @torch.no_grad()
 def recomposes(model: nn.Module, split: Split, probe: Tensor | None = None) -> bool:
-    """Whether ``head(features(x)) == model(x)`` on a probe image."""
+    """Say whether ``head(features(x)) == model(x)`` on a probe image."""
     probe = probe_image(model) if probe is None else probe
     own = {id(parameter) for parameter in model.parameters()}
     is_shared = any(id(parameter) in own for parameter in split.head.parameters())
@@ -102,7 +102,7 @@ def recomposes(model: nn.Module, split: Split, probe: Tensor | None = None) -> b
 
 
 def _gives(split: Split, probe: Tensor, expected: Tensor) -> bool:
-    """Whether the parts give maps, and the expected logits up to rounding."""
+    """Say whether the parts give maps, and the expected logits up to rounding."""
     with evaluation_mode(*split):
         try:
             features = split.features(probe)
@@ -114,7 +114,7 @@ def _gives(split: Split, probe: Tensor, expected: Tensor) -> bool:
 
 
 def _holds_a_stage(split: Split, probe: Tensor) -> bool:
-    """Whether the head looks at neighbouring places: maps before it are not the last ones.
+    """Say whether the head looks at neighbouring places: maps before it are not the last ones.
 
     It does where a convolution wider than one place gives more than one place, or where there is more than one layer
     of attention. So it does where the maps are still the picture.
@@ -142,9 +142,9 @@ def _is_attention(module: nn.Module) -> bool:
 
 @torch.no_grad()
 def leaving_features_alone(split: Split, probe: Tensor) -> Split:
-    """The parts of a classifier with a head that leaves the features that it is given as they are.
+    """Split a classifier so that its head leaves the features that it is given unchanged.
 
-    The other head is to see them as well. Activations that work in place are told not to, which changes no number; a
+    The other head is to see them as well. Activations that work in place are set not to, which changes no number; a
     head that still does gets a copy.
     """
     head = split.head

@@ -53,9 +53,12 @@ def _evaluate(run: Run, manifest: Manifest, dual: DualBranch, measured: Extent, 
     device = best_device()
     perturbed = measured.perturbed_images if measured.with_fidelity else 0
     options = EvaluationOptions(
+        measured.methods or None,
         with_fidelity=measured.with_fidelity,
         perturbation_images=perturbed,
         perturbation_steps=measured.perturbation_steps,
+        explained_images=measured.explained_images,
+        in_bfloat16=measured.in_bfloat16,
     )
     facts: dict[str, Any] = {
         "split": "test",
@@ -63,6 +66,7 @@ def _evaluate(run: Run, manifest: Manifest, dual: DualBranch, measured: Extent, 
         "classifier_sha256": checksum_of(run.classifier),
         "sigmoid_head_sha256": checksum_of(run.sigmoid_head),
         "perturbation_images": perturbed,
+        **({"explained_images": measured.explained_images} if measured.explained_images else {}),
         "device": device,
     }
     folder = folder_of_shards(run.evidence)
@@ -74,7 +78,7 @@ def _evaluate(run: Run, manifest: Manifest, dual: DualBranch, measured: Extent, 
 
 
 def ensure_evidence_of_all(shown: Sequence[Shown]) -> dict[str, pd.DataFrame]:
-    """The evidence of runs as a page shows them, by data set; evaluate where there is none.
+    """Evaluate where there is no evidence, and return the evidence of runs as a page shows them, by data set.
 
     Args:
         shown: the runs, with what their networks are called, and the methods that are shown of each.

@@ -22,7 +22,7 @@ from ..prepare.manifest import Manifest
 from ..run import Run
 from ..train.checkpoints import SECONDS_BETWEEN_SAVINGS, Checkpoint
 from ..train.fit import Session, precision_of
-from ..train.heads import Splits, Trained, train_classifier, train_head
+from ..train.heads import Splits, Trained, train_behind_trunk, train_classifier, train_head
 from ..train.origins import starting_point
 from ..train.recipes import Recipe, recipe_of_classifier, recipe_of_sigmoid_head
 from .manifest import ensure_manifest
@@ -60,13 +60,16 @@ def classifier_on(
         model = build(run.backbone, manifest.num_classes)
         _load(model, run.classifier)
         return model.eval()
-    facts: dict[str, Any] = {"origin": run.origin, **data_of(manifest)}
+    facts: dict[str, Any] = {"origin": run.origin, **({"weights": run.weights} if run.weights else {})}
+    facts |= data_of(manifest)
     start_from = run.starts_from
     start = classifier_on(start_from, manifest, None, fabric, checkpoint_seconds) if start_from else None
     torch.manual_seed(run.seed)  # new layers are drawn here
-    model = starting_point(run.origin, run.backbone, manifest)
+    model = starting_point(run.origin, run.backbone, manifest, run.weights)
     if start_from and start:
-        model.get_submodule("features").load_state_dict(start.get_submodule("features").state_dict())
+        own, theirs = (one.get_submodule("features").state_dict() for one in (model, start))
+        # The other may have more layers behind the convolutions that both have.
+        model.get_submodule("features").load_state_dict({name: theirs[name] for name in own})
         facts |= {"starts_from": start_from.name, "starts_from_sha256": checksum_of(start_from.classifier)}
     recipe = recipe or recipe_of_classifier(run.classifier_recipe, run.origin, run.backbone)
     if recipe is None:
@@ -80,6 +83,8 @@ def classifier_on(
         dual = DualBranch.of_known(run.backbone, model, manifest.num_classes)
         probe = train_head(dual, "softmax", splits, recipe, run.features, session)
         trained = replace(probe, module=model)  # the head is part of it
+    elif recipe.frozen_layers:
+        trained = train_behind_trunk(model, splits, recipe, run.features, session)
     else:
         trained = train_classifier(model, splits, recipe, session)
     _save(run, run.classifier, trained, fabric, **facts)
@@ -141,7 +146,7 @@ def seconds_of_training(run: Run) -> tuple[float, float]:
 
 
 def _is_made(path: Path, fabric: Fabric | None) -> bool:
-    """Whether the file is there, for all processes alike: the first may be writing it while another looks."""
+    """Say whether the file is there, for all processes alike: the first may be writing it while another looks."""
     return path.exists() if fabric is None else bool(fabric.broadcast(path.exists()))
 
 

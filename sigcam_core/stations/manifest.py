@@ -13,7 +13,7 @@ from ..run import manifest_path
 def ensure_manifest(dataset: str, work_dir: Path) -> Manifest:
     """Read a data set's manifest; make that of a generated data set with its default parameters where there is none.
 
-    The first station is run as the command that it is, ``python -m data_scripts``: it knows the data sets, and whatever
+    The first stage is run as the command that it is, ``python -m data_scripts``: it knows the data sets, and whatever
     comes after reads manifests only.
 
     Raises:

@@ -15,18 +15,18 @@ CONTENTS = "image_set_checksum"  # in a record; those of earlier versions have n
 
 
 def record_of(path: Path) -> Any:
-    """The provenance that lies beside a station's file."""
+    """Read the provenance next to a stage's file."""
     return read_object(path.with_suffix(".json"))
 
 
 def data_of(manifest: Manifest) -> dict[str, str]:
-    """What a record says of the data: the rows of the manifest, and what the files hold where that is known."""
+    """Describe the data for a record: the rows of the manifest, and what the files hold where that is known."""
     contents = {CONTENTS: manifest.contents} if manifest.contents else {}
     return {"manifest_checksum": manifest.checksum, **contents}
 
 
 def checked(path: Path, **made_from: str) -> Path:
-    """A station's file, if it is the one that its record tells of, and was made from what is there now.
+    """Return a stage's file, if it matches its record and was made from the current inputs.
 
     Args:
         path: of the file.
@@ -48,12 +48,12 @@ def checked(path: Path, **made_from: str) -> Path:
 
 
 def checksum_of(path: Path) -> str:
-    """Checksum of a station's file that was just loaded, and compared with its record, or written with it."""
+    """Return the checksum of a stage's file that was just loaded, and compared with its record, or written with it."""
     checksum: str = record_of(path)["sha256"]
     return checksum
 
 
 def record(run: Run, sha256: str, **facts: Any) -> dict[str, Any]:
-    """The record of a file that a stage of a run made, whose checksum is ``sha256``."""
+    """Build the record of a file that a stage of a run made, whose checksum is ``sha256``."""
     names = {"dataset": run.dataset, "network": run.network, "seed": run.seed, "sha256": sha256}
     return provenance(**names, **facts)

@@ -20,7 +20,7 @@ def write_csv(path: Path, table: pd.DataFrame) -> Path:
 
 
 def csv_text(table: pd.DataFrame) -> str:
-    r"""A table as CSV without its index, of which no cell is a formula to a spreadsheet.
+    r"""Write a table as CSV without its index; no cell is a formula to a spreadsheet.
 
     Text that begins like one, such as a class called ``=1+1``, gets an apostrophe in front, by which spreadsheets know
     text (OWASP, *CSV injection*). Numbers, with their intervals, are left as they are.

@@ -54,12 +54,12 @@ def draw_panel(ax: Axes, panel: Panel, alpha: float = 0.6) -> None:
 
 @in_style
 def panel_grid(rows: Sequence[Sequence[Panel]], row_labels: Sequence[str] | None = None, width: float = 1.9) -> Figure:
-    """A grid of panels with one colour bar for all maps.
+    """Plot a grid of panels with one colour bar for all maps.
 
     Args:
         rows: panels, all rows of equal length.
         row_labels: text on the left of each row.
-        width: inches a panel.
+        width: inches per panel.
 
     Raises:
         SigcamError: if there are no panels, or rows differ in length.

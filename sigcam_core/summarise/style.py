@@ -16,7 +16,7 @@ Result = TypeVar("Result")
 
 COLORS = {"softmax": "#0072B2", "sigmoid": "#D55E00"}  # blue and vermilion: distinct for colour-blind readers
 SEVERAL = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#56B4E9")
-"""Of what has no colour of its own, such as data sets and networks, in this order."""
+"""Colours for what has none of its own, such as data sets and networks, in this order."""
 OURS, PEER = COLORS["softmax"], COLORS["sigmoid"]
 TRUE_BOX, ESTIMATED_BOX = "white", "#E69F00"
 MAP_COLORS = "viridis"

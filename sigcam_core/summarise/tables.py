@@ -2,7 +2,7 @@
 
 Which metrics there are is said by the families of :mod:`sigcam_core.evaluate.schema`; nothing here knows one by name.
 Both heads share the draws of the bootstrap, so that their difference is paired. Where some images lack what a metric
-needs, a column says how many images its figure rests on.
+needs, a column says how many images its value rests on.
 """
 
 from __future__ import annotations
@@ -23,13 +23,13 @@ from ..fidelity.evidence import PERTURBATION
 from ..fidelity.perturbation import average_drop_at_coverage
 
 COUNTS = ["images", "all_images"]
-"""Columns for the images that a figure rests on, and all that were evaluated."""
+"""Columns for the images that a value rests on, and all that were evaluated."""
 Resampled = Callable[[pd.DataFrame], Statistics]
-"""From evidence, one row an image, to each metric's figure and its resamples, (1 + B,)."""
+"""From evidence, one row per image, to each metric's value and its resamples, (1 + B,)."""
 
 
 def tables_of(evidence: pd.DataFrame, resamples: int = 1000) -> dict[str, pd.DataFrame]:
-    """All figures of all families with intervals, and sigmoid minus softmax, by name of the table.
+    """Compute all values of all families with intervals, and sigmoid minus softmax, by name of the table.
 
     Args:
         evidence: what :func:`sigcam_core.evaluate.schema.read_evidence` returns.
@@ -54,13 +54,13 @@ def tables_of(evidence: pd.DataFrame, resamples: int = 1000) -> dict[str, pd.Dat
 
 
 def _resampled(statistics: Statistic, resamples: int, seed: int, rows: pd.DataFrame) -> Statistics:
-    """Each metric of some rows, one an image: its figure, then its resamples."""
+    """Each metric of some rows, one per image: its value, then its resamples."""
     parts = [statistics(rows, weights) for weights in some_resamples_at_a_time(len(rows), resamples, seed)]
     return {metric: np.concatenate([part[metric] for part in parts]) for metric in parts[0]}
 
 
 def _made_once(resampled: Resampled) -> Resampled:
-    """The same, which for the same rows in the same order is not computed again."""
+    """Cache results by the rows' keys and image ids."""
     made: dict[tuple[object, ...], Statistics] = {}
 
     def of(rows: pd.DataFrame) -> Statistics:
@@ -97,7 +97,7 @@ def matched_coverage(evidence: pd.DataFrame) -> pd.DataFrame:
         evidence: of which some images were perturbed; the others do not count.
 
     Returns:
-        Columns ``network, method, head, coverage, average_drop`` in %, one row a point of the insertion curves.
+        Columns ``network, method, head, coverage, average_drop`` in %, one row per point of the insertion curves.
 
     Raises:
         SigcamError: if no image was perturbed.
@@ -115,10 +115,10 @@ def matched_coverage(evidence: pd.DataFrame) -> pd.DataFrame:
 
 
 def table_of(evidence: pd.DataFrame, statistics: Statistic) -> pd.DataFrame:
-    """One row a network, method and head, one column a statistic, in the order of the evidence.
+    """One row per network, method and head, one column per statistic, in the order of the evidence.
 
     Where not all images have boxes, or masks, a column ``images_with_boxes``, or ``images_with_masks``, counts those
-    that have, on which such figures rest.
+    that have, on which such values rest.
 
     Args:
         evidence: what :func:`sigcam_core.evaluate.schema.read_evidence` returns.
@@ -148,7 +148,7 @@ def table_with_intervals(
     resamples: int = 1000,
     seed: int = 0,
 ) -> pd.DataFrame:
-    """Every figure with its 95 % bootstrap interval over images.
+    """Tabulate every value with its 95 % bootstrap interval over images.
 
     Args:
         evidence: what :func:`sigcam_core.evaluate.schema.read_evidence` returns.
@@ -157,14 +157,14 @@ def table_with_intervals(
         seed: of the draws.
 
     Returns:
-        Columns ``network, method, head, metric, value, low, high``, and ``images`` where a figure rests on fewer than
+        Columns ``network, method, head, metric, value, low, high``, and ``images`` where a value rests on fewer than
         all.
     """
     return _with_intervals(evidence, partial(_resampled, statistics, resamples, seed))
 
 
 def _with_intervals(evidence: pd.DataFrame, resampled: Resampled) -> pd.DataFrame:
-    """What :func:`table_with_intervals` gives."""
+    """Compute what :func:`table_with_intervals` gives."""
     figures = []
     for keys, rows in groups_of(evidence, KEYS):
         for metric, values in resampled(rows).items():
@@ -174,12 +174,12 @@ def _with_intervals(evidence: pd.DataFrame, resampled: Resampled) -> pd.DataFram
 
 
 def num_images(metric: str, rows: pd.DataFrame) -> int:
-    """How many of some evidence rows, one an image, a metric rests on."""
+    """Say how many of some evidence rows, one per image, a metric rests on."""
     return NEEDS[metric].count(rows) if metric in NEEDS else len(rows)
 
 
 def _where_fewer(table: pd.DataFrame) -> pd.DataFrame:
-    """A table with :data:`COUNTS`, of which ``images`` is left where some figure rests on fewer than all."""
+    """Drop ``images`` from a table with :data:`COUNTS`, unless some value rests on fewer than all images."""
     dropped = COUNTS if (table["images"] == table["all_images"]).all() else ["all_images"]
     return table.drop(columns=dropped)
 
@@ -209,7 +209,7 @@ def head_differences(
 
 
 def _head_differences(evidence: pd.DataFrame, resampled: Resampled) -> pd.DataFrame:
-    """What :func:`head_differences` gives."""
+    """Compute what :func:`head_differences` gives."""
     differences = []
     for (network, method), rows in groups_of(evidence, ["network", "method"]):
         heads = {head: _by_image(part) for (head,), part in groups_of(rows, ["head"])}
@@ -239,7 +239,7 @@ def paired_difference(
     """Second minus first for each metric, with a paired 95 % bootstrap interval over the images of both.
 
     Args:
-        first: evidence, one row an image.
+        first: evidence, one row per image.
         second: evidence of the same images in the same order.
         statistics: such as :func:`sigcam_core.localization.evidence.wsol_statistics`.
         resamples: draws of the bootstrap over images.
@@ -256,7 +256,7 @@ def paired_difference(
 
 
 def _paired(first: pd.DataFrame, second: pd.DataFrame, resampled: Resampled) -> pd.DataFrame:
-    """What :func:`paired_difference` gives, with all :data:`COUNTS`."""
+    """Compute what :func:`paired_difference` gives, with all :data:`COUNTS`."""
     if not _have_same_images(first, second):
         fail("a paired difference needs the same images in the same order on both sides.")
     one, other = resampled(first), resampled(second)

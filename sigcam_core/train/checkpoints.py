@@ -28,7 +28,7 @@ class Position:
         step: steps that are done in the current one.
         loss_sum: over the images of the current epoch so far.
         seconds: spent on training so far.
-        history: a row an epoch.
+        history: a row per epoch.
     """
 
     epoch: int = 0
@@ -54,7 +54,7 @@ class Checkpoint:
     _saved: float = field(default_factory=time.perf_counter)
 
     def is_due(self) -> bool:
-        """Whether the last saving is long enough ago."""
+        """Say whether the last saving is long enough ago."""
         return time.perf_counter() - self._saved >= self.seconds
 
     def save(
@@ -78,7 +78,7 @@ class Checkpoint:
         self._saved = time.perf_counter()
 
     def load(self, modules: Mapping[str, nn.Module], optimizer: Any) -> tuple[Position, dict[str, Any]]:
-        """Put a saved run back into ``modules`` and ``optimizer``; without one, or with another's, start anew.
+        """Put a saved run back into ``modules`` and ``optimizer``; without one, or with another's, start over.
 
         So does one whose file was altered.
         """
@@ -109,5 +109,5 @@ class Checkpoint:
 
 
 def _sum_of(tensors: Mapping[str, Tensor], metadata: Mapping[str, str]) -> str:
-    """A checksum of all that a file holds."""
+    """Compute a checksum of all that a file holds."""
     return digest_of([dict(metadata), digest_of_tensors(dict(sorted(tensors.items())))])

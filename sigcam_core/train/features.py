@@ -53,7 +53,7 @@ class FeatureCache:
     """The head's inputs for every view of the images of a split.
 
     Attributes:
-        views: files of (N, D) numbers, one a view.
+        views: files of (N, D) numbers, one per view.
         labels: class indices (N,).
     """
 
@@ -63,9 +63,8 @@ class FeatureCache:
     _resident: dict[int, Tensor] = field(default_factory=dict, repr=False, compare=False)
 
     def open(self, view: int) -> Tensor:
-        """The inputs (N, D) of one view, memory-mapped: rows are read when they are used."""
-        # Copy on write: torch warns of arrays that it may not write to, though nobody writes here.
-        return torch.from_numpy(np.load(self.views[view], mmap_mode="c", allow_pickle=False))
+        """Open the inputs (N, D) of one view, memory-mapped: rows are read when they are used."""
+        return _opened(self.views[view])
 
     def batches(self, view: int, rows: Sequence[Tensor], device: torch.device) -> Iterator[tuple[Tensor, Tensor]]:
         """Float32 inputs (B, D) and labels (B,) of the given rows, on ``device``.
@@ -120,6 +119,7 @@ def cache_features(
     cache_type: str = "float16",
     fabric: Fabric | None = None,
     report: Report = lambda _: None,
+    earlier: FeatureCache | None = None,
 ) -> FeatureCache:
     """Run a frozen network once over each view of the images, unless that was done before.
 
@@ -132,13 +132,18 @@ def cache_features(
         cache_type: ``"float16"`` or ``"float32"``.
         fabric: devices, which share the images; ``None`` for the one where the network is.
         report: gets a line now and then.
+        earlier: what an earlier part of a network gave of the same images and views, which ``network`` takes instead of
+            the images; ``None`` for the images themselves.
 
     Raises:
         SigcamError: if a number is not finite, or too large for float16; an image cannot be read; or there is no room.
     """
     facts = _facts(network, manifest, cache_type) | {"precision": precision_of(fabric)}
     paths = []
-    for view in views:
+    for number, view in enumerate(views):
+        taken = earlier.views[number] if earlier else None
+        if taken:
+            facts["earlier"] = taken.parent.name
         key = digest_of(
             {**facts, "view": [view.augment, *([view.seed, view.number] if view.augment != "none" else [])]}
         )
@@ -150,7 +155,7 @@ def cache_features(
                 _check(paths[-1])
             else:
                 record = {**facts, "view": vars(view), "num_images": len(manifest)}
-                _compute(network, manifest, view, paths[-1], cache_type, fabric, record, report)
+                _compute(network, manifest, view, paths[-1], cache_type, fabric, record, report, taken)
         if fabric is not None:
             fabric.barrier()
     return FeatureCache(tuple(paths), manifest.labels)
@@ -165,8 +170,9 @@ def _compute(
     fabric: Fabric | None,
     facts: Mapping[str, Any],
     report: Report,
+    taken: Path | None,
 ) -> None:
-    """Fill the file at ``path``, and write the record beside it."""
+    """Fill the file at ``path``, of images or of what was ``taken`` of them, and write the record beside it."""
     start = time.perf_counter()
     rank, num_ranks = (fabric.global_rank, fabric.world_size) if fabric else (0, 1)
     device = fabric.device if fabric else _device_of(network)
@@ -174,7 +180,7 @@ def _compute(
     form, batches = required_format(network), torch.split(torch.arange(len(manifest)), BATCH_SIZE)
     partial, done_file = path.with_suffix(".partial.npy"), path.with_suffix(".done.npy")
     if rank == 0:
-        _start(network, partial, done_file, (len(manifest), len(batches)), cache_type)
+        _start(network, taken, partial, done_file, (len(manifest), len(batches)), cache_type)
     if fabric:
         fabric.barrier()
     values: Any = np.load(partial, mmap_mode="r+", allow_pickle=False)
@@ -189,11 +195,15 @@ def _compute(
     num_images = sum(map(len, rows_to_show))
     run: Pass | None = None
     with progress_bar(num_images, label, report, silent=rank > 0) as advance:
-        shown = image_batches(manifest, BATCH_SIZE, form, view=view, batches=rows_to_show, memory_budget=0)
-        for number, (rows, images, _) in zip(own, shown, strict=True):
-            images = images.to(device, memory_format=torch.channels_last)
+        if taken:
+            shown = _rows_of(taken, rows_to_show)
+        else:
+            loaded = image_batches(manifest, BATCH_SIZE, form, view=view, batches=rows_to_show, memory_budget=0)
+            shown = ((rows, images.to(memory_format=torch.channels_last)) for rows, images, _ in loaded)
+        for number, (rows, images) in zip(own, shown, strict=True):
+            images = images.to(device)
             if run is None:
-                run = fast_pass(network, images, num_images if _is_plain(fabric) else 0, report)
+                run = fast_pass(network, images, num_images if _is_plain(fabric) and not taken else 0, report)
             with torch.no_grad(), fabric.autocast() if fabric else nullcontext():
                 inputs = run(images).float().cpu()  # (B, D)
             values[rows.numpy()] = _converted(inputs, cache_type, manifest, rows)
@@ -214,8 +224,18 @@ def _compute(
         done_file.unlink()
 
 
+def _opened(path: Path) -> Tensor:
+    # Copy on write: torch warns of arrays that it may not write to, though nobody writes here.
+    return torch.from_numpy(np.load(path, mmap_mode="c", allow_pickle=False))
+
+
+def _rows_of(path: Path, batches: Sequence[Tensor]) -> Iterator[tuple[Tensor, Tensor]]:
+    values = _opened(path)
+    return ((rows, values[rows].float()) for rows in batches)
+
+
 def _check(path: Path) -> None:
-    """Refuse features that are not those that their record tells of; each file is read through once a process."""
+    """Refuse features that are not those that their record tells of; each file is read through once per process."""
     status = path.stat()
     _check_once(path, status.st_mtime_ns, status.st_size)
 
@@ -227,18 +247,21 @@ def _check_once(path: Path, changed: int, size: int) -> None:  # a file that cha
 
 
 def _is_plain(fabric: Fabric | None) -> bool:
-    """Whether passes are of one process, which alone compiles, and in the precision of the weights."""
+    """Say whether passes are of one process, which alone compiles, and in the precision of the weights."""
     return fabric is None or (fabric.world_size == 1 and fabric.strategy.precision.precision == "32-true")
 
 
-def _start(network: nn.Module, partial: Path, done_file: Path, counts: tuple[int, int], cache_type: str) -> None:
+def _start(
+    network: nn.Module, taken: Path | None, partial: Path, done_file: Path, counts: tuple[int, int], cache_type: str
+) -> None:
     """Make the files of a new pass, unless those of a stopped one are there."""
     num_images, num_batches = counts
     if _can_go_on(partial, done_file, counts):
         return
     with torch.inference_mode():
         form = required_format(network)
-        width = network(torch.zeros(1, form.channels, form.size, form.size, device=_device_of(network))).shape[1]
+        one = _opened(taken)[:1].float() if taken else torch.zeros(1, form.channels, form.size, form.size)
+        width = network(one.to(_device_of(network))).shape[1]
     num_bytes = num_images * width * np.dtype(cache_type).itemsize
     try:
         partial.parent.mkdir(parents=True, exist_ok=True)
@@ -254,7 +277,7 @@ def _start(network: nn.Module, partial: Path, done_file: Path, counts: tuple[int
 
 
 def _can_go_on(partial: Path, done_file: Path, counts: tuple[int, int]) -> bool:
-    """Whether the files of a stopped pass are there and whole; a disk may have kept half of one."""
+    """Say whether the files of a stopped pass are there and whole; a disk may have kept half of one."""
     try:
         files = (np.load(path, mmap_mode="r", allow_pickle=False) for path in (partial, done_file))
         return tuple(map(len, files)) == counts

@@ -34,7 +34,7 @@ Batches = Callable[[int, Sequence[Tensor]], Iterable[tuple[Tensor, Tensor]]]
 ACCELERATORS = ("auto", "cpu", "cuda", "mps")
 """Names that :func:`start_fabric` knows."""
 PRECISIONS = ("32-true", "16-mixed", "bf16-mixed")
-"""Of the forward pass in training."""
+"""Precision of the forward pass in training."""
 STEPS_BETWEEN_CHECKS = 20  # a GPU that is asked for the loss makes everything wait
 
 
@@ -90,7 +90,7 @@ def check_devices(accelerator: str, devices: int, precision: str) -> None:
 
 
 def precision_of(fabric: Fabric | None) -> str:
-    """The precision of the forward pass in training, one of :data:`PRECISIONS`; ``None`` is one device as it is."""
+    """Return the precision of the forward pass in training, one of :data:`PRECISIONS`; ``None`` is one plain device."""
     return str(fabric.strategy.precision.precision) if fabric else PRECISIONS[0]
 
 
@@ -127,7 +127,7 @@ class Session:
 
     Attributes:
         seed: of order, augmentation and dropout.
-        report: called with one line an epoch, of some twenty epochs, and now and then while features are computed.
+        report: called with one line per epoch, of some twenty epochs, and now and then while features are computed.
         fabric: devices and precision; ``None`` for one device, CUDA where there is one.
         checkpoint: where to save the run now and then, and to go on from.
     """
@@ -138,7 +138,7 @@ class Session:
     checkpoint: Checkpoint | None = None
 
     def on_devices(self) -> tuple[Session, Fabric]:
-        """The session with its devices started, and these."""
+        """Start the session's devices, and return the session with them, and the devices."""
         fabric = self.fabric or start_fabric()
         return replace(self, fabric=fabric), fabric
 
@@ -169,7 +169,7 @@ def fit(task: Task, recipe: Recipe, session: Session) -> Position:
         session: devices, seed, and where to save the run; a saved one is gone on with.
 
     Returns:
-        The final position, with a row an epoch: ``epoch, loss, val_loss, val_top1, images_per_second``.
+        The final position, with a row per epoch: ``epoch, loss, val_loss, val_top1, images_per_second``.
 
     Raises:
         SigcamError: if the loss becomes NaN or infinite, or the batch cannot be shared among the devices.
@@ -219,7 +219,7 @@ def _tell(loop: _Loop, epoch: int, row: dict[str, float]) -> None:
 
 
 def _train_epoch(loop: _Loop, position: Position, save_if_due: Callable[[], None]) -> dict[str, float]:
-    """What is left of the epoch that ``position`` is in. Returns its row of the history."""
+    """Train the rest of the epoch that ``position`` is in, and return its row of the history."""
     fabric, task, recipe, seed = loop.fabric, loop.task, loop.recipe, loop.seed
     start = time.perf_counter()
     task.module.train()

@@ -21,21 +21,22 @@ from ..prepare.images import image_batches
 from ..prepare.manifest import Manifest
 from ..prepare.views import View
 from ..split.split import split_pooling
-from .features import FeatureCache, cache_features
 from .fit import USUAL, Batches, Session, Task, fit
 from .origins import parameter_groups
 from .recipes import Recipe
+from .trunk import cache_views, cut
 
 if TYPE_CHECKING:
     from lightning_fabric import Fabric
 
 BatchNorm, Dropout = nn.modules.batchnorm._BatchNorm, nn.modules.dropout._DropoutNd
 VALIDATION_BATCH = 1024  # rows of cached features
+VALIDATION_BATCH_OF_MAPS = 64  # of a trunk's
 
 
 @dataclass(frozen=True)
 class Trained:
-    """What a training run leaves: the module, a row an epoch, and the time it took."""
+    """What a training run leaves: the module, a row per epoch, and the time it took."""
 
     module: nn.Module
     history: list[dict[str, float]]
@@ -50,7 +51,7 @@ class Splits(NamedTuple):
 
     @classmethod
     def of(cls, manifest: Manifest) -> Splits:
-        """The splits ``train`` and ``val`` of a data set.
+        """Select the splits ``train`` and ``val`` of a data set.
 
         Raises:
             SigcamError: if it has no such split.
@@ -94,6 +95,56 @@ def train_classifier(model: nn.Module, splits: Splits, recipe: Recipe, session: 
     return Trained(model.eval().cpu(), position.history, time.perf_counter() - start)
 
 
+def train_behind_trunk(
+    model: nn.Module, splits: Splits, recipe: Recipe, features: Path, session: Session = USUAL
+) -> Trained:
+    """Train a softmax classifier with cross-entropy but for its first layers, see :attr:`Recipe.frozen_layers`.
+
+    Args:
+        model: network to train in place, of which ``features``, ``avgpool`` and ``classifier`` follow one another.
+        splits: training images, and those for the accuracy in the history.
+        recipe: lengths and rates.
+        features: folder of the cached features.
+        session: seed, devices, reports and checkpoint.
+
+    Raises:
+        SigcamError: if the loss becomes NaN or infinite, or the network has fewer layers.
+    """
+    start = time.perf_counter()
+    session, fabric = session.on_devices()
+    parts = dict(model.eval().named_children())
+    trunk, rest = cut(parts["features"], recipe.cuts, model)
+    trained = nn.Sequential(rest, parts["avgpool"], nn.Flatten(1), parts["classifier"])
+    held_out = cache_views(trunk, splits.val, [View()], recipe, features, session)
+    shown = cache_views(trunk, splits.train, _views(recipe, session), recipe, features, session)
+    trained.to(memory_format=torch.channels_last)  # type: ignore[call-overload]  # missing in torch's stubs
+    frozen = {id(parameter) for part in trunk for parameter in part.parameters()}
+
+    def validate() -> dict[str, float]:
+        rows = torch.split(torch.arange(len(splits.val)), VALIDATION_BATCH_OF_MAPS)
+        with fabric.autocast():
+            return _validate(trained, held_out.batches(0, rows, fabric.device), cross_entropy)
+
+    task = Task(
+        name=f"{splits.train.name} classifier",
+        module=trained,
+        loss_function=cross_entropy,
+        batches=lambda epoch, rows: shown.batches(epoch % recipe.views, rows, fabric.device),
+        num_items=len(splits.train),
+        validate=validate,
+        groups=[
+            group | {"params": [one for one in group["params"] if id(one) not in frozen]}
+            for group in parameter_groups(model, recipe.new_layers_ratio)
+        ],
+    )
+    position = fit(task, recipe, session)
+    return Trained(model.eval().cpu(), position.history, time.perf_counter() - start)
+
+
+def _views(recipe: Recipe, session: Session) -> list[View]:
+    return [View(recipe.augment, session.seed, number) for number in range(recipe.views)]
+
+
 def train_head(
     dual: DualBranch, head: str, splits: Splits, recipe: Recipe, features: Path, session: Session = USUAL
 ) -> Trained:
@@ -123,16 +174,15 @@ def train_head(
     pool, rest = split_pooling(dual.head(head))
     body = nn.Sequential(dual.backbone, pool).eval()
     body.input_format = dual.input_format  # type: ignore[assignment]  # torch types all attributes as modules
-
-    def cache(images: Manifest, views: Sequence[View]) -> FeatureCache:
-        return cache_features(
-            body, images, views, features, cache_type=recipe.cache_type, fabric=fabric, report=session.report
-        )
-
-    held_out = cache(val, [View()])
-    views = [View(recipe.augment, session.seed, number) for number in range(recipe.views)]
+    parts: list[nn.Module] = [body]
+    if recipe.frozen_layers:
+        trunk, rest_of_backbone = cut(dual.backbone, recipe.cuts, dual)
+        parts = [*trunk, rest_of_backbone.append(pool)]
+    held_out = cache_views(parts, val, [View()], recipe, features, session)
+    views = _views(recipe, session)
     if recipe.cached:
-        source = _cached(cache(train, views), fabric.device)
+        cache = cache_views(parts, train, views, recipe, features, session)
+        source: Batches = lambda epoch, rows: cache.batches(epoch % recipe.views, rows, fabric.device)  # noqa: E731
     else:
         source = _on_the_fly(body, train, recipe, views, fabric)
     loss = cross_entropy if head == "softmax" else unchecked_balanced_bce(train.num_classes, fabric.device)
@@ -146,10 +196,6 @@ def train_head(
         position = fit(task, recipe, session)
     dual.eval().cpu()
     return Trained(dual.head(head), position.history, time.perf_counter() - start)
-
-
-def _cached(cache: FeatureCache, device: torch.device) -> Batches:
-    return lambda epoch, rows: cache.batches(epoch % len(cache.views), rows, device)
 
 
 def _on_the_fly(body: nn.Module, train: Manifest, recipe: Recipe, views: Sequence[View], fabric: Fabric) -> Batches:
@@ -208,7 +254,7 @@ _FREEZE: dict[str, Callable[[nn.Module], AbstractContextManager[None]]] = {
 
 @torch.no_grad()
 def are_recognised(dual: DualBranch, head: str, manifest: Manifest) -> Tensor:
-    """Whether the greatest logit of each image by one head is that of its label.
+    """Say whether the greatest logit of each image by one head is that of its label.
 
     Args:
         dual: the network, in evaluation mode.

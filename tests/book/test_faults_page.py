@@ -58,7 +58,7 @@ def test_every_count_of_the_records_is_on_the_page(project: Path) -> None:
     assert not re.search(r"[{}]", re.sub(r"\{(doc|dropdown)\}", "", text))
     (project / FOLDER / FUZZ_BEFORE).unlink()
     write_faults_page(project, project)
-    assert "They were mended" not in (project / "faults.md").read_text()
+    assert "They were fixed" not in (project / "faults.md").read_text()
     (project / FOLDER / FAULTS).unlink()
     with pytest.raises(SigcamError, match="does not exist"):
         write_faults_page(project, project)

@@ -62,7 +62,7 @@ def test_every_table_is_there_with_its_columns(made: Made) -> None:
     ("name", "variant", "statistics", "others"),
     [
         ("wsol", "protocol", wsol_statistics, ("standard", "paper")),
-        ("fidelity", "scorer", fidelity_statistics, ("softmax", "sigmoid")),
+        ("fidelity", "scorer", fidelity_statistics, ("softmax", "sigmoid", "own_branch")),
     ],
 )
 def test_every_figure_is_that_of_the_evidence(

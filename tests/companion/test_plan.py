@@ -59,7 +59,7 @@ def test_a_second_head_costs_what_it_has(name: str) -> None:
 def test_passes_of_training_are_those_of_the_recipes() -> None:
     classifier, head = cost_of_classifier(PAPER, DATA), cost_of_head(PAPER, DATA)
     assert classifier.train_gflop == pytest.approx(10 * (3 * 100 + 10) * 32.54)
-    assert head.train_gflop == pytest.approx((10 * 100 + 10) * 32.54)  # on the fly: a pass an epoch
+    assert head.train_gflop == pytest.approx((10 * 100 + 10) * 32.54)  # on the fly: a pass per epoch
     cached = cost_of_head(replace(PAPER, sigmoid_recipe=""), DATA)  # 20 epochs on one view
     assert SIGMOID_RECIPES["cached"].cached
     assert cached.train_gflop == pytest.approx((100 + 10) * 32.54)

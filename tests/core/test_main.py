@@ -41,7 +41,7 @@ def test_help_is_there_without_the_heavy_libraries(command: tuple[str, ...]) -> 
 
 
 def test_the_verbs_are_the_stations_of_the_readme_and_of_the_folders() -> None:
-    line = (ROOT / "README.md").read_text().split("## The line that data travels")[1]
+    line = (ROOT / "README.md").read_text().split("## The pipeline")[1]
     told = re.findall(r"^(\w+) {2,}\S", line.split("```")[1], re.MULTILINE)
     assert told == [*STATIONS, "summarise", "publish"]
     assert all((ROOT / "sigcam_core" / verb / "__init__.py").is_file() for verb in (*STATIONS, "summarise"))

@@ -36,7 +36,7 @@ from sigcam_core.stations import (
 )
 from sigcam_core.train.checkpoints import Checkpoint
 from sigcam_core.train.fit import start_fabric
-from sigcam_core.train.recipes import CLASSIFIER_RECIPES, SIGMOID_RECIPES
+from sigcam_core.train.recipes import CLASSIFIER_RECIPES, SIGMOID_RECIPES, Recipe
 
 ONE_EPOCH = replace(SIGMOID_RECIPES["small"], epochs=1)
 
@@ -190,6 +190,20 @@ def test_a_checkpoint_of_another_network_gets_one_sentence(run: Run, tmp_path: P
     finally:
         other.classifier.unlink()
         record.unlink()
+
+
+def test_a_network_behind_a_trunk_keeps_the_convolutions_that_it_starts_from(run: Run, tmp_path: Path) -> None:
+    """The other network may have more of them, and the record says which recipe froze how much."""
+    own = copy_of(run, tmp_path / "work", run.classifier)
+    three = Run("shapes", "small_cnn_mlp", 0, own.work_dir)
+    recipe = Recipe(epochs=1, batch_size=16, learning_rate=1e-2, weight_decay=0, frozen_layers=2, further_frozen=3)
+    trained = ensure_classifier(three, recipe).get_submodule("features").state_dict()
+    start = ensure_classifier(own).get_submodule("features").state_dict()
+    assert all(torch.equal(trained[name], start[name]) for name in trained)
+    record = record_of(three.classifier)
+    assert record["starts_from"] == own.name
+    assert (record["recipe"]["frozen_layers"], record["recipe"]["further_frozen"]) == (2, 3)
+    assert len(list((own.work_dir / "features").iterdir())) == 4  # two parts, of images to train on and held out
 
 
 def test_nothing_of_a_run_that_is_done_is_left_unfinished(run: Run) -> None:

@@ -244,7 +244,7 @@ def test_a_truncated_image_is_named_by_its_own_path_and_the_rest_is_usable(
     paths = (damaged, own / "dog" / "empty.png", own / "dog" / "page.jpg", preallocated)
     for path, sentence in zip(paths, named, strict=True):
         assert sentence.startswith(f"image {path} cannot be read (")
-        assert sentence.endswith(": delete it or save it anew, and run the same command again.")
+        assert sentence.endswith(": delete it or save it again, and run the same command again.")
     assert all(f"passed over: {sentence}\n" in told for sentence in named[:3])
     assert "passed over: 1 more that cannot be read\n" in told
     damaged.write_bytes(whole)
@@ -262,7 +262,7 @@ def test_an_image_that_is_damaged_later_is_named_by_its_own_path(own: Path) -> N
     with pytest.raises(SigcamError) as caught:
         load_images(manifest, 8)
     assert str(caught.value).startswith(f"image {damaged} cannot be read (")
-    assert str(caught.value).endswith(": delete it or save it anew, and prepare the data set again.")
+    assert str(caught.value).endswith(": delete it or save it again, and prepare the data set again.")
     damaged.unlink()
     assert len(load_images(command(own), 8)) == 19
 

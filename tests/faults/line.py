@@ -51,7 +51,7 @@ def run_of(work_dir: Path) -> Run:
 
 
 def prepare_images(work_dir: Path) -> None:
-    """First station."""
+    """Stage 1."""
     prepare("shapes", work_dir / "data", **OPTIONS)
 
 
@@ -83,7 +83,7 @@ def summarise(work_dir: Path) -> None:
 
 
 def publish(work_dir: Path) -> None:
-    """Fifth station: what a centred square scores on the boxes of two data sets."""
+    """Stage 5: what a centred square scores on the boxes of two data sets."""
     corners = np.random.default_rng(0).integers([0, 0, 20, 20], [20, 20, 40, 40], (6, 4)).tolist()
     same = {"path": "", "label": 0, "split": "test", "width": 50, "height": 50, "mask": None, "collection": "small"}
     for dataset in ("boxes", "tiny_imagenet"):

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import io
+import json
 import random
 import shutil
+from collections import defaultdict
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
@@ -21,6 +23,9 @@ from torch import nn
 from companion.controls.shards import in_shards
 from data_scripts import cub
 from data_scripts.archive import Found, extract
+from data_scripts.folder_files import ImageFile
+from data_scripts.folder_layout import Placed
+from data_scripts.own_boxes import BOX_FORMATS, boxes_of_images, check_parameters
 from data_scripts.small_archives import encoded, tar_bytes, text, write_zip
 from sigcam_core.common.files import read_json, write_json
 from sigcam_core.evaluate.schema import SCHEMA, read_evidence
@@ -129,7 +134,7 @@ def _images(_: Path) -> list[bytes]:
 def _read_image(folder: Path, content: bytes) -> object:
     path = folder / "image"
     path.write_bytes(content)
-    size = image_size(path, "image", "save it anew")
+    size = image_size(path, "image", "save it again")
     return size, decode_image(path, 8), decode_image(path, 8, upright=True)
 
 
@@ -256,6 +261,52 @@ def _read_files_record(folder: Path, content: bytes) -> object:
     return recorded_files(folder)
 
 
+PLACED = [Placed(ImageFile((name, "a.png"), 1), name, "train") for name in ("x", "y")]
+
+
+def _own_boxes(text_of_boxes: str, box_format: str) -> Reader:
+    """A file of boxes of a format, read for two images of 8 x 8 pixels."""
+    ending = BOX_FORMATS[box_format].ending
+
+    def read(folder: Path, content: bytes) -> object:
+        for name in ("x", "y"):  # of VOC and YOLO the file belongs to the image of its name
+            (folder / "boxes" / name).mkdir(parents=True, exist_ok=True)
+        per_image = ending in (".xml", ".txt")
+        path = folder / "boxes" / ("x" if per_image else "") / f"a{ending}"
+        path.write_bytes(content)
+        names = folder / "names.txt"
+        names.write_text("x\ny\n", encoding="utf-8")
+        given = {"boxes": str(folder / "boxes"), "box_format": box_format, "boxes_of": "any"}
+        parameters = check_parameters(**given, box_classes=str(names))
+        taken = boxes_of_images(parameters | {"source": "s"}, PLACED, [(8, 8)] * 2, defaultdict(list))
+        for x0, y0, x1, y1 in (box for boxes in taken for box in boxes):
+            assert 0 <= x0 <= x1 < 8, "a box leaves its image"
+            assert 0 <= y0 <= y1 < 8, "a box leaves its image"
+        return taken
+
+    mutate = _mutate_json_or_bytes if ending == ".json" else mutate_bytes
+    return Reader(lambda _: [text_of_boxes.encode()], read, mutate)
+
+
+# With much that the reader passes over, as tools write it: so some mutants stay valid.
+COCO = json.dumps(
+    {
+        "info": {"description": "made up", "year": 2026, "contributor": "", "url": "", "version": "1.0"},
+        "licenses": [{"id": 1, "name": "none", "url": ""}],
+        "images": [{"id": n, "file_name": f"{name}/a.png", "width": 8, "height": 8} for n, name in enumerate("xy")],
+        "categories": [{"id": 1, "name": "x"}],
+        "annotations": [
+            {"id": 1, "image_id": 0, "category_id": 1, "bbox": [1, 2, 3.5, 4], "area": 14.0, "segmentation": []},
+            {"id": 2, "image_id": 1, "category_id": 1, "bbox": [0, 0, 8, 8], "iscrowd": 1},
+        ],
+    }
+)
+VOC = (
+    "<annotation><folder>pictures of mine</folder><filename>other.png</filename><size><width>8</width>"
+    "<height>8</height></size><object><name>x</name><pose>Unspecified</pose><bndbox><xmin>1</xmin>"
+    "<ymin>2</ymin><xmax>8</xmax><ymax>5</ymax></bndbox></object></annotation>"
+)
+TABLE = "image,class,x0,y0,x1,y1,remark\nx/a.png,x,1,2,8,8,drawn by hand\ny/a.png,y,0,0,4.5,4,and this one too\n"
 READERS: dict[str, Reader] = {
     "manifest, as Parquet": Reader(_manifest, _read_manifest),
     "manifest, its JSON": Reader(_description, _read_description, _mutate_json_or_bytes),
@@ -270,11 +321,16 @@ READERS: dict[str, Reader] = {
     "measurements in shards": Reader(_numbers, _read_numbers),
     "a training in progress": Reader(_unfinished, _read_unfinished),
     "trained weights": Reader(_weights, _read_weights),
+    "boxes of one's own, COCO": _own_boxes(COCO, "coco"),
+    "boxes of one's own, Pascal VOC": _own_boxes(VOC, "voc"),
+    "boxes of one's own, YOLO": _own_boxes("0 0.5 0.5 1 1\n1 .25 .25 .5 .5\n", "yolo"),
+    "boxes of one's own, CSV": _own_boxes(TABLE, "xyxy"),
 }
 """By what the pages call what is read."""
 MODULES = (
     "sigcam_core.prepare.manifest", "sigcam_core.prepare.contents", "sigcam_core.prepare.decode",
     "sigcam_core.evaluate.schema", "sigcam_core.evaluate.shards", "companion.controls.shards",
     "sigcam_core.train.checkpoints", "data_scripts.archive", "data_scripts.cub",
+    "data_scripts.box_files", "data_scripts.own_boxes",
 )  # fmt: skip
 """Whose lines are counted."""

@@ -93,7 +93,7 @@ def test_training_is_measured_and_equals_that_on_the_fly(monkeypatch: pytest.Mon
     monkeypatch.setattr("benchmarks.training.side_by_side", noted)
     cached, on_the_fly = measure_training(torch.device("cpu"), repeats=1, num_images=16)
     assert (cached.peer, cached.goal, cached.max_difference) == ("one forward pass", 1 / 1.2, None)
-    assert on_the_fly.peer == "a forward pass an epoch"
+    assert on_the_fly.peer == "a forward pass per epoch"
     assert on_the_fly.max_difference < 1e-4
     assert [16 * row.seconds for row in (cached, on_the_fly)] == pytest.approx([pairs.ours for pairs in measured])
     assert all(row.unit == "image" and row.speed_up > 0 for row in (cached, on_the_fly))

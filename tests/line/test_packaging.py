@@ -44,9 +44,24 @@ def pins(env: dict[str, str]) -> dict[str, str]:
     return {name: str(entry.specifier).removeprefix("==") for name, entry in zip(names, chosen, strict=True)}
 
 
+ON_REQUEST = {"vgg16-wheel"}
+"""Extras that the usual set-up leaves out, and the lock with it."""
+
+
+def test_all_extras_are_in_all_but_those_on_request() -> None:
+    extras = PROJECT["optional-dependencies"]
+    (everything,) = map(Requirement, extras["all"])
+    assert everything.extras == set(extras) - {"all"} - ON_REQUEST
+    for name in ON_REQUEST:
+        asked = {canonicalize_name(Requirement(line).name) for line in extras[name]}
+        assert asked - {canonicalize_name(entry.name) for entry in LOCK}  # what it is for, the lock lacks
+
+
 def project_requirements() -> list[Requirement]:
     extras = PROJECT["optional-dependencies"]
-    lines = PROJECT["dependencies"] + [line for extra in extras.values() for line in extra]
+    lines = PROJECT["dependencies"] + [
+        line for name, extra in extras.items() if name not in ON_REQUEST for line in extra
+    ]
     return [requirement for requirement in map(Requirement, lines) if requirement.name != PROJECT["name"]]
 
 

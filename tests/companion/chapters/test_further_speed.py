@@ -102,7 +102,7 @@ def test_what_was_measured_is_read(tmp_path: Path) -> None:
 
 def test_growth_is_told_with_its_laws_and_hours() -> None:
     runs, laws = further.runs_table(growth()), further.laws_table(growth())
-    assert runs["images a second"].tolist() == [1, 1, 2, 2]
+    assert runs["images per second"].tolist() == [1, 1, 2, 2]
     assert runs["images a processor second"].tolist() == [2] * 4
     assert laws["an image, s"].tolist() == [1.0, 0.5]
     assert further.machines_table(growth())["waits for"].tolist() == ["passes of the GPUs"]

@@ -53,6 +53,15 @@ def test_fidelity_is_scored_by_the_softmax_branch_or_by_each_maps_own(one: Measu
             assert agrees(row["average_drop"], figure(one.tables["fidelity"], **where))
 
 
+PERTURBED = page.with_table(COMMITTED, "matched_coverage")
+
+
+def test_images_were_perturbed_unless_a_line_of_the_table_says_otherwise() -> None:
+    without = [name for name, line in EXPERIMENTS.items() if line.measured and not line.measured.perturbed_images]
+    assert set(COMMITTED) - set(PERTURBED) == set(without) & set(COMMITTED)
+
+
+@pytest.mark.parametrize("one", PERTURBED.values(), ids=list(PERTURBED))
 def test_equal_coverage_stands_beside_the_areas(one: Measured) -> None:
     shown = page.equal_coverage_figures(one)
     assert shown.columns[:6].tolist() == [*page.MAP, *(f"drop at {share} %" for share in (10, 20, 30, 50))]

@@ -71,8 +71,8 @@ def test_a_row_differs_from_itself_by_nothing() -> None:
     [
         ([], "no pair to compare"),
         ([("one", "centre", "left")], "comparison one asks for row 'left': choose from softmax/logit/signed, "),
-        ([("one", "centre", "short")], "comparison one, gt_loc: all figures must come from the same draws"),
-        ([("one", "short", "short"), PAIRS[0]], "all figures must come from the same draws"),
+        ([("one", "centre", "short")], "comparison one, gt_loc: all values must come from the same draws"),
+        ([("one", "short", "short"), PAIRS[0]], "all values must come from the same draws"),
         ([("one", "centre", "other")], "rows 'centre' and 'other' have no metric in common"),
     ],
 )

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 import torch
@@ -26,9 +28,11 @@ from sigcam_core.dual.branch import DualBranch
 from sigcam_core.fidelity.explained import score_explained_images
 from sigcam_core.fidelity.perturbation import insertion_auc, perturbation_curves
 from sigcam_core.fidelity.scores import class_scores
-from sigcam_core.localization.centre import centre_box_accuracy
+from sigcam_core.localization.centre import centre_box_accuracy, centre_map
 from sigcam_core.localization.hits import hit_rates, max_box_acc
-from sigcam_core.localization.metrics import MaxBoxAcc
+from sigcam_core.localization.metrics import MaxBoxAcc, best_iou_per_threshold
+from sigcam_core.localization.protocol import FIRST_THRESHOLD_OF_LEVEL, to_gray
+from sigcam_core.localization.thresholds import LEVEL_RULES
 from sigcam_core.pointing.grids import GridBatch, compose_grids
 from sigcam_core.pointing.metrics import EnergyPointingGame, PointingGame
 
@@ -93,6 +97,27 @@ def test_the_centre_is_the_one_of_the_table_without_images(batch: ControlBatch) 
     assert max_box_acc(rates)["maxboxacc_v2"] == centre_box_accuracy(BOXES)["maxboxacc_v2"]
 
 
+def test_a_negative_is_located_as_one_minus_the_map(batch: ControlBatch) -> None:
+    negatives = [Control("softmax", weights="negative"), Control("sigmoid", weights="truncated, negative")]
+    located = locate_controls(replace(batch, controls=[*negatives, Control(NO_HEAD, "centre", "negative")]), BOXES)
+    score_maps = [1 - normalize_maps(batch.maps()[:, row(one)], (224, 224)) for one in (CONTROLS[0], CONTROLS[3])]
+    score_maps.append(1 - torch.from_numpy(centre_map(224)).expand(N, -1, -1))
+    for place, each in enumerate(score_maps):
+        for name, with_holes in (("hits", True), ("outer_hits", False)):
+            metric = MaxBoxAcc(with_holes=with_holes)
+            metric.update(each, BOXES)
+            found = max_box_acc(hit_rates(located[name][:, place], np.ones((1, N))))["maxboxacc_v2"][0]
+            assert found == pytest.approx(float(metric.compute()["maxboxacc_v2"]), abs=1e-9)
+
+
+def test_the_best_iou_at_a_maps_own_threshold_is_on_its_curve(batch: ControlBatch) -> None:
+    located = locate_controls(batch, BOXES)
+    for place, score_map in enumerate(normalize_maps(batch.maps()[:, 0], (224, 224)).numpy()):
+        curve = best_iou_per_threshold(score_map, BOXES[place])[FIRST_THRESHOLD_OF_LEVEL]
+        for name, rule in LEVEL_RULES.items():
+            assert located[f"iou_{name}"][place, 0] == pytest.approx(curve[rule(to_gray(score_map))], abs=1e-6)
+
+
 def test_a_wrong_class_is_correlated_with_the_label_s_map(batch: ControlBatch) -> None:
     correlation = locate_controls(batch, BOXES)["correlation"]
     maps = batch.maps().flatten(2).numpy()
@@ -144,7 +169,9 @@ def test_grids_are_scored_cell_by_cell(dual: DualBranch, images: Tensor, batch: 
     rows = torch.tensor([[0, 1, 2, 4]])
     grids = GridBatch(rows, compose_grids(images[rows[0]], 2), CLASSES[rows])
     features = dual.extract(grids.images)
-    shares = grid_controls(grids, features, CONTROLS, batch.heads)
+    measured = grid_controls(grids, features, CONTROLS, batch.heads)
+    assert list(measured) == ["shares", "top", "named"]
+    shares = measured["shares"]
     assert shares.shape == (1, 4, len(CONTROLS))
     weight = batch.heads["softmax"].weight.clamp(min=0)
     for cell, (top, left) in enumerate(((0, 0), (0, 1), (1, 0), (1, 1))):
@@ -153,7 +180,8 @@ def test_grids_are_scored_cell_by_cell(dual: DualBranch, images: Tensor, batch: 
         part = class_map[top * half : (top + 1) * half, left * half : (left + 1) * half]
         expected = float(part.sum() / class_map.sum())
         assert float(shares[0, cell, row(Control("softmax", weights="truncated"))]) == pytest.approx(expected, abs=1e-5)
-    assert float(shares[0, :, row(Control(NO_HEAD, "centre"))].mean()) == pytest.approx(0.25)
+    for each in measured.values():
+        assert float(each[0, :, row(Control(NO_HEAD, "centre"))].mean()) == pytest.approx(0.25)
 
 
 def test_an_image_without_box_or_mask_has_nothing_and_changes_no_other(batch: ControlBatch) -> None:

@@ -12,11 +12,12 @@ import torch
 from safetensors.numpy import load_file
 from small_measurement import TINY, Made, copy_of
 
+from companion.controls import publish
 from companion.controls import study as controls
 from companion.controls.heads import control_heads, log_odds_likeness
 from companion.controls.maps import LinearHead, control_maps
 from companion.controls.names import COMPARISONS, SHIFTED
-from companion.controls.study import control_rows, publish_controls
+from companion.controls.publish import control_rows, publish_controls
 from sigcam_core.backbones import input_format
 from sigcam_core.common.errors import SigcamError
 from sigcam_core.common.files import read_json
@@ -33,8 +34,8 @@ def crossed(made: Made, tmp_path_factory: pytest.TempPathFactory) -> tuple[Path,
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(controls, "GRIDS", 3)
         patch.setattr(controls, "SURE", 0.0)
-        patch.setattr(controls, "RESAMPLES", 20)
-        patch.setattr(controls, "CELLS", (2,))
+        patch.setattr(publish, "RESAMPLES", 20)
+        patch.setattr(publish, "CELLS", (2,))
         experiment = replace(TINY, perturbed_images=3)
         publish_controls(experiment, folder / "tables", work_dir, lambda _: None)
     return work_dir, folder / "tables"
@@ -105,7 +106,7 @@ def test_cells_of_a_grid_are_scored_as_images_of_the_split(crossed: tuple[Path, 
     """Also the rows that are drawn for an image, by its place in the split and not among those that are shown."""
     run = replace(made.run(), work_dir=crossed[0])
     heads = control_heads(run, controls.folder_of(run), lambda _: None)
-    rows = [row for row in control_rows(heads) if row.scalar != "random weights"]
+    rows = [row for row in control_rows(heads) if row.scalar != "random weights" and "negative" not in row.weights]
     kept = load_file(controls.folder_of(run) / "grids_2.safetensors")
     test = read_manifest(run.manifest).split("test")
     dual = ensure_sigmoid_head(run)
@@ -157,7 +158,7 @@ def test_a_head_of_several_layers_is_refused(made: Made, tmp_path: Path) -> None
 def test_thresholds_are_chosen_on_held_out_images_that_have_boxes() -> None:
     located = {"hits": np.arange(3 * 2 * 96, dtype=np.uint8).reshape(3, 2, 96), "gt_loc_iou": np.full((3, 2), 0.5)}
     located["gt_loc_iou"][1] = np.nan
-    np.testing.assert_array_equal(controls._held_out_hits(located), located["hits"][[0, 2]])
+    np.testing.assert_array_equal(controls.held_out_hits(located), located["hits"][[0, 2]])
     located["gt_loc_iou"][:] = np.nan
     with pytest.raises(SigcamError, match="no held-out image has a box"):
-        controls._held_out_hits(located)
+        controls.held_out_hits(located)

@@ -5,20 +5,23 @@ from __future__ import annotations
 from dataclasses import replace
 
 import numpy as np
+import pandas as pd
 import pytest
 
 from companion.controls.comparisons import differences_table
 from companion.controls.maps import Control
-from companion.controls.names import COMPARISONS, NO_HEAD
+from companion.controls.names import COMPARISONS, FURTHER_TITLES, NO_HEAD
 from companion.controls.tables import (
     NEED_BOXES,
     ControlEvidence,
     comparison_pairs,
     figures_table,
+    fixed_figures,
     likeness_table,
     resampled_figures,
     scorers_table,
     with_image_counts,
+    without_later,
 )
 from sigcam_core.common.resampling import figure_and_resamples
 from sigcam_core.localization.hits import pack_hits
@@ -45,6 +48,9 @@ def made_up() -> ControlEvidence:
     held_out[:, :, 120:130] = 0.8
     located = {
         "hits": pack_hits(best),
+        "outer_hits": pack_hits(0.5 * best),  # passes 30 alone
+        "iou_otsu": np.tile(np.linspace(0.2, 0.7, R, dtype=np.float32), (N, 1)),
+        "iou_half": np.full((N, R), 0.55, dtype=np.float32),
         "gt_loc_iou": np.tile(np.linspace(0.2, 0.8, R, dtype=np.float32), (N, 1)),
         "pointing_hit": np.tile([True, False, True, True, False, False], (N, 1)),
         "energy_in_box": np.full((N, R), 0.25, dtype=np.float32),
@@ -101,6 +107,38 @@ def test_figures_are_those_worked_out() -> None:
     assert value(CONTROLS[0], "insertion_auc") == pytest.approx(40)
     assert value(CONTROLS[0], "deletion_auc") == pytest.approx(40)
     assert "average_drop" not in figures[CONTROLS[1].name]
+    assert value(CONTROLS[4], "maxboxacc_v2_outer") == pytest.approx(100 / 3)
+    assert [value(control, "boxacc_v2_otsu") for control in CONTROLS] == pytest.approx(
+        [0, 100 / 3, 100 / 3, 200 / 3, 200 / 3, 100]
+    )
+    assert value(CONTROLS[0], "boxacc_v2_half") == pytest.approx(200 / 3)
+    # By its own branch: the softmax map falls from .8 to .4, the sigmoid map from .4 to .2.
+    assert value(CONTROLS[0], "average_drop_own") == value(CONTROLS[4], "average_drop_own") == pytest.approx(50)
+    assert value(CONTROLS[4], "increase_in_confidence_own") == 0
+
+
+def test_measures_of_a_grid_without_a_zero_have_names_of_their_own() -> None:
+    made = made_up()
+    top = np.full((3, 4, R), 0.75, dtype=np.float32)
+    figures = resampled_figures(replace(made, zero_free={2: {"top": top, "named": 0 * top}}), resamples=5)
+    assert figures[CONTROLS[0].name]["grid_2x2"][0] == 50
+    assert figures[CONTROLS[0].name]["grid_2x2_top"][0] == 75
+    assert figures[CONTROLS[0].name]["grid_2x2_named"][0] == 0
+
+
+def test_a_fixed_box_has_one_figure_at_every_threshold() -> None:
+    figures = fixed_figures(np.array([0.35, 0.55, np.nan, 0.9], dtype=np.float32), resamples=5)
+    assert figures["maxboxacc_v2"][0] == figures["boxacc_v2_otsu"][0] == pytest.approx(100 * (1 + 2 + 3) / 9)
+    assert figures["gt_loc"][0] == pytest.approx(100 * 2 / 3)
+
+
+def test_what_was_added_later_is_in_no_family_of_before() -> None:
+    figures = resampled_figures(made_up(), resamples=20)
+    pairs = comparison_pairs(figures, "softmax", "sigmoid")
+    before = differences_table(figures, pairs, without_later)
+    assert not set(before["metric"]) & set(FURTHER_TITLES)
+    alone = {name: {m: v for m, v in one.items() if m not in FURTHER_TITLES} for name, one in figures.items()}
+    pd.testing.assert_frame_equal(before, differences_table(alone, pairs))
 
 
 def test_more_grids_of_the_same_images_are_no_more_evidence() -> None:

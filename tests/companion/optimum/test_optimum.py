@@ -39,7 +39,7 @@ def images(seed: int = 0, num_items: int = 150, width: int = 12) -> tuple[Tensor
 
 
 def reference(head: str, features: Tensor, labels: Tensor, l2: float = L2) -> Point:
-    """scikit-learn's heads: one multinomial regression, or one weighted binary regression a class."""
+    """scikit-learn's heads: one multinomial regression, or one weighted binary regression per class."""
 
     def regression(of: float, targets: Tensor, weights: Tensor | None = None) -> Any:
         model = LogisticRegression(C=1 / (l2 * of), solver="newton-cholesky", tol=1e-12, max_iter=1000)

@@ -1,6 +1,7 @@
-"""The page of all cells: one row a cell, what it sorts by, and where its links and commands lead."""
+"""The page of all cells: one row per cell, what it sorts by, and where its links and commands lead."""
 
 import re
+from html import unescape
 from pathlib import Path
 
 import nbformat
@@ -47,13 +48,13 @@ def test_links_lead_to_headings_that_are_there(link: str) -> None:
 
 
 def test_commands_make_ours_and_the_papers_own() -> None:
-    row = CELLS[CELLS["network"] == "resnet50"].iloc[1].to_dict()
-    text = page._how(row)
-    assert row["measured_by"] in text
-    assert row["command"] in text
+    rows = CELLS[CELLS["network"] == "resnet50"].iloc[[1]]
+    text, row = unescape(page.against_table(rows, BASELINES.iloc[:0])), rows.iloc[0]
+    assert f"<p>Ours: <code>{row['measured_by']}</code></p>" in text
+    assert f"<code>{row['command']}</code>" in text
     assert f'href="{row["page"]}"' in text
-    missing = CELLS[CELLS["metric"] == "training_time"].iloc[0].to_dict()
-    assert "Needs a GPU and data" in page._how(missing)
+    missing = CELLS[CELLS["metric"] == "training_time"].iloc[[0]]
+    assert "Needs a GPU and data" in page.against_table(missing, BASELINES.iloc[:0])
 
 
 def test_the_opening_counts_and_turns() -> None:

@@ -6,7 +6,7 @@ from pathlib import Path
 import pandas as pd
 import pytest
 
-from companion.matrix import filled_by, job_of
+from companion.matrix import GRADIENT, METHODS_OF_FORM, filled_by, job_of
 from companion.paper import cells as module
 from companion.paper.tables import PAPER_TABLES, paper_table
 from companion.show.results import MEASURED, read_measured
@@ -51,10 +51,27 @@ def test_ours_is_of_the_experiment_that_stands_in_and_says_so() -> None:
     assert pd.isna(row["difference"])  # of other data it would mean nothing
     assert (row["status"], row["ours_on"]) == (module.OTHER_DATA, one.title)
     assert row["measured_by"] == f"python -m companion publish {one.name}"
-    cars = cell("Table 2", "stanford-cars", "vgg16", "layercam", "sigmoid", "average_drop")
+    cars = cell("Table 2", "stanford-cars", "resnet50", "layercam", "sigmoid", "average_drop")
     assert (cars["status"], cars["scored_by"]) == (module.OTHER_NETWORK, "sigmoid branch")
     assert cars["difference"] == pytest.approx(cars["ours"] - cars["paper"])
     assert pd.isna(cars["gain_low"])  # it mixes two scorers
+
+
+@pytest.mark.parametrize(
+    ("method", "backbone"), [("cam", "vgg16"), *((name, "vgg16_mlp") for name in METHODS_OF_FORM[GRADIENT])]
+)
+def test_the_papers_own_network_on_its_own_data_says_in_what_it_differs(method: str, backbone: str) -> None:
+    name = f"stanford_cars-{backbone}-finetune"
+    fidelity = read_measured(MEASURED, [name])[name].tables["fidelity"]
+    for head in ("softmax", "sigmoid"):
+        for metric in module.FIDELITY_OF_PAPER:
+            row = cell("Table 2", "stanford-cars", "vgg16", method, head, metric)
+            own = fidelity.query("method == @method and head == @head and scorer == @head and metric == @metric")
+            assert (row["status"], row["ours"]) == (module.MEASURED_HERE, own["value"].item())
+            assert "blocks 1 to 4 frozen" in row["differs"]
+            assert row["measured_by"] == f"python -m companion publish {name} --weights wheel"
+    others = CELLS[CELLS["status"] != module.MEASURED_HERE]
+    assert set(others["differs"]) == {""}
 
 
 def with_made_up(results: Path, experiment: dict[str, object]) -> pd.DataFrame:

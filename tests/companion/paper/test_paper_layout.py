@@ -64,7 +64,7 @@ def test_table_3_has_both_heads_and_their_ratio() -> None:
     (table,) = tables_of(module.paper_layout_of_overhead(CELLS))
     assert [row[0] for row in table[2:]] == ["VGG-16", "ResNet-50", "InceptionV3"]
     assert table[2][1:3] == ["17.67 → 20.87 (× 1.18)", "–"]
-    assert table[0][1:] == ["training time, h", "inference with a map, ms an image", "parameters, million"]
+    assert table[0][1:] == ["training time, h", "inference with a map, ms per image", "parameters, million"]
 
 
 @pytest.mark.parametrize("table", ["Table 1", "Table 2", "Table 3"])

@@ -70,7 +70,7 @@ def test_localisation_counts_sides_and_sets_them_beside_the_centre() -> None:
     )
     sentence = table1.localization_sentence(differences("maxboxacc_v2", UP, DOWN, BOTH, BOTH), table, ["stanford_cars"])
     assert sentence.startswith("On Stanford Cars, MaxBoxAccV2 of the sigmoid head's map is higher than softmax's in 1")
-    assert "lower in 1 and not told apart in 2 of 4 rows" in sentence
+    assert "lower in 1 and not distinguishable in 2 of 4 rows" in sentence
     assert "has 50.0 %, below them all." in sentence
     table.loc[table["method"] == CENTRE, "maxboxacc_v2"] = 65.0
     assert "above some of them" in table1.localization_sentence(differences("maxboxacc_v2", UP), table, ["shapes"])
@@ -150,7 +150,7 @@ def test_real_images_give_the_gain_and_what_is_left_when_both_are_cut() -> None:
     sentence = real_images.real_images_sentence({"a": experiment(2.0), "b": experiment(0.5)})
     assert sentence.count("is higher in 2 of 2 (+1.5 to +3.0 points)") == 2
     turned = real_images.real_images_sentence({"a": experiment(-5.0), "b": experiment(-1.0)})
-    assert "CAM against softmax's is lower in 1 and not told apart in 1 of 2 (-4.0 to +0.0 points);" in turned
+    assert "CAM against softmax's is lower in 1 and not distinguishable in 1 of 2 (-4.0 to +0.0 points);" in turned
 
 
 def crossed(centre: float, box: tuple[float, float], grid: tuple[float, float]) -> Measured:

@@ -51,7 +51,7 @@ def test_a_folder_of_images_becomes_two_heads_and_their_tables(
 
 
 def test_what_is_no_folder_of_classes_is_said(tmp_path: Path, folder: Path) -> None:
-    with pytest.raises(SigcamError, match="is no folder: give one that holds one folder of images a class"):
+    with pytest.raises(SigcamError, match="is no folder: give one that holds one folder of images per class"):
         report_on_folder(tmp_path / "none", "efficientnet_lite0", tmp_path)
     with pytest.raises(
         SigcamError,

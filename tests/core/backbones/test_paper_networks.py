@@ -99,7 +99,7 @@ def test_a_failed_download_gets_one_sentence(monkeypatch: pytest.MonkeyPatch) ->
         raise OSError("<urlopen error [Errno -2] Name or service not known>")
 
     monkeypatch.setattr("torchvision.models._api.load_state_dict_from_url", refuse)
-    with pytest.raises(SigcamError, match=r"ImageNet weights of resnet50 cannot be fetched \(.*not known>\): mend"):
+    with pytest.raises(SigcamError, match=r"ImageNet weights of resnet50 cannot be fetched \(.*not known>\): restore"):
         build("resnet50", 10, pretrained=True)
 
 

@@ -11,7 +11,7 @@ from torch import Tensor
 from torch._dynamo import config as dynamo
 
 from sigcam_core.backbones import passes
-from sigcam_core.backbones.passes import fast_pass
+from sigcam_core.backbones.passes import InBfloat16, fast_pass
 from sigcam_core.backbones.small_cnn import small_cnn
 from sigcam_core.dual.branch import DualBranch
 
@@ -73,7 +73,7 @@ def test_where_torch_is_told_not_to_compile_passes_are_plain_and_called_so(
     monkeypatch.setattr(torch, "compile", lambda network, **_: network)  # it does so with TORCHDYNAMO_DISABLE
     other = fast_pass(dual.backbone, seeded_images(4, 32), 10**6, told.append)
     assert one.kind == other.kind == passes.PLAIN
-    assert told == ["forward passes are not compiled: torch is told not to"] * 2
+    assert told == ["forward passes are not compiled: torch is set not to"] * 2
 
 
 def test_a_suppressed_error_of_the_compiler_is_no_compilation(
@@ -110,3 +110,13 @@ def test_without_a_compiler_passes_are_plain(dual: DualBranch, monkeypatch: pyte
     images = seeded_images(4, 32)
     assert torch.equal(fast_pass(dual.backbone, images, 10**6, told.append)(images), dual.backbone(images))
     assert "no compiler was found" in told[0]
+
+
+def test_bfloat16_rounds_products_and_gives_the_networks_own_type(dual: DualBranch) -> None:
+    images = seeded_images(2, 32)
+    exact, rough = dual.backbone(images), InBfloat16(dual.backbone)(images)
+    with torch.no_grad(), torch.autocast("cpu", torch.bfloat16):
+        expected = dual.backbone(images)
+    assert rough.dtype == torch.float32
+    assert torch.equal(rough, expected.float())
+    assert 0 < (rough - exact).abs().max() < 0.05 * exact.abs().max()

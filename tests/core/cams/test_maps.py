@@ -265,8 +265,8 @@ def test_a_map_does_not_depend_on_its_batch() -> None:
     [
         ({"class_idx": 5}, r"class index 5 at position 0 is out of range: there are 5 classes, 0 to 4\."),
         ({"class_idx": torch.tensor([0, -1, 0])}, r"class index -1 at position 1 is out of range"),
-        ({"class_idx": torch.tensor([0, 1])}, r"class_idx must have shape \(3,\), one class an image, got \(2,\)"),
-        ({"class_idx": None}, r"class_idx must be one class, or one class an image, got None"),
+        ({"class_idx": torch.tensor([0, 1])}, r"class_idx must have shape \(3,\), one class per image, got \(2,\)"),
+        ({"class_idx": None}, r"class_idx must be one class, or one class per image, got None"),
         ({"class_idx": torch.tensor([0.5, 1, 1])}, r"class indices must be int64, got torch.float32"),
         ({"images": random_images()[0]}, r"images must have shape \(N, 3, height, width\), got \(3, 64, 64\)"),
         ({"images": random_images()[:, :1]}, r"images must have shape .* got \(3, 1, 64, 64\)"),

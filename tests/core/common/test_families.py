@@ -29,7 +29,7 @@ def test_a_family_of_the_first_images_leaves_the_others_out() -> None:
     assert everywhere["image_id"].tolist() == evidence["image_id"].tolist()
     assert set(everywhere) == {*KEYS, *LABELS, *(name for name, _ in LOCALIZATION.columns)}
     assert PERTURBATION.measured(evidence)["image_id"].tolist() == [f"image{i}" for i in range(4)]
-    with pytest.raises(SigcamError, match="no image of this evidence has figures of perturbation: evaluate with"):
+    with pytest.raises(SigcamError, match="no image of this evidence has values of perturbation: evaluate with"):
         PERTURBATION.measured(evidence.iloc[4:])
 
 

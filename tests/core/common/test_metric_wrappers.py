@@ -22,7 +22,7 @@ from sigcam_core.pointing.metrics import EnergyPointingGame, GridPointingGame, P
 BOX, ELSEWHERE = [8, 8, 24, 24], [40, 40, 60, 60]
 TWO_OPTIONS: dict[type[Metric], tuple[dict[str, Any], dict[str, Any]]] = {
     LocalizationAccuracy: ({"protocol": "standard"}, {"protocol": "paper"}),
-    MaxBoxAcc: ({"multi_contour": True}, {"multi_contour": False}),
+    MaxBoxAcc: ({"multi_contour": True}, {"multi_contour": False, "with_holes": True}),
     PointingGame: ({"tolerance": 15}, {"tolerance": 1e-7}),
     GridPointingGame: ({"n": 2}, {"n": 4}),
 }
@@ -84,6 +84,10 @@ def test_equal_counts_are_shared_by_equal_options_alone(metric: type[Metric]) ->
     assert sorted(map(sorted, collection.compute_groups.values())) == [["again", "first"], ["second"]]
 
 
+def test_counts_with_and_without_holes_keep_apart() -> None:
+    assert not MetricCollection._equal_metric_states(MaxBoxAcc(), MaxBoxAcc(with_holes=False))
+
+
 @pytest.mark.parametrize("one", METRICS, ids=lambda metric: metric.__name__)
 def test_metrics_of_different_classes_keep_apart(one: type[Metric]) -> None:
     for other in METRICS:
@@ -127,7 +131,7 @@ def test_the_bootstrap_of_lists_and_arrays_is_refused(metric: type[Metric]) -> N
         forms = [one.numpy(), [item.numpy() for item in one]]
         for form in forms:
             bootstrap = BootStrapper(metric(), num_bootstraps=1, sampling_strategy="multinomial")
-            with pytest.raises(SigcamError, match="BootStrapper draws images anew in tensors alone"):
+            with pytest.raises(SigcamError, match="BootStrapper redraws images in tensors alone"):
                 bootstrap.update(maps, *others[:position], form, *others[position + 1 :])
 
 

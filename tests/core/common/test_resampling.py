@@ -21,7 +21,7 @@ def test_an_interval_is_of_the_resamples_that_have_the_figure() -> None:
     values = np.random.default_rng(0).normal(size=1000)
     with_gaps = np.insert(values, [3, 500, 999], np.nan)
     assert interval(with_gaps) == interval(values) == tuple(np.percentile(values, [2.5, 97.5]))
-    with pytest.raises(SigcamError, match="not one of 4 resamples draws an image that this figure rests on"):
+    with pytest.raises(SigcamError, match="not one of 4 resamples draws an image that this value rests on"):
         interval(np.full(4, np.nan))
 
 

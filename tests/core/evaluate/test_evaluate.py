@@ -17,9 +17,9 @@ from sigcam_core import cam_maps, normalize_maps
 from sigcam_core.backbones import input_format
 from sigcam_core.common.errors import SigcamError
 from sigcam_core.common.files import read_json
-from sigcam_core.evaluate.evaluate import EvaluationOptions, evaluate
+from sigcam_core.evaluate.evaluate import EvaluationOptions, evaluate, evaluate_shards, sample_of
 from sigcam_core.evaluate.schema import read_evidence
-from sigcam_core.fidelity.evidence import PERTURBATION, fidelity_statistics
+from sigcam_core.fidelity.evidence import FIDELITY, PERTURBATION, fidelity_statistics
 from sigcam_core.fidelity.perturbation import deletion_auc, insertion_auc, perturbation_curves
 from sigcam_core.fidelity.scores import (
     adcc,
@@ -37,7 +37,7 @@ from sigcam_core.prepare.images import load_images, load_masks, normalize, scale
 from sigcam_core.prepare.manifest import read_manifest
 from sigcam_core.run import Run
 from sigcam_core.stations import ensure_sigmoid_head
-from sigcam_core.summarise.tables import table_of
+from sigcam_core.summarise.tables import table_of, table_with_intervals, tables_of
 
 PERTURBATION_COLUMNS = [name for name, _ in PERTURBATION.columns]
 
@@ -169,9 +169,54 @@ def test_without_fidelity_localisation_is_the_same(run: Run, tmp_path: Path) -> 
             fidelity_statistics(rows, weights)
 
 
+def test_a_sample_is_explained_as_all_are_and_the_rest_is_missing(run: Run, tmp_path: Path) -> None:
+    dual, test = ensure_sigmoid_head(run), read_manifest(run.manifest).split("test")
+    options = EvaluationOptions(explained_images=7, batch_size=5)  # of 24, so that some batch may have none
+    sample = read_evidence(evaluate(dual, test, run.network, tmp_path / "evidence.parquet", options))
+    whole = read_evidence(run.evidence).drop(columns=PERTURBATION_COLUMNS)
+    is_explained = sample["coverage"].notna().to_numpy()
+    assert sample[is_explained]["image_id"].nunique() == 7
+    assert is_explained.sum() * 24 == 7 * len(sample)
+    columns = [name for name, _ in FIDELITY.columns]
+    assert sample[~is_explained][columns].isna().all().all()
+    others = [name for name in whole if name not in columns]
+    pd.testing.assert_frame_equal(sample[others], whole[others], check_exact=False, rtol=1e-4, atol=1e-6)
+    pd.testing.assert_frame_equal(sample[is_explained][columns], whole[is_explained][columns], rtol=1e-4, atol=1e-6)
+    tables = tables_of(sample, resamples=20)
+    assert set(tables["fidelity"]["images"]) == {7}
+    assert "images" not in tables["wsol"]
+    expected = table_with_intervals(whole[is_explained], fidelity_statistics, resamples=1)
+    got = tables["fidelity"].query("scorer == 'softmax'")
+    assert got["value"].to_numpy() == pytest.approx(expected["value"].to_numpy(), rel=1e-4, abs=1e-3)
+
+
+def test_the_sample_is_the_same_whatever_the_batches_and_is_not_the_first_images() -> None:
+    chosen = sample_of(1000, 100)
+    assert chosen is not None
+    assert int(chosen.sum()) == 100
+    assert torch.equal(chosen, sample_of(1000, 100))
+    assert 30 < int(chosen[:500].sum()) < 70
+
+
+def test_passes_in_bfloat16_are_those_of_autocast_and_said_to_be(run: Run, tmp_path: Path) -> None:
+    dual, test = ensure_sigmoid_head(run), read_manifest(run.manifest).split("test")
+    folder = tmp_path / "shards"
+    (shard,) = evaluate_shards(
+        dual, test, run.network, folder, EvaluationOptions(in_bfloat16=True, with_fidelity=False)
+    )
+    assert read_json(shard.with_suffix(".json"))["passes"] == "bfloat16"
+    rough = pq.read_table(shard).to_pandas()
+    exact = read_evidence(run.evidence)
+    assert not np.array_equal(rough["energy_in_box"], exact["energy_in_box"])
+    np.testing.assert_allclose(rough["energy_in_box"], exact["energy_in_box"], atol=0.05)
+
+
 def test_counts_that_make_no_sense_get_one_sentence() -> None:
     with pytest.raises(SigcamError, match="cannot perturb -1 images in 10 steps"):
         EvaluationOptions(perturbation_images=-1)
+    for options in ({"explained_images": 0}, {"explained_images": 5, "with_fidelity": False}):
+        with pytest.raises(SigcamError, match=r"cannot explain \d images"):
+            EvaluationOptions(**options)
 
 
 def test_files_that_are_not_evidence_get_one_sentence(tmp_path: Path) -> None:

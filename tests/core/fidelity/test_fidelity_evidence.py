@@ -19,6 +19,18 @@ def test_fidelity_figures_by_hand_and_by_either_scorer() -> None:
     assert value(other, "average_drop") == value(other, "increase_in_confidence") == 0
 
 
+def test_each_map_is_scored_by_its_own_branch_where_that_is_asked_for() -> None:
+    weights = np.array([[1, 1, 1, 1, 1, 1], [2, 0, 0, 0, 3, 1]], dtype=np.float64)
+    for head in ("softmax", "sigmoid"):
+        rows = made_up_evidence(head)
+        own, expected = (fidelity_statistics(rows, weights, scorer) for scorer in ("own_branch", head))
+        for metric, values in expected.items():
+            np.testing.assert_array_equal(own[metric], values, err_msg=metric)
+    both = pd.concat([made_up_evidence(), made_up_evidence("sigmoid")])
+    with pytest.raises(SigcamError, match="rows are of 2 heads"):
+        fidelity_statistics(both, np.ones((1, 2 * NUM_IMAGES)), "own_branch")
+
+
 def test_adcc_takes_the_means_of_the_images() -> None:
     rows = made_up_evidence()
     figures = fidelity_statistics(rows, np.array([[1, 1, 1, 1, 1, 1], [2, 0, 0, 0, 0, 1]]))
@@ -40,6 +52,6 @@ def test_perturbation_figures_are_of_the_images_that_were_perturbed() -> None:
     assert table["deletion_auc"].tolist() == pytest.approx([10, 10])
     with pytest.raises(
         SigcamError,
-        match="no image of this evidence has figures of perturbation: evaluate with perturbation_images above 0",
+        match="no image of this evidence has values of perturbation: evaluate with perturbation_images above 0",
     ):
         PERTURBATION.measured(evidence[evidence["image_id"] == "image5"])

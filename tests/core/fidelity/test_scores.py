@@ -104,7 +104,7 @@ def test_maps_outside_0_to_1_are_refused(value: float) -> None:
 
 @pytest.mark.parametrize("shape", [(2, 8, 9), (1, 8, 8), (2, 1, 8, 8)])
 def test_maps_that_do_not_fit_the_images_are_refused(shape: tuple[int, ...]) -> None:
-    with pytest.raises(SigcamError, match=r"do not fit images \(2, 3, 8, 8\): one map a pixel"):
+    with pytest.raises(SigcamError, match=r"do not fit images \(2, 3, 8, 8\): one map per pixel"):
         explain_images(random_images(2, 8), torch.ones(shape))
 
 

@@ -19,7 +19,7 @@ Boxes = list[np.ndarray]
 
 
 def random_boxes(seed: int, num_images: int = 8, size: int = SIZE) -> Boxes:
-    """Boxes of one to three objects an image, around the centre and elsewhere, some of them up to the edges."""
+    """Boxes of one to three objects per image, around the centre and elsewhere, some of them up to the edges."""
     generator = np.random.default_rng(seed)
     sets = []
     for _ in range(num_images):

@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
 from numpy.typing import NDArray
 
-from sigcam_core.localization.contours import BoxArray, iou_by_level, largest_contour_box
+from sigcam_core.localization.contours import BoxArray, iou_by_level, largest_contour_box, outer_iou_by_level
 
 GOLDEN = load()
 
@@ -106,6 +106,38 @@ def test_a_dark_region_that_touches_the_border_is_no_hole() -> None:
     gray[3:6, 3:] = 0
     multi, _, _ = iou_by_level(gray, np.array([[2, 2, 8, 6]]))
     assert multi[100] == 35 / 81  # only the box of the bright region, which spans the whole map
+
+
+def search_outer_contours(gray: NDArray[np.uint8], boxes: BoxArray) -> NDArray[np.float64]:
+    """The reference for outer contours: OpenCV's RETR_EXTERNAL at every level."""
+    height, width = gray.shape
+    curve = np.zeros(255)
+    for level in range(255):
+        binary = (gray > level).astype(np.uint8)
+        contours, _ = cv2.findContours(binary, cv2.RETR_EXTERNAL, cv2.CHAIN_APPROX_SIMPLE)
+        found = [
+            (x, y, min(x + w, width - 1), min(y + h, height - 1)) for x, y, w, h in map(cv2.boundingRect, contours)
+        ]
+        curve[level] = box_iou(np.array(found or [(0, 0, 0, 0)]), boxes).max()
+    return curve
+
+
+@given(st.one_of(maps_and_boxes(), bumpy_maps()))
+def test_outer_contours_are_those_of_opencv_at_every_level(case: tuple[NDArray[np.uint8], BoxArray]) -> None:
+    np.testing.assert_array_equal(outer_iou_by_level(*case), search_outer_contours(*case))
+
+
+def test_neither_the_rim_of_a_hole_nor_what_lies_in_it_is_an_outer_contour() -> None:
+    gray = np.zeros((20, 20), dtype=np.uint8)
+    gray[2:18, 2:18] = 200
+    gray[6:12, 7:13] = 0
+    gray[8:10, 9:11] = 150  # a dot in the hole
+    whole, rim, dot = (np.array([box]) for box in ([2, 2, 18, 18], [6, 5, 14, 13], [9, 8, 11, 10]))
+    for box in (whole, rim, dot):
+        assert iou_by_level(gray, box, with_largest=False)[0][100] == 1.0
+    assert outer_iou_by_level(gray, whole)[100] == 1.0
+    assert outer_iou_by_level(gray, rim)[100] == 81 / (17 * 17)
+    assert outer_iou_by_level(gray, dot)[100] == 9 / (17 * 17)
 
 
 def test_ties_take_the_contour_that_opencv_lists_first() -> None:

@@ -34,6 +34,23 @@ def test_max_box_acc_is_the_best_threshold_of_the_mean_not_the_mean_of_the_best(
     assert value(figures, "maxboxacc_v2") == pytest.approx(100 / 3)
 
 
+def test_outer_contours_have_their_own_thresholds() -> None:
+    rows = made_up_evidence()
+    best_iou = np.zeros((NUM_IMAGES, 255))
+    best_iou[:4, 7] = 0.6
+    rows["best_iou_outer"] = [packed(in_ten_thousandths(curve)) for curve in best_iou]
+    figures = wsol_statistics(rows, np.ones((1, NUM_IMAGES)))
+    assert value(figures, "maxboxacc_v2_outer") == pytest.approx(2 / 3 * 100 * 4 / 6)
+    assert value(figures, "maxboxacc_v2") == value(wsol_statistics(made_up_evidence(), np.ones((1, 6))), "maxboxacc_v2")
+
+
+def test_a_threshold_of_each_map_s_own_by_hand() -> None:
+    figures = wsol_statistics(made_up_evidence(), np.ones((1, NUM_IMAGES)))
+    # .25, .35, .45, .55, .65 and .75 against .3, .5 and .7; then .1 to .6, of which .3 and .5 are met to the last bit
+    assert value(figures, "boxacc_v2_otsu") == pytest.approx(100 * (5 + 3 + 1) / 18)
+    assert value(figures, "boxacc_v2_half") == pytest.approx(100 * (4 + 2 + 0) / 18)
+
+
 def test_pxap_equals_the_metric_and_weights_repeat_images() -> None:
     rows = made_up_evidence()
     weights = np.array([[1, 1, 1, 1, 1, 1], [0, 2, 0, 1, 3, 0]], dtype=np.float64)

@@ -46,6 +46,26 @@ def test_max_box_acc(multi_contour: bool, name: str) -> None:
     assert float(values["maxboxacc_v2"]) == pytest.approx(expected.mean(), abs=1e-12)
 
 
+def test_without_holes_the_negative_of_a_centred_blob_is_no_better_than_the_whole_image() -> None:
+    rows, columns = np.mgrid[:32, :32] / 32 - 0.5
+    blob = np.exp(-(rows**2 + columns**2) / 0.1)
+    negative = 1 - (blob - blob.min()) / (blob.max() - blob.min())
+    boxes = [np.array([[8, 8, 24, 24]])]
+    values = {}
+    for with_holes in (True, False):
+        metric = MaxBoxAcc(with_holes=with_holes)
+        metric.update(negative[None], boxes)
+        values[with_holes] = float(metric.compute()["maxboxacc_v2"])
+        best = best_iou_per_threshold(negative, boxes[0], with_holes=with_holes).max()
+        assert best == pytest.approx(17 * 17 / 32**2 if not with_holes else 1, abs=0.2 * with_holes)
+    assert values == {True: 100.0, False: 0.0}  # a box of the whole image has an IoU of .28
+
+
+def test_holes_are_no_matter_of_the_largest_contour() -> None:
+    with pytest.raises(SigcamError, match="leave with_holes on"):
+        MaxBoxAcc(multi_contour=False, with_holes=False)
+
+
 def test_gt_loc_against_any_and_against_the_first_box() -> None:
     curves = [iou_curves(score_map, boxes) for score_map, boxes in zip(MAPS, BOXES, strict=True)]
     for name, curve in (("any", "largest"), ("first", "largest_first")):

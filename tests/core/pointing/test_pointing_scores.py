@@ -13,7 +13,14 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from sigcam_core.pointing.metrics import EnergyPointingGame, GridPointingGame
-from sigcam_core.pointing.scores import boxes_to_masks, cell_shares, energy_shares, pointing_hits
+from sigcam_core.pointing.scores import (
+    boxes_to_masks,
+    cell_shares,
+    energy_shares,
+    named_cells,
+    pointing_hits,
+    top_shares,
+)
 
 SIDE = 12  # of the shorter side
 WIDTH = 15
@@ -138,6 +145,31 @@ def test_grid_shares_are_sums_over_cells(n: int, cell: int, data: st.DataObject)
     metric = GridPointingGame(n)
     metric.update(torch.from_numpy(values))
     assert float(metric.compute()["grid_pointing"]) == pytest.approx(100 * expected.mean())
+
+
+@given(arrays(np.float64, (2, 4, 4, 6), elements=st.integers(-3, 3).map(float)), st.integers(-5, 5), st.integers(1, 4))
+def test_the_highest_pixels_and_the_cell_named_do_not_ask_where_zero_lies(
+    values: NDArray[np.float64], added: int, factor: int
+) -> None:
+    maps = torch.from_numpy(values)
+    changed = factor * maps + added
+    for measure in (top_shares, named_cells):
+        np.testing.assert_allclose(measure(changed, 2), measure(maps, 2))
+
+
+@given(arrays(np.float64, (1, 9, 6, 3), elements=VALUES))
+def test_the_highest_pixels_and_the_cell_named_are_counted_cell_by_cell(values: NDArray[np.float64]) -> None:
+    top, named = top_shares(torch.from_numpy(values), 3)[0], named_cells(torch.from_numpy(values), 3)[0]
+    for own, one in enumerate(values[0]):
+        cells = [one[2 * row : 2 * row + 2, column : column + 1].ravel() for row in range(3) for column in range(3)]
+        means = np.array([cell.mean() for cell in cells])
+        assert float(named[own]) == pytest.approx((means[own] == means.max()) / (means == means.max()).sum())
+        # Ties are drawn in every order; on average each has the same share of the places that are left.
+        last = np.sort(one.ravel())[-2]
+        above, tied = (one > last).sum(), (one == last).sum()
+        expected = ((cells[own] > last).sum() + (cells[own] == last).sum() * (2 - above) / tied) / 2
+        assert float(top[own]) == pytest.approx(expected)
+    assert float(top_shares(torch.zeros(1, 9, 6, 3), 3).mean()) == pytest.approx(1 / 9)
 
 
 def test_no_station_waits_for_torchmetrics() -> None:

@@ -367,3 +367,22 @@ def test_one_device_ends_what_two_have_begun(
         alone
     )
     assert network.batches == [4]
+
+
+def test_features_of_features_are_those_of_the_whole_network(manifest: Manifest, tmp_path: Path) -> None:
+    torch.manual_seed(0)
+    first = with_format(nn.Sequential(nn.Conv2d(3, 4, 3), nn.ReLU(), nn.Flatten(1)), PLAIN).eval()
+    second = with_format(nn.Sequential(nn.Linear(4 * 36, 5)), PLAIN).eval()
+    earlier = cache_features(first, manifest, VIEWS, tmp_path, cache_type="float32")
+    cache = cache_features(second, manifest, VIEWS, tmp_path, cache_type="float32", earlier=earlier)
+    whole = with_format(nn.Sequential(*first, *second), PLAIN).eval()
+    expected = cache_features(whole, manifest, VIEWS, tmp_path, cache_type="float32")
+    for view in range(len(VIEWS)):
+        torch.testing.assert_close(cache.open(view), expected.open(view))
+    assert len({path.parent for path in (*cache.views, *earlier.views, *expected.views)}) == 3 * len(VIEWS)
+    # Of other features it is another cache, even if the second network, the images and the views are the same.
+    with torch.no_grad():
+        first[0].weight.mul_(2)
+    moved = cache_features(first, manifest, VIEWS, tmp_path, cache_type="float32")
+    again = cache_features(second, manifest, VIEWS, tmp_path, cache_type="float32", earlier=moved)
+    assert not set(again.views) & set(cache.views)

@@ -16,12 +16,13 @@ from sigcam_core import DualBranch, SigcamError
 from sigcam_core.backbones import build, input_format
 from sigcam_core.common.seeds import derived_seed
 from sigcam_core.dual.loss import class_balanced_bce
-from sigcam_core.prepare.images import load_images, normalize
+from sigcam_core.prepare.images import image_batches, load_images, normalize
 from sigcam_core.prepare.manifest import Manifest
+from sigcam_core.prepare.views import View
 from sigcam_core.split.split import split_pooling
 from sigcam_core.train.checkpoints import Checkpoint
 from sigcam_core.train.fit import Session, batches_of_epoch, start_fabric
-from sigcam_core.train.heads import Splits, Trained, top1_accuracy, train_classifier, train_head
+from sigcam_core.train.heads import Splits, Trained, top1_accuracy, train_behind_trunk, train_classifier, train_head
 from sigcam_core.train.recipes import Recipe
 
 RECIPE = Recipe(epochs=2, batch_size=16, learning_rate=2e-3, weight_decay=0.01)
@@ -385,3 +386,63 @@ def test_unknown_names_are_refused(
 def test_an_impossible_recipe_is_refused(values: dict[str, float], sentence: str) -> None:
     with pytest.raises(SigcamError, match=sentence):
         replace(RECIPE, **values)
+
+
+def behind(recipe: Recipe, layers: int = 2) -> Recipe:
+    return replace(recipe, frozen_layers=layers, cache_type="float32", views=2, augment="crop_flip")
+
+
+@pytest.mark.parametrize("head", ["gap", "mlp"])
+def test_training_behind_a_trunk_is_training_with_its_layers_frozen(
+    shapes: Manifest, features: Path, head: str
+) -> None:
+    """The other way: the whole network in every step, its first layers in evaluation mode and without gradients."""
+    recipe, splits = behind(RECIPE), Splits.of(shapes)
+    models = []
+    for _ in range(2):
+        torch.manual_seed(3)
+        models.append(build("small_cnn", shapes.num_classes, head))
+        calibrate(models[-1].get_submodule("features"), inputs_of(shapes))
+    start = {name: value.clone() for name, value in models[0].state_dict().items()}
+    trained = train_behind_trunk(models[0], splits, recipe, features, Session(0, quiet, fabric()))
+    layers = list(models[1].get_submodule("features"))
+    optimizer = torch.optim.AdamW(
+        [one for name, one in models[1].named_parameters() if not name.startswith(("features.0.", "features.1."))],
+        lr=recipe.learning_rate,
+        weight_decay=recipe.weight_decay,
+    )
+    losses = []
+    for epoch in range(recipe.epochs):
+        models[1].train()
+        nn.Sequential(*layers[:2]).eval()
+        steps = batches_of_epoch(len(splits.train), recipe.batch_size, 0, epoch)
+        form, view = input_format("small_cnn"), View("crop_flip", 0, epoch % 2)
+        shown = image_batches(splits.train, recipe.batch_size, form, view=view, batches=steps)
+        for number, (_, images, labels) in enumerate(shown):
+            torch.manual_seed(derived_seed(0, "step", epoch, number, 0))
+            optimizer.param_groups[0]["lr"] = recipe.learning_rate_at(epoch, number / len(steps))
+            loss = cross_entropy(models[1](images), labels)
+            optimizer.zero_grad()
+            loss.backward()
+            optimizer.step()
+            losses.append(loss.item() * len(labels))
+    assert trained.history[0]["loss"] == pytest.approx(sum(losses[: len(losses) // 2]) / len(splits.train), rel=1e-3)
+    assert greatest_difference(*(model.eval() for model in models)) < 1e-3
+    moved = {name for name, value in models[0].named_parameters() if not torch.equal(start[name], value)}
+    everything = {name for name, _ in models[0].named_parameters()}
+    assert everything - moved == {name for name in everything if name.startswith(("features.0.", "features.1."))}
+
+
+def test_a_head_behind_a_trunk_learns_on_the_same_features(shapes: Manifest, features: Path) -> None:
+    recipe = replace(behind(HEAD_RECIPE), frozen_layers=0)
+    whole, behind_trunk = (fresh_dual(shapes) for _ in range(2))
+    one = run_head(shapes, features, whole, recipe=recipe)
+    other = run_head(shapes, features, behind_trunk, recipe=replace(recipe, frozen_layers=2))
+    assert greatest_difference(one.module, other.module) < 1e-5
+    assert one.history[-1]["val_loss"] == pytest.approx(other.history[-1]["val_loss"], rel=1e-5)
+
+
+def test_more_layers_than_there_are_cannot_be_frozen(shapes: Manifest, features: Path) -> None:
+    model = build("small_cnn", shapes.num_classes)
+    with pytest.raises(SigcamError, match="cannot freeze the first 99 layers of Sequential: its features have fewer"):
+        train_behind_trunk(model, Splits.of(shapes), behind(RECIPE, 99), features, Session(0, quiet, fabric()))

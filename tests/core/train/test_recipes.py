@@ -125,3 +125,22 @@ def test_only_the_papers_heads_are_published() -> None:
     assert {name for name in SIGMOID_RECIPES if name.startswith("paper")} == {
         f"paper-{network}-{method}" for network in ("vgg16", "resnet50") for method in ("cam", "gradcam")
     }
+
+
+@pytest.mark.parametrize(("form", "epochs"), [("cam", 10), ("gradcam", 4)])
+def test_behind_a_trunk_the_heads_learn_at_the_papers_rates(form: str, epochs: int) -> None:
+    theirs, ours = SIGMOID_RECIPES[f"paper-vgg16-{form}"], SIGMOID_RECIPES[f"last-block-vgg16-{form}"]
+    assert ours == replace(theirs, epochs=epochs, views=2, cached=True, frozen_layers=24)
+    done, whole = (sum(theirs.learning_rate_at(epoch, 0) for epoch in range(count)) for count in (epochs, 10))
+    assert done >= 0.94 * whole
+
+
+def test_a_negative_number_of_frozen_layers_is_refused() -> None:
+    for name in ("frozen_layers", "further_frozen"):
+        with pytest.raises(SigcamError, match=f"{name} must be 0 or more, got -1"):
+            replace(RECIPE, **{name: -1})
+
+
+@pytest.mark.parametrize(("frozen", "further", "cuts"), [(0, 0, []), (24, 0, [24]), (24, 7, [24, 31])])
+def test_a_network_is_cut_behind_what_is_frozen(frozen: int, further: int, cuts: list[int]) -> None:
+    assert replace(RECIPE, frozen_layers=frozen, further_frozen=further).cuts == cuts

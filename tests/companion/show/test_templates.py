@@ -1,0 +1,24 @@
+"""Templates are filled in whole, and nothing in them is taken for HTML that is none."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+from jinja2 import UndefinedError
+
+from companion.show.templates import render
+from dependencies import PROJECT, files_behind
+
+
+def test_values_are_escaped_and_a_missing_one_is_an_error(tmp_path: Path) -> None:
+    path = tmp_path / "page.html"
+    path.write_text('<p title="{{ title }}">{{ text }}</p>')
+    assert render(path, title='a "b"', text="1 < 2 & 3") == '<p title="a &#34;b&#34;">1 &lt; 2 &amp; 3</p>'
+    with pytest.raises(UndefinedError, match="text"):
+        render(path, title="a")
+
+
+def test_a_page_depends_on_its_templates() -> None:
+    behind = files_behind("notebooks/13_paper_against_reproduction.ipynb")
+    assert {str(PROJECT / "companion" / "paper" / name) for name in ("against.html", "layout.html")} <= {*behind}
