@@ -34,11 +34,13 @@ from sigcam_core.train.heads import top1_accuracy
 from sigcam_core.train.recipes import Recipe
 
 from .claims.claims import rules_digest
+from .controls.baselines import baseline_figures
 from .controls.checks import publish_checks
 from .controls.publish import publish_controls
 from .cue.study import publish_cue
 from .experiments import CENTRE, CHECKS, CROSSED, CUE, EXPERIMENTS, MEASUREMENTS, OVERHEAD, THRESHOLD_BIAS, Experiment
 from .heads import run_of, train_heads
+from .predictions import predictions_record
 from .show.results import MEASURED
 from .studies.centre import publish_centre
 from .studies.freezing import compare_freezing
@@ -137,6 +139,8 @@ def _publish_experiment(experiment: Experiment, results: Path, work_dir: Path, r
     evidence = read_evidence(ensure_evidence(first, experiment.measured))
     for table_name, table in tables_of(evidence, RESAMPLES).items():
         write_csv(folder / f"{table_name}.csv", table)
+    dual, manifest = ensure_sigmoid_head(first), ensure_manifest(first.dataset, first.work_dir)
+    write_csv(folder / "wsol_baselines.csv", baseline_figures(dual, manifest, first.network))
     if len(runs) > 1:
         write_csv(folder / "seeds.csv", _seeds(runs))
     record = _record(experiment, runs)
@@ -202,6 +206,7 @@ def _record(experiment: Experiment, runs: list[Run]) -> dict[str, Any]:
         "classifier": record_of(first.classifier),
         "sigmoid_heads": [record_of(run.sigmoid_head) for run in runs],
         "evidence": record_of(first.evidence),
+        "predictions": predictions_record(),
         # The rules of the verdicts, so that nobody need take our word for which came first.
         "tables": provenance(
             resamples=RESAMPLES, resampling_seed=0, threads=torch.get_num_threads(), rules=rules_digest()

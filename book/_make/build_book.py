@@ -22,6 +22,7 @@ from architectures_page import write_architectures
 from build_page import fold_provenance, write_build_page
 from companion.matrix import PROFILES, USUAL, profile_of
 from companion.show.saved import SUMMARY
+from draw_holes import draw_holes
 from draw_rooms import draw
 from explorer_files import ensure_explorer
 from faults_page import write_faults_page
@@ -35,6 +36,7 @@ from stage_notebook import stage_notebook
 BOOK = Path(__file__).resolve().parent.parent
 RENDERER = Path(__file__).resolve().with_name("render.py")
 DRAWING = Path("_static", "rooms.svg")  # of the page `architecture`
+HOLES = Path("_static", "holes.svg")  # of the page `metrics`
 
 
 def toc_files(toc: Path) -> list[str]:
@@ -89,6 +91,7 @@ def stage(book: Path, work_dir: Path, target: Path, profile: str = USUAL) -> Non
         write_faults_page(target, BOOK.parent)
         write_architectures(target, BOOK.parent / "results")
     draw(target / DRAWING)
+    draw_holes(target / HOLES)
 
 
 def run_jupyter_book(source: Path, output: Path, explorer: Path | None, jobs: int) -> None:

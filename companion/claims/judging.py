@@ -48,7 +48,7 @@ class Judged:
         control: the verdict under controls.
         conditions: by ``protocol`` and ``control``, the short condition; empty where there is none.
         sources: by the same, the data sets that have a number which decides.
-        rows: one row a test, with columns ``role, measured, compared, where, value, low, high, family, expected,
+        rows: one row per test, with columns ``role, measured, compared, where, value, low, high, family, expected,
             decision, edge, same, why, theorem``. Intervals hold for all numbers of the claim at once; ``same`` is the
             number of the row (from 1) that has the same number, 0 where none has.
     """

@@ -1,4 +1,4 @@
-"""Verdicts told in sentences, made from the numbers so that they turn when these do."""
+"""Verdicts in sentences, made from the numbers so that they turn when these do."""
 
 from __future__ import annotations
 

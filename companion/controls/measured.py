@@ -89,13 +89,33 @@ def locate_controls(
         the others hold nothing.
     """
     maps = batch.maps().cpu()  # contours are found there
+    located = locate_maps(maps, boxes, masks, _centre_maps(batch.controls))
+    return located | {"correlation": _correlations(maps, batch.controls)}
+
+
+def locate_maps(
+    maps: Tensor,
+    boxes: Sequence[BoxArray],
+    masks: Sequence[NDArray[np.uint8] | None] | None = None,
+    given: Mapping[int, NDArray[np.float64]] | None = None,
+) -> Arrays:
+    """Localisation and pointing of any maps.
+
+    Args:
+        maps: (N, R, h, w) on the CPU.
+        boxes: as for :func:`locate_controls`.
+        masks: as for :func:`locate_controls`.
+        given: by row, a map (S, S) in [0, 1] that takes the place of that of every image.
+
+    Returns:
+        What :func:`locate_controls` gives, without ``correlation``.
+    """
     source = same_as_earlier(maps)  # (N, R)
     each_mask = [None] * len(maps) if masks is None else masks
-    rows = over_cores(partial(_locate_image, _centre_maps(batch.controls)), maps, source, boxes, each_mask)
-    empty = _nothing(len(batch.controls))
+    rows = over_cores(partial(_locate_image, given or {}), maps, source, boxes, each_mask)
+    empty = _nothing(maps.shape[1])
     names = [name for name in empty if name != "histograms" or masks is not None]
-    arrays = {name: np.stack([row.get(name, empty[name]) for row in rows]) for name in names}
-    return arrays | {"correlation": _correlations(maps, batch.controls)}
+    return {name: np.stack([row.get(name, empty[name]) for row in rows]) for name in names}
 
 
 def have_boxes(located: Arrays) -> NDArray[np.bool_]:

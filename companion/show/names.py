@@ -52,6 +52,8 @@ SCALAR_TITLES = {
     "class-free": "class-free: sum of feature maps",
     "random weights": "random weights",
     "random positive weights": "random positive weights",
+    "whole image": "whole image, no map",
+    "best fixed box": "best fixed box of held-out images, no map",
 }
 """Titles of what a map explains, and of maps that explain nothing (:mod:`companion.controls.maps`)."""
 UNIT_NAMES = {"h": "h", "ms": "ms per image", "M": "million"}

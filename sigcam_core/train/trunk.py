@@ -1,4 +1,4 @@
-"""A network whose first layers stay as they are: these run once a view, and what comes after them starts from there.
+"""A network whose first layers stay as they are: these run once per view, and what comes after them starts from there.
 
 To fine-tune the last block of a large network then costs that block alone in every epoch, and so does whatever needs
 its features later.

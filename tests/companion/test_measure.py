@@ -44,6 +44,7 @@ def test_every_table_is_there_with_its_columns(made: Made) -> None:
     interval, difference = ["value", "low", "high"], ["difference", "low", "high"]
     assert columns == {
         "wsol": [*KEYS, "metric", *interval, "protocol"],
+        "wsol_baselines": ["network", "method", "head", "gt_loc", "maxboxacc_v2", "maxboxacc_v2_outer", "pxap"],
         "wsol_differences": ["network", "method", "metric", *difference, "protocol"],
         "pointing": [*KEYS, "metric", *interval],
         "pointing_differences": ["network", "method", "metric", *difference],

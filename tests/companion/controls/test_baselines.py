@@ -13,9 +13,11 @@ from torch import Tensor, nn
 
 from companion.controls.baselines import SHIFTS, baseline_figures, shift_table
 from sigcam_core.backbones.networks import build
+from sigcam_core.cams.maps import cam_maps
 from sigcam_core.cams.score_maps import normalize_maps
 from sigcam_core.common.errors import SigcamError
 from sigcam_core.dual.branch import DualBranch
+from sigcam_core.localization.fixed import best_fixed_box, fixed_box_iou
 from sigcam_core.localization.metrics import MaxBoxAcc, PixelAP
 from sigcam_core.prepare.images import image_batches, load_masks, scaled_boxes
 from sigcam_core.prepare.manifest import Manifest
@@ -72,7 +74,31 @@ def test_the_shift_is_the_best_of_held_out_images(shapes: Manifest) -> None:
 
 def test_a_head_of_several_layers_has_rows_of_its_feature_maps_alone(shapes: Manifest) -> None:
     table = baseline_figures(dual_of("small_cnn_mlp"), shapes, "small_cnn-mlp")
-    assert table["method"].tolist() == ["class-free", "random weights", "random positive weights"]
+    methods = table["method"].tolist()
+    assert methods[:3] == ["class-free", "random weights", "random positive weights"]
+    assert methods[3:-2] == 2 * [f"negative of {one}" for one in ("Grad-CAM", "Grad-CAM++", "XGrad-CAM", "Layer-CAM")]
+    assert methods[-2:] == ["whole image", "best fixed box"]
+
+
+def test_negatives_are_one_minus_the_maps_of_the_table(shapes: Manifest) -> None:
+    dual, test = dual_of("small_cnn"), shapes.split("test")
+    table = baseline_figures(dual, shapes, "small_cnn-gap").set_index(["method", "head"])
+    ((_, images, labels),) = image_batches(test, len(test), dual.input_format)
+    for (head, method), maps in cam_maps(dual, images, labels, ("cam", "layercam")).items():
+        negatives = 1 - normalize_maps(maps, (224, 224))
+        row = table.loc[({"cam": "negative of CAM", "layercam": "negative of Layer-CAM"}[method], head)]
+        for with_holes, name in ((True, "maxboxacc_v2"), (False, "maxboxacc_v2_outer")):
+            metric = MaxBoxAcc(with_holes=with_holes)
+            metric.update(negatives, scaled_boxes(test, 224))
+            assert row[name] == pytest.approx(float(metric.compute()["maxboxacc_v2"]), abs=1e-9)
+
+
+def test_the_fixed_box_is_chosen_on_held_out_images(shapes: Manifest) -> None:
+    table = baseline_figures(dual_of("small_cnn"), shapes, "small_cnn-gap").set_index("method")
+    box = best_fixed_box(scaled_boxes(shapes.split("val"), 224))
+    iou = fixed_box_iou(box, scaled_boxes(shapes.split("test"), 224))
+    expected = 100 * np.mean([(iou >= np.float32(limit)).mean() for limit in (0.3, 0.5, 0.7)])
+    assert table.loc["best fixed box", "maxboxacc_v2"] == pytest.approx(expected)
 
 
 def test_the_first_of_equal_shifts_is_chosen() -> None:
@@ -99,4 +125,5 @@ def test_images_without_box_or_mask_are_left_out_and_counted(tmp_path: Path) -> 
 
 def test_complete_images_are_not_counted(shapes: Manifest) -> None:
     table = baseline_figures(dual_of("small_cnn"), shapes, "small_cnn-gap")
-    assert table.columns.tolist() == ["network", "method", "head", "gt_loc", "maxboxacc_v2", "pxap"]
+    metrics = ["gt_loc", "maxboxacc_v2", "maxboxacc_v2_outer", "pxap"]
+    assert table.columns.tolist() == ["network", "method", "head", *metrics]
