@@ -105,5 +105,5 @@ def test_rows_that_are_not_told_apart_and_columns_that_lack_are_refused(tmp_path
         read_number(DIFFERENCE, tmp_path)
     lacking = {key: value for key, value in row(DIFFERENCE, 3.0).items() if key != "low"}
     write(tmp_path, DIFFERENCE, [lacking], {})
-    with pytest.raises(SigcamError, match="lacks column low, which a claim asks for: measure it anew with"):
+    with pytest.raises(SigcamError, match="lacks column low, which a claim asks for: measure it again with"):
         read_number(DIFFERENCE, tmp_path)

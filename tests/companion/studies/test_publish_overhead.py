@@ -25,9 +25,12 @@ def test_overhead_is_measured_on_every_network_and_says_how(tmp_path: Path, monk
     networks = ["vgg16", "resnet50", "inception_v3"]
     assert built == [(name, 1000) for name in networks]
     rows = pd.read_csv(tmp_path / "cpu.csv")
-    assert rows.columns.tolist() == ["network", "quantity", "unit", "baseline", "dual_branch", "ratio"]
+    assert rows.columns.tolist() == ["network", "quantity", "unit", "baseline", "dual_branch", "ratio", "low", "high"]
     assert rows["network"].tolist() == [name for name in networks for _ in range(2)]
+    assert (rows["low"] <= rows["ratio"]).all()
+    assert (rows["ratio"] <= rows["high"]).all()
     parameters = rows[rows["quantity"] == "parameters"]
+    assert parameters["low"].tolist() == parameters["ratio"].tolist() == parameters["high"].tolist()
     head = sum(parameter.numel() for parameter in small("small_cnn", 1000).classifier.parameters())
     assert 1e6 * (parameters["dual_branch"] - parameters["baseline"]).to_numpy() == pytest.approx(head)
     training = pd.read_csv(tmp_path / "cpu_head_training.csv")
@@ -35,4 +38,16 @@ def test_overhead_is_measured_on_every_network_and_says_how(tmp_path: Path, monk
     assert (training.drop(columns="network") > 0).all(axis=None)
     record = read_json(tmp_path / "cpu.json")
     assert (record["batch_size"], record["repeats"], record["epochs"]) == (2, 1, 10)
+    assert record["resamples"] == 10_000
     assert {"device", "commit", "versions", "date", "threads", "weights"} <= record.keys()
+
+
+def test_the_interval_is_of_the_paired_ratios() -> None:
+    row = {"quantity": "inference_time_with_cam", "ratio": 1.02}
+    ratios = [1.02 + 0.001 * number for number in range(-15, 16)]
+    ends = overhead.with_ends(row, {"inference_ratios": ratios})
+    # By the binomial distribution, the median of 31 lies between the 10th and the 22nd of them in 97 % of samples.
+    assert 1.02 - 0.007 < ends["low"] < 1.02 - 0.003
+    assert 1.02 + 0.003 < ends["high"] < 1.02 + 0.007
+    disturbed = overhead.with_ends(row, {"inference_ratios": [*ratios[:-1], 9.0]})
+    assert disturbed["high"] < 1.03  # one pair in which the machine did something else does not count

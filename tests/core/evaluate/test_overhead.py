@@ -39,6 +39,7 @@ def test_times_are_medians_of_pairs_in_ms_an_image(monkeypatch: pytest.MonkeyPat
     measured = measure_overhead(make_dual(dtype=torch.float32), batch_size=2, repeats=3)
     assert measured["inference_time_with_cam"] == pytest.approx((10, 15))
     assert measured["inference_ratio"] == pytest.approx(1.2)
+    assert measured["inference_ratios"] == pytest.approx([1.2, 0.2, 1.5])
     assert next(seconds, None) is None
 
 
