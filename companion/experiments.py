@@ -132,15 +132,15 @@ TABLE = (
             backbone,
             "finetune",
             classifier_recipe=recipe,
-            controls=("rounding", *further_controls),
+            controls=("rounding", "our_recipe"),
             sigmoid_recipe=f"last-block-vgg16-{form}",
             measured=Extent(True, 0, explained_images=EXPLAINED_IMAGES, methods=methods, in_bfloat16=True),
             precision="bf16-mixed",
             differs=DIFFERS_VGG16 + further,
         )
-        for backbone, form, recipe, methods, further, further_controls in (
-            ("vgg16", "cam", "last-block", ("cam", "layercam"), "", ("our_recipe",)),
-            ("vgg16_mlp", "gradcam", "three-layers", METHODS_OF_FORM[GRADIENT], DIFFERS_MLP, ()),
+        for backbone, form, recipe, methods, further in (
+            ("vgg16", "cam", "last-block", ("cam", "layercam"), ""),
+            ("vgg16_mlp", "gradcam", "three-layers", METHODS_OF_FORM[GRADIENT], DIFFERS_MLP),
         )
     ),
     # The paper's networks, trained as a whole, with heads on cached features: these want a GPU and have not been
