@@ -32,8 +32,8 @@ CONVOLUTIONS = {1: (0, 2), 2: (5, 7), 3: (10, 12, 14), 4: (17, 19, 21), 5: (24, 
 
 SCALES = {21: 2.0**-6, 28: 2.0**2}
 """Factors of what two convolutions give, the last of block 4 and of block 5. Keras' maps are in the hundreds and
-thousands, where the learning rates of torchvision's networks diverge. ReLU and pooling carry a factor through, so all
-maps stay what they were but for it; powers of two round nothing."""
+thousands, and gradients of weights grow with them, so that no usual learning rate would suit. ReLU and pooling carry a
+factor through: all maps stay what they were but for it, and powers of two round nothing."""
 
 
 def load_wheel(network: nn.Module) -> None:

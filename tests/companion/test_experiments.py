@@ -6,7 +6,7 @@ from dataclasses import asdict
 
 import pytest
 
-from companion.experiments import CROSSED, EXPERIMENTS, MEASUREMENTS, OTHERS, TABLE, Experiment
+from companion.experiments import CHECKS, CROSSED, EXPERIMENTS, MEASUREMENTS, OTHERS, TABLE, Experiment
 from companion.show.results import MEASURED
 from sigcam_core.common.files import read_json
 from sigcam_core.train.origins import ORIGINS
@@ -16,7 +16,7 @@ COMMITTED = sorted(name for name in EXPERIMENTS if (MEASURED / name / "record.js
 
 def test_names_are_told_apart() -> None:
     assert len(EXPERIMENTS) == len(TABLE)
-    assert set(MEASUREMENTS) == {*EXPERIMENTS, *CROSSED, *OTHERS}
+    assert set(MEASUREMENTS) == {*EXPERIMENTS, *CROSSED, *CHECKS, *OTHERS}
     assert {one.origin for one in TABLE} <= set(ORIGINS)
 
 

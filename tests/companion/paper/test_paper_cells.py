@@ -62,6 +62,11 @@ def test_ours_is_of_the_experiment_that_stands_in_and_says_so() -> None:
 )
 def test_the_papers_own_network_on_its_own_data_says_in_what_it_differs(method: str, backbone: str) -> None:
     name = f"stanford_cars-{backbone}-finetune"
+    if not (MEASURED / name / "record.json").exists():  # then another network stands in, and differs in more than words
+        rows = CELLS.query("dataset == 'stanford-cars' and network == 'vgg16' and method == @method")
+        assert set(rows["status"]) == {module.OTHER_NETWORK}
+        assert set(rows["differs"]) == {""}
+        return
     fidelity = read_measured(MEASURED, [name])[name].tables["fidelity"]
     for head in ("softmax", "sigmoid"):
         for metric in module.FIDELITY_OF_PAPER:
