@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 from jinja2 import UndefinedError
 
-from companion.show.templates import render
+from companion.show.shown import render
 from dependencies import PROJECT, files_behind
 
 
