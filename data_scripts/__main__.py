@@ -153,7 +153,8 @@ def prepare(
     if not force:
         _refuse_to_orphan(place, parameters)
     try:
-        with _set_aside(place, force):
+        # What was unpacked from an archive is used again; what is drawn or copied would be overwritten.
+        with _set_aside(place, everything=force or not is_archived(name)):
             manifest = module.prepare(place, parameters, *places)
     except OSError as error:
         fail(f"cannot write to folder {place} ({error.strerror}): choose a --root that you may write to.")

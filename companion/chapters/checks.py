@@ -236,4 +236,4 @@ FOLDS = {
         ],
     ),
 }
-"""Folds of the page, by name: what it is of, and its tables with their captions."""
+"""Folds of the page by name, each with what it is of and its tables with their captions."""

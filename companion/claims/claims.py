@@ -115,7 +115,7 @@ class Test:
 
     @property
     def keys(self) -> dict[str, str]:
-        """What names its number: the columns of its row, and the experiment."""
+        """The columns that name its number, and the experiment."""
         return {"experiment": self.experiment.removeprefix("controls-").removeprefix("checks-"), **self.where}
 
     @property

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from .family import Number
 
 SAME = 1e-6
-"""In points: numbers whose value and both ends of the interval differ by less are the same number."""
+"""Points by which the value and both ends of the interval of one number differ at most."""
 
 
 @dataclass(frozen=True)

@@ -12,7 +12,7 @@ the probability of the classifier that the map is to explain.
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
-from typing import NamedTuple
+from dataclasses import dataclass
 
 import numpy as np
 import pandas as pd
@@ -31,7 +31,8 @@ METRICS = ("rank_weight", "rank_contribution", "sign")
 COLUMNS = ["head", "weights", "removed", "score", "metric", "value", "low", "high", "classes"]
 
 
-class Pooled(NamedTuple):
+@dataclass(frozen=True)
+class Pooled:
     """What a linear layer takes.
 
     Attributes:

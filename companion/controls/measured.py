@@ -44,7 +44,7 @@ from .shards import Arrays
 
 PERTURBATION_STEPS = 4  # points at 25, 50 and 75 % of the pixels
 GRID_MEASURES = {"shares": cell_shares, "top": top_shares, "named": named_cells}
-"""What is asked of the maps of a grid: the share of what is above zero, and two that know no zero."""
+"""The share of what is above zero in the maps of a grid, and two measures that know no zero."""
 
 
 @dataclass(frozen=True, eq=False)

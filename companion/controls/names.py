@@ -23,7 +23,7 @@ WHOLE_IMAGE, FIXED_BOX = "whole image", "best fixed box"
 FIXED = (WHOLE_IMAGE, FIXED_BOX)
 """Boxes without any map, the same for every image; the second is the best of held-out images."""
 NEGATIVES = {"signed": "negative", "truncated": "truncated, negative"}
-"""One minus the map of either treatment: what was highest is lowest."""
+"""One minus the map of either treatment, so that what was highest is lowest."""
 TITLES = {
     "maxboxacc_v2": "MaxBoxAccV2",
     "maxboxacc_v2_held_out": "MaxBoxAccV2, held-out threshold",

@@ -51,7 +51,7 @@ SURE = 0.5  # probability of an image's class, for the grid pointing game
 ROWS = "rows.json"
 LOCATED = "located_test.safetensors"
 QUANTITIES = 2
-"""Of the digests of what is located and of grids: raise it when more is kept of a map."""
+"""Part of the digests of what is located and of grids; raise it when more is kept of a map."""
 
 
 @dataclass(frozen=True, eq=False)

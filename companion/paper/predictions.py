@@ -25,7 +25,7 @@ def predictions() -> list[dict[str, Any]]:
 
 
 def predicted_and_measured(results: Path) -> pd.DataFrame:
-    """One row a prediction, with columns :data:`COLUMNS`.
+    """One row a prediction, with the columns that it names.
 
     Args:
         results: folder of all that was measured, such as :data:`companion.show.results.MEASURED`.

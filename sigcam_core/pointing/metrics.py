@@ -75,7 +75,7 @@ class PointingGame(Metric):
 
 
 UNITS = 2**40
-"""In which shares are added up as whole numbers: exact in any order, on devices without float64 too."""
+"""In which shares are added up as whole numbers, exact in any order, on devices without float64 too."""
 
 
 class _Shares(Metric):

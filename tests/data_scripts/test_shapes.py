@@ -118,11 +118,12 @@ def test_the_same_parameters_do_nothing_and_others_draw_again(folder: Path, caps
     assert (folder / "images/train/000000.png").stat().st_mtime_ns == before
 
 
-def test_a_run_killed_midway_leaves_no_manifest_and_can_be_repeated(
+def test_a_run_killed_midway_leaves_what_was_there_and_can_be_repeated(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     arguments = ["shapes", "--train", "2", "--val", "1", "--test", "1", "--root", str(tmp_path)]
     main(arguments)
+    before = {path: path.read_bytes() for path in (tmp_path / "shapes").rglob("*") if path.is_file()}
     draw = shapes.draw_scene
 
     def killed(seed: int, split: str, *rest: float) -> shapes.Scene:
@@ -133,10 +134,11 @@ def test_a_run_killed_midway_leaves_no_manifest_and_can_be_repeated(
     monkeypatch.setattr(shapes, "draw_scene", killed)
     with pytest.raises(KeyboardInterrupt):
         main([*arguments, "--seed", "3"])
-    assert not (tmp_path / "shapes/manifest.parquet").exists()
+    assert {path: path.read_bytes() for path in (tmp_path / "shapes").rglob("*") if path.is_file()} == before
     monkeypatch.undo()
     main([*arguments, "--seed", "3"])
     assert len(read_manifest(tmp_path / "shapes/manifest.parquet")) == 4
+    assert (tmp_path / "shapes/manifest.parquet").read_bytes() != before[tmp_path / "shapes/manifest.parquet"]
 
 
 def test_a_root_that_cannot_be_written_is_refused(tmp_path: Path) -> None:

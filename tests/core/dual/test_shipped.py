@@ -80,6 +80,7 @@ def test_a_shipped_head_is_loaded_without_looking_for_the_cut() -> None:
         "backbones/restrict.py",
         "common/errors.py",
         "common/files.py",
+        "common/paths.py",
     }
 
 
