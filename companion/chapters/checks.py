@@ -13,7 +13,9 @@ from ..predictions import judged_predictions, read_predictions
 from ..show.names import SCALAR_TITLES
 from ..show.results import Measured, read_measured
 from ..show.saved import Value
+from ..show.shown import fold, show
 from .crossed import HEAD_TITLES
+from .real_images import each
 
 ALL_TITLES = TITLES | FURTHER_TITLES
 BOX_METRICS = ("maxboxacc_v2", "maxboxacc_v2_outer", "maxboxacc_v2_held_out", "boxacc_v2_otsu", "boxacc_v2_half")
@@ -40,6 +42,30 @@ def read_checks(results: Path) -> dict[str, Measured]:
         results: folder of all that was measured.
     """
     return read_measured(results, list(CHECKS))
+
+
+def show_fold(name: str, measured: Mapping[str, Measured]) -> None:
+    """Show a fold of :data:`FOLDS` in a notebook, each of its tables once per data set.
+
+    Args:
+        name: of the fold, and of its tables.
+        measured: checks that were measured.
+    """
+    summary, tables = FOLDS[name]
+    shown = [table for build, caption in tables for table in each(measured, build, f"{caption}, {{title}}", decimals=1)]
+    fold(summary, *shown, name=name)
+
+
+def show_randomised(measured: Mapping[str, Measured]) -> None:
+    """Show how much of a map a permuted head leaves, in one table of all data sets."""
+    permuted = show(randomised_figures(measured), "Correlation with the map of a permuted head", wrap=True)
+    fold("Maps of permuted heads", permuted, name="randomised")
+
+
+def show_predictions(results: Path) -> None:
+    """Show the predictions that were committed beforehand, with what was measured."""
+    expected = show(predictions_table(results), "Predictions that were committed before the measurement", wrap=True)
+    fold("Predictions and what was measured", expected, name="predictions")
 
 
 def box_figures(one: Measured) -> pd.DataFrame:
@@ -193,3 +219,21 @@ def flat_checks(measured: Mapping[str, Measured]) -> tuple[dict[str, Value], dic
 
 def _key(*words: str) -> str:
     return "_".join(word.replace(", ", "_").replace(" ", "_").replace("-", "_") for word in words)
+
+
+FOLDS = {
+    "negatives": ("Maps, their negatives, and boxes without a map", [(box_figures, "MaxBoxAccV2 in %")]),
+    "zero_free": ("Grid pointing with and without a zero", [(grid_figures, "Grid pointing in %")]),
+    "influence": (
+        "Weights and the effects of removed channels",
+        [(influence_figures, "Weights and the effects of removed channels")],
+    ),
+    "penalty_path": (
+        "Every penalty, and what all classes share by optimiser",
+        [
+            (path_figures, "Every optimum along the path of penalties, in %"),
+            (energy_figures, "Gauge energy (softmax) and common energy (sigmoid)"),
+        ],
+    ),
+}
+"""Folds of the page, by name: what it is of, and its tables with their captions."""

@@ -13,6 +13,8 @@ from ..cue.tables import cue_figure as cue_figure
 from ..cue.tables import cue_table as cue_table
 from ..experiments import CROSSED
 from ..show.results import Measured, read_measured
+from ..show.saved import Value
+from .crossed import flat_controls
 from .gains import gains_sentences
 from .real_images import each as each
 from .real_images import with_table as with_table
@@ -48,6 +50,16 @@ def controls_sentence(measured: Mapping[str, Measured]) -> str:
         f"{len(beaten)} of {count} measurements; truncating the sigmoid map raises MaxBoxAccV2 in {up} of {count}, and "
         f"lowers the share of evidence in the right cell of a grid in {down} of {count}."
     )
+
+
+def flat(measured: Mapping[str, Measured]) -> tuple[dict[str, Value], dict[str, str]]:
+    """Flatten the crossed controls for the prose, with what the book's first page quotes.
+
+    Args:
+        measured: crossed measurements.
+    """
+    values, formatted = flat_controls(measured)
+    return values | front_page(measured), formatted
 
 
 def front_page(measured: Mapping[str, Measured]) -> dict[str, str]:

@@ -17,8 +17,7 @@ from ..matrix import job_of
 from ..show.figures import gains_figure as gains_figure
 from ..show.names import QUANTITY_TITLES, SCALAR_TITLES, UNIT_NAMES, data_set_title, network_title
 from ..show.saved import Value
-from ..show.shown import LOWER_IS_BETTER, csv_link, sentence_list
-from ..show.templates import render
+from ..show.shown import LOWER_IS_BETTER, csv_link, render, sentence_list
 from .cells import MEASURED_HERE, NOT_MEASURED, STATUSES, committed_baselines, committed_cells
 from .own import own_table as own_table
 from .own import own_told as own_told

@@ -11,8 +11,7 @@ from sigcam_core.common.titles import METHOD_TITLES, METRIC_TITLES
 
 from ..show.names import QUANTITY_TITLES, UNIT_NAMES, data_set_title, network_title
 from ..show.results import decimals_of
-from ..show.shown import LOWER_IS_BETTER, leading_number
-from ..show.templates import render
+from ..show.shown import LOWER_IS_BETTER, leading_number, render
 from .cells import JobOf, committed_cells, with_own
 
 UNDECIDED = "°"

@@ -5,12 +5,14 @@ from __future__ import annotations
 import base64
 import io
 from collections.abc import Iterable, Sequence
+from functools import cache
 from html import escape
 from pathlib import Path
 from typing import Any
 
 import matplotlib.pyplot as plt
 import pandas as pd
+from jinja2 import Environment, StrictUndefined, Template
 from matplotlib.figure import Figure
 from pandas.io.formats.style import Styler
 
@@ -168,3 +170,19 @@ def sentence_list(parts: Sequence[str]) -> str:
     'a, b and c'
     """
     return " and ".join([", ".join(parts[:-1]), parts[-1]]) if len(parts) > 1 else "".join(parts)
+
+
+@cache
+def _template(path: Path) -> Template:
+    environment = Environment(autoescape=True, undefined=StrictUndefined)
+    return environment.from_string(path.read_text(encoding="utf-8"))
+
+
+def render(path: Path, **values: Any) -> str:
+    """Fill in a template; values are escaped, and a name that nobody gave is an error.
+
+    Args:
+        path: of the template, in Jinja's language.
+        values: by the names that the template uses.
+    """
+    return _template(path).render(values)

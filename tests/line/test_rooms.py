@@ -35,6 +35,7 @@ ORDER = (
     "companion/matrix",
     "companion/plan",
     "companion/experiments",
+    "companion/predictions",
     "companion/optimum",
     "companion/heads",
     "companion/controls",

@@ -79,7 +79,7 @@ def test_negatives_and_boxes_stand_beside_their_maps() -> None:
     table = page.box_figures(one())
     assert list(table) == ["head", "map", TITLES["maxboxacc_v2"], FURTHER_TITLES["maxboxacc_v2_outer"]]
     by_map = {(row["head"], row["map"]): row[TITLES["maxboxacc_v2"]] for row in table.to_dict("records")}
-    assert by_map["softmax, as given or by recipe", "logit"] == "0.0 ± 1.0"
+    assert by_map["softmax, as given or by AdamW", "logit"] == "0.0 ± 1.0"
     assert by_map["sigmoid, at its optimum", "logit, truncated, negative"] == "30.0 ± 1.0"
     assert by_map["no head", "centre, no image, negative"] == "60.0 ± 1.0"
     assert by_map["no head", "whole image, no map"] == "70.0 ± 1.0"

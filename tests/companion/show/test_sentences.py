@@ -177,10 +177,11 @@ def test_controls_count_data_sets_by_their_intervals() -> None:
 
 
 def judged(word: str, wording: str = "paraphrase") -> Any:
-    return SimpleNamespace(claim=SimpleNamespace(wording=wording), verdict=SimpleNamespace(word=word))
+    return SimpleNamespace(claim=SimpleNamespace(wording=wording), verdict=lambda side: SimpleNamespace(word=word))
 
 
 def test_verdicts_are_counted_of_the_papers_claims_alone() -> None:
     claims = [judged("holds"), judged("does not hold"), judged("does not hold"), judged("holds", "ours")]
-    assert page.verdicts_sentence(claims) == "Of the paper's 3 claims, 1 holds and 2 do not hold."
+    assert page.opening(claims).startswith("Of the paper's 3 claims: ")
+    assert "1 holds and 2 do not hold" in page.opening(claims)
     assert notebook.bold("a sentence")._repr_markdown_() == "**a sentence**"
