@@ -98,7 +98,7 @@ def train_classifier(model: nn.Module, splits: Splits, recipe: Recipe, session: 
 def train_behind_trunk(
     model: nn.Module, splits: Splits, recipe: Recipe, features: Path, session: Session = USUAL
 ) -> Trained:
-    """Train a softmax classifier with cross-entropy but for its first layers, see :class:`~sigcam_core.train.recipes.Recipe`.
+    """Train a softmax classifier with cross-entropy but for its first layers, as its recipe says.
 
     Args:
         model: network to train in place, of which ``features``, ``avgpool`` and ``classifier`` follow one another.
