@@ -82,7 +82,7 @@ def scope_html(judged: Sequence[Judged]) -> str:
     ]
     head = "".join(f'<th scope="col">{name}</th>' for name in HEADINGS)
     table = f"<table><thead><tr>{head}</tr></thead><tbody>{''.join(rows)}</tbody></table>"
-    return f'<div class="scrolls wraps" tabindex="0">{table}</div>'
+    return f'<div class="scrolls wraps scope" tabindex="0">{table}</div>'
 
 
 def independent(one: Judged) -> str:
