@@ -93,22 +93,21 @@ def svg_of(figure: Figure) -> str:
     return buffer.getvalue()
 
 
-def save_figure(work_dir: Path, name: str, figure: Figure, has_photographs: bool = False) -> Path:
+def save_figure(work_dir: Path, name: str, figure: Figure, svg: str = "") -> Path:
     """Save a figure as PNG of 150 dots per inch in the summary, and as SVG, which pages of the book show.
 
     Args:
         work_dir: folder of everything that was made.
         name: of the files.
         figure: to save.
-        has_photographs: an SVG would hold each pixel of theirs, so there is none.
+        svg: the same, as :func:`svg_of` draws it; empty for one with photographs, of which it would hold each pixel.
 
     Returns:
         The PNG file.
     """
     path = work_dir / SUMMARY / f"{name}.png"
-    if not has_photographs:
-        drawing = path.with_suffix(".svg")
-        write_atomically(drawing, lambda temporary: temporary.write_text(svg_of(figure), encoding="utf-8"))
+    if svg:
+        write_atomically(path.with_suffix(".svg"), lambda temporary: temporary.write_text(svg, encoding="utf-8"))
     return write_atomically(path, lambda temporary: figure.savefig(temporary, dpi=150, bbox_inches="tight"))
 
 

@@ -148,8 +148,8 @@ def show_figure(work_dir: Path, name: str, figure: Figure, alt: str) -> None:
     if len(alt) < 40:
         fail(f"figure {name} needs words for those who do not see it, and {alt!r} says too little.")
     has_photographs = any(axes.images for axes in figure.axes)
-    save_figure(work_dir, name, figure, has_photographs)
     mime, content = ("image/jpeg", _jpeg(figure)) if has_photographs else ("image/svg+xml", svg_of(figure))
+    save_figure(work_dir, name, figure, svg="" if has_photographs else content)
     width = round(96 * figure.get_figwidth())  # in pixels of the page
     metadata = {mime: {"alt": alt, "width": width} if has_photographs else {"alt": alt}}
     display({mime: content, "text/plain": alt}, metadata=metadata, raw=True)  # type: ignore[no-untyped-call]
