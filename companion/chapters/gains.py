@@ -108,7 +108,7 @@ def gains_sentences(measured: Mapping[str, Measured]) -> str:
             _with_interval(row) for row in (most["sigmoid"], least["sigmoid"], most["centring"])
         )
         sentences.append(
-            f"On {_data_set(one)} the paper's map gains {over_most} points over a softmax head with a gauge energy of "
+            f"On {one.data_set} the paper's map gains {over_most} points over a softmax head with a gauge energy of "
             f"{_text(most['centring'].gauge_energy)} and {over_least} over one that has none; centring the former, "
             f"which needs no second head, gains {centred}."
         )
@@ -128,7 +128,7 @@ def gains_forest(measured: Mapping[str, Measured]) -> Figure:
     for place, (one, head) in enumerate(blocks):
         energy = f"gauge energy {_text(head['centring'].gauge_energy)}"
         # Above its rows and not beside them, so that it can be read on a phone.
-        heading = f"{_data_set(one)}: softmax head with {energy}"
+        heading = f"{one.data_set}: softmax head with {energy}"
         across, plain = ax.get_yaxis_transform(), {"facecolor": "white", "edgecolor": "none", "pad": 1.5}
         ax.text(0.0, place - 0.38, heading, fontsize=9, va="center", transform=across, bbox=plain)
         for below, (gain, text) in enumerate(shown.items()):
@@ -147,11 +147,6 @@ def gains_forest(measured: Mapping[str, Measured]) -> Figure:
     ax.spines[["left", "right", "top"]].set_visible(False)
     figure.legend(loc="outside upper left", ncols=2, fontsize=9, handletextpad=0.2, columnspacing=1.0)
     return figure
-
-
-def _data_set(one: Measured) -> str:
-    """Drop the network's origin, which the caption gives, from the name of a data set."""
-    return one.place.split(" (")[0]
 
 
 def _contrasted(measured: Mapping[str, Measured]) -> Iterator[tuple[Measured, dict[str, Any], dict[str, Any]]]:

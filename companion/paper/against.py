@@ -13,14 +13,14 @@ import pandas as pd
 
 from sigcam_core.common.titles import METHOD_TITLES, METRIC_TITLES
 
-from ..matrix import job_of
 from ..show.figures import gains_figure as gains_figure
 from ..show.names import QUANTITY_TITLES, SCALAR_TITLES, UNIT_NAMES, data_set_title, network_title
 from ..show.saved import Value
 from ..show.shown import LOWER_IS_BETTER, csv_link, render, sentence_list
-from .cells import MEASURED_HERE, NOT_MEASURED, STATUSES, committed_baselines, committed_cells
+from .cells import MEASURED_HERE, NOT_MEASURED, STATUSES
 from .own import own_table as own_table
 from .own import own_told as own_told
+from .own import read_cells as read_cells
 from .predictions import predicted_and_measured as predicted_and_measured
 
 HEADINGS = (
@@ -39,15 +39,6 @@ HEADINGS = (
 """Headings of the columns, and what stands below them."""
 FILTERS = (1, 2, 3, 9)
 """Columns that the script offers as choices."""
-
-
-def read_cells(results: Path) -> tuple[pd.DataFrame, pd.DataFrame]:
-    """Every published cell with ours, and the rows of maps that know no class.
-
-    Args:
-        results: folder of all that was measured.
-    """
-    return committed_cells(results, job_of), committed_baselines(results)
 
 
 def whole_table(cells: pd.DataFrame, baselines: pd.DataFrame) -> pd.DataFrame:

@@ -2,14 +2,26 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 import pandas as pd
 
+from ..matrix import job_of
 from ..show.names import data_set_title, network_title
 from ..show.shown import sentence_list
-from .cells import MEASURED_HERE, STATUSES
+from .cells import MEASURED_HERE, STATUSES, committed_baselines, committed_cells
 
 HEADINGS = dict(zip(STATUSES, ("on its own", "with another network", "on other data", "not at all"), strict=True))
 """Statuses of cells as headings, for numbers of the paper that were measured so."""
+
+
+def read_cells(results: Path) -> tuple[pd.DataFrame, pd.DataFrame]:
+    """Read every published cell with ours, and the rows of maps that know no class.
+
+    Args:
+        results: folder of all that was measured.
+    """
+    return committed_cells(results, job_of), committed_baselines(results)
 
 
 def own_table(cells: pd.DataFrame) -> pd.DataFrame:

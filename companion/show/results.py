@@ -58,20 +58,20 @@ class Measured:
     @property
     def place(self) -> str:
         """Data set and origin of the classifier, for what compares several softmax heads of it."""
-        return self._dataset + (f" ({self._origin})" if self._origin else "")
+        return self.data_set + (f" ({self._origin})" if self._origin else "")
 
     @property
     def label(self) -> str:
         """Data set, origin of the classifier and what trained its softmax head, short enough for a figure."""
         words = " ".join(filter(None, (self._origin or ("softmax" if self._trained_by else ""), self._trained_by)))
-        return self._dataset + (f" ({words})" if words else "")
+        return self.data_set + (f" ({words})" if words else "")
 
     @property
     def title(self) -> str:
         """Data set, network, where its classifier comes from, and what trained its softmax head."""
         experiment = self.record["experiment"]
         words = ", ".join(filter(None, (ORIGIN_NAMES[experiment["origin"]], self._trained_by)))
-        return f"{self._dataset}, {network_title(experiment['backbone'])} ({words})"
+        return f"{self.data_set}, {network_title(experiment['backbone'])} ({words})"
 
     @property
     def _origin(self) -> str:
@@ -95,7 +95,8 @@ class Measured:
         return f"python -m companion publish {self.name}" + (f" --weights {weights}" if weights else "")
 
     @property
-    def _dataset(self) -> str:
+    def data_set(self) -> str:
+        """Its title, without the origin of the classifier."""
         return data_set_title(self.record["experiment"]["dataset"])
 
 
