@@ -121,10 +121,10 @@ def test_functions_find_files_in_a_home(home: Path, monkeypatch: pytest.MonkeyPa
     written = write_manifest("~/manifest.parquet", ROWS, name="tiny", class_names=["x"])
     assert written.root == home
     assert read_manifest("~/manifest.parquet").checksum == written.checksum
-    run = Run("shapes", "small_cnn", work_dir=Path("~/work"))
-    assert run == Run("shapes", "small_cnn", work_dir=home / "work")
-    prepare("shapes", Path("~/work/data"), train=2, val=2, test=2)
-    assert ensure_manifest("shapes", Path("~/work")).root == home / "work" / "data" / "shapes"
+    run = Run("shapes", "small_cnn", work_dir=Path("~/papers"))
+    assert run == Run("shapes", "small_cnn", work_dir=home / "papers")
+    prepare("shapes", Path("~/papers/data"), train=2, val=2, test=2)
+    assert ensure_manifest("shapes", Path("~/papers")).root == home / "papers" / "data" / "shapes"
 
 
 def test_an_output_that_is_an_input_is_refused_by_every_spelling(
